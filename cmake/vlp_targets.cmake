@@ -1,0 +1,41 @@
+# The library's targets. vlp::vlp needs Eigen alone; what brings a library along is a component of its own:
+#   vlp::vlp   core, losses, nn, optim, eval        Eigen, Random123 (header-only), OpenMP where found
+#   vlp::text  text/                                utf8proc
+#   vlp::io    io/                                  stb, libcsv, nlohmann-json
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(Random123 REQUIRED)
+
+add_library(vlp INTERFACE)
+add_library(vlp::vlp ALIAS vlp)
+target_compile_features(vlp INTERFACE cxx_std_20)
+target_include_directories(vlp INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+target_link_libraries(vlp INTERFACE Eigen3::Eigen Random123::Random123)
+set(vlp_has_openmp OFF)
+if(VLP_OPENMP)
+  find_package(OpenMP COMPONENTS CXX)
+  if(OpenMP_CXX_FOUND)
+    target_link_libraries(vlp INTERFACE OpenMP::OpenMP_CXX)
+    set(vlp_has_openmp ON)
+  endif()
+endif()
+
+set(vlp_components vlp)
+find_package(utf8proc)
+if(utf8proc_FOUND)
+  add_library(vlp_text INTERFACE)
+  add_library(vlp::text ALIAS vlp_text)
+  set_target_properties(vlp_text PROPERTIES EXPORT_NAME text)
+  target_link_libraries(vlp_text INTERFACE vlp utf8proc::utf8proc)
+  list(APPEND vlp_components vlp_text)
+endif()
+
+find_package(stb)
+find_package(libcsv)
+find_package(nlohmann_json 3.10)
+if(stb_FOUND AND libcsv_FOUND AND nlohmann_json_FOUND)
+  add_library(vlp_io INTERFACE)
+  add_library(vlp::io ALIAS vlp_io)
+  set_target_properties(vlp_io PROPERTIES EXPORT_NAME io)
+  target_link_libraries(vlp_io INTERFACE vlp stb::stb libcsv::libcsv nlohmann_json::nlohmann_json)
+  list(APPEND vlp_components vlp_io)
+endif()

@@ -1,0 +1,160 @@
+/// \file
+/// Memory that grows to its high-water mark and is then reused: no allocation in steady state.
+#pragma once
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace vlp {
+
+/// Alignment of all memory the library takes: a cache line, and the widest vector register.
+inline constexpr std::size_t memory_alignment = 64;
+
+namespace detail {
+struct AlignedDelete {
+  void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{memory_alignment}); }
+};
+using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
+
+inline AlignedBytes allocate_aligned(std::size_t bytes) {
+  return AlignedBytes(new (std::align_val_t{memory_alignment}) std::byte[bytes]);
+}
+}  // namespace detail
+
+/// An owning, uninitialised array in host memory for what must outlive one call: activations kept for
+/// backward, log-sum-exps. `resize` keeps the memory when it suffices and does not keep the contents when it
+/// does not.
+template <class T>
+class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Buffer() = default;
+  explicit Buffer(Index size) { resize(size); }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    Buffer(std::move(other)).swap(*this);
+    return *this;
+  }
+
+  /// Makes room for `size` elements and returns them.
+  T* resize(Index size) {
+    if (size > capacity_) {
+      memory_ = detail::allocate_aligned(static_cast<std::size_t>(size) * sizeof(T));
+      capacity_ = size;
+    }
+    size_ = size;
+    return data();
+  }
+
+  /// Makes room for the given extents and returns them as a contiguous view.
+  template <class... Extents>
+  View<T, sizeof...(Extents)> reshape(Extents... extents) {
+    const std::array<Index, sizeof...(Extents)> shape{static_cast<Index>(extents)...};
+    Index size = 1;
+    for (Index e : shape) size *= e;
+    return {resize(size), shape};
+  }
+
+  [[nodiscard]] T* data() const noexcept { return reinterpret_cast<T*>(memory_.get()); }
+  [[nodiscard]] Index size() const noexcept { return size_; }
+  [[nodiscard]] Index capacity() const noexcept { return capacity_; }
+  [[nodiscard]] T& operator[](Index i) const noexcept { return data()[i]; }
+
+  void swap(Buffer& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+ private:
+  detail::AlignedBytes memory_;
+  Index size_ = 0;
+  Index capacity_ = 0;
+};
+
+/// Scratch memory handed out in last-in, first-out order. When all of it has been given back after an
+/// overflow, the pieces are replaced by one block of the high-water size, so a repeated call sequence soon
+/// allocates nothing.
+class Arena {
+ public:
+  /// Gives back, when it ends, all that was taken since it was made.
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) noexcept : arena_(&arena), mark_(arena.used_) {}
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope() { arena_->release(mark_); }
+
+    /// `count` uninitialised elements, aligned to memory_alignment, valid until the scope ends.
+    template <class T>
+    T* take(Index count) {
+      static_assert(std::is_trivially_copyable_v<T>);
+      return reinterpret_cast<T*>(arena_->take(static_cast<std::size_t>(count) * sizeof(T)));
+    }
+
+    /// Uninitialised memory of the given extents as a contiguous view.
+    template <class T, class... Extents>
+    View<T, sizeof...(Extents)> take_view(Extents... extents) {
+      const std::array<Index, sizeof...(Extents)> shape{static_cast<Index>(extents)...};
+      Index size = 1;
+      for (Index e : shape) size *= e;
+      return {take<T>(size), shape};
+    }
+
+   private:
+    Arena* arena_;
+    std::size_t mark_;
+  };
+
+  [[nodiscard]] Scope scope() noexcept { return Scope(*this); }
+
+  /// The most bytes that were ever taken at once.
+  [[nodiscard]] std::size_t high_water() const noexcept { return high_water_; }
+  /// How often memory was asked of the system.
+  [[nodiscard]] std::size_t allocations() const noexcept { return allocations_; }
+
+ private:
+  struct Block {
+    detail::AlignedBytes memory;
+    std::size_t begin;  // value of used_ at the first byte
+    std::size_t size;
+  };
+
+  std::byte* take(std::size_t bytes) {
+    bytes = (bytes + memory_alignment - 1) / memory_alignment * memory_alignment;
+    if (blocks_.empty() || used_ + bytes > blocks_.back().begin + blocks_.back().size) {
+      if (used_ == 0)
+        blocks_.clear();  // everything was given back: one block of the larger size replaces all
+      const std::size_t size = used_ == 0 ? std::max(bytes, high_water_) : std::max(bytes, high_water_ / 2);
+      blocks_.push_back({detail::allocate_aligned(size), used_, size});
+      ++allocations_;
+    }
+    std::byte* out = blocks_.back().memory.get() + (used_ - blocks_.back().begin);
+    used_ += bytes;
+    high_water_ = std::max(high_water_, used_);
+    return out;
+  }
+
+  void release(std::size_t mark) noexcept {
+    used_ = mark;
+    while (blocks_.size() > 1 && blocks_.back().begin >= used_) blocks_.pop_back();
+    // A single block that is smaller than the high-water mark is replaced at the next take from empty.
+    if (used_ == 0 && !blocks_.empty() && blocks_.back().size < high_water_) blocks_.clear();
+  }
+
+  std::vector<Block> blocks_;
+  std::size_t used_ = 0;
+  std::size_t high_water_ = 0;
+  std::size_t allocations_ = 0;
+};
+
+}  // namespace vlp

@@ -1,0 +1,35 @@
+/// \file
+/// One way to report a mistake: a sentence that names the argument and the sizes on both sides.
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace vlp {
+
+/// Joins its arguments, streamed with `<<`, into one string: `concat("image has ", 3, " rows")`.
+template <class... Parts>
+[[nodiscard]] std::string concat(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+/// Throws std::invalid_argument with the joined `message` unless `condition` holds. For what the caller
+/// passed: shapes, options, flags. The message is only put together on failure.
+template <class... Parts>
+void require(bool condition, const Parts&... message) {
+  if (!condition) [[unlikely]]
+    throw std::invalid_argument(concat(message...));
+}
+
+/// Throws std::runtime_error with the joined `message` unless `condition` holds. For what the world brought:
+/// files, their contents, non-finite numbers.
+template <class... Parts>
+void ensure(bool condition, const Parts&... message) {
+  if (!condition) [[unlikely]]
+    throw std::runtime_error(concat(message...));
+}
+
+}  // namespace vlp

@@ -1,0 +1,61 @@
+/// \file
+/// What all losses share: the concept, and the options that several of them take.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace vlp {
+
+/// What pairs that share a group id (equal reports) are to each other in a contrastive batch.
+enum class DuplicatePolicy {
+  negatives,  ///< ids are ignored: every other pair is a negative
+  positives,  ///< the target is uniform over the row's group
+  ignore      ///< same-group columns other than the pair itself leave the denominator
+};
+
+namespace detail {
+/// A visitor that accepts anything, to state the concept with.
+struct AnyVisitor {
+  template <class... Arguments>
+  void operator()(std::string_view, Arguments&&...) const {}
+};
+}  // namespace detail
+
+/// One shape for every loss; the gradient checker, the golden-vector tests, the benchmarks and the framework
+/// adapters are written once over it.
+///
+/// - `Inputs` holds views of what the loss reads, `Outputs` where it writes, `Gradients` one member, of the
+/// same name,
+///   for each differentiable input. An empty view or null pointer in `Outputs` or `Gradients` skips that
+///   result.
+/// - `forward` computes and keeps O(B) numbers; `backward`, with the same inputs, writes upstream *
+/// dL/dinput. Gradients
+///   are overwritten unless `Gradients::accumulate` is set.
+/// - `for_each_input(inputs, gradients, visit)` calls `visit(name, input, gradient)` for each differentiable
+/// input and
+///   `visit(name, input)` for each other; `for_each_option(options, visit)` calls `visit(name, option)`. The
+///   names are those of the golden vectors.
+template <class L>
+concept Loss = requires(L loss, typename L::Device& device, const typename L::Inputs& inputs,
+                        const typename L::Outputs& outputs, const typename L::Gradients& gradients,
+                        typename L::Inputs& own_inputs, typename L::Gradients& own_gradients,
+                        typename L::Options& options, typename L::Accumulator upstream) {
+  requires std::constructible_from<L, typename L::Options>;
+  requires std::same_as<typename L::Accumulator, AccumulatorOf<typename L::Scalar>>;
+  { L::name } -> std::convertible_to<std::string_view>;
+  { outputs.loss } -> std::convertible_to<typename L::Accumulator*>;
+  { gradients.accumulate } -> std::convertible_to<bool>;
+  loss.forward(device, inputs, outputs);
+  loss.backward(device, inputs, upstream, gradients);
+  L::for_each_input(own_inputs, own_gradients, detail::AnyVisitor{});
+  L::for_each_option(options, detail::AnyVisitor{});
+};
+
+}  // namespace vlp

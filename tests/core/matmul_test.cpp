@@ -1,0 +1,74 @@
+#include "support/catch.hpp"
+
+#include <vlp/core/matmul.hpp>
+#include <vlp/core/random.hpp>
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace vlp;
+
+namespace {
+std::vector<double> random_values(Index n, std::uint32_t stream) {
+  Random random(7, stream);
+  std::vector<double> out(static_cast<std::size_t>(n));
+  for (double& x : out) x = random.normal();
+  return out;
+}
+}  // namespace
+
+TEST_CASE("products agree with the definition for every pair of operations, strides and threads") {
+  const Index m = 300, k = 17, n = 530;  // more than one tile each way
+  for (Op op_a : {Op::none, Op::transpose})
+    for (Op op_b : {Op::none, Op::transpose}) {
+      const Index a_rows = op_a == Op::none ? m : k, a_cols = op_a == Op::none ? k : m;
+      const Index b_rows = op_b == Op::none ? k : n, b_cols = op_b == Op::none ? n : k;
+      auto a = random_values(a_rows * (a_cols + 3), 0), b = random_values(b_rows * b_cols, 1);
+      const MatrixView<double> av(a.data(), {a_rows, a_cols}, {a_cols + 3, 1}),
+          bv(b.data(), {b_rows, b_cols});
+      std::vector<double> c = random_values(m * n, 2), once;
+      const std::vector<double> c0 = c;
+      for (int threads : {1, 2, 3}) {
+        Cpu device(threads);
+        c = c0;
+        matmul(device, av, op_a, bv, op_b, MatrixView<double>(c.data(), {m, n}), 2.0, 0.5);
+        if (once.empty()) once = c;
+        CHECK(c == once);
+      }
+      double worst = 0;
+      for (Index i = 0; i < m; ++i)
+        for (Index j = 0; j < n; ++j) {
+          double sum = 0;
+          for (Index l = 0; l < k; ++l)
+            sum += (op_a == Op::none ? av(i, l) : av(l, i)) * (op_b == Op::none ? bv(l, j) : bv(j, l));
+          const auto at = static_cast<std::size_t>(i * n + j);
+          worst = std::max(worst, std::abs(once[at] - (2 * sum + 0.5 * c0[at])));
+        }
+      CHECK(worst < 1e-12);
+    }
+}
+
+TEST_CASE("beta 0 overwrites what was there, NaN included") {
+  Cpu device(1);
+  const std::vector<float> a{1, 2}, b{3, 4};
+  std::vector<float> c{std::numeric_limits<float>::quiet_NaN()};
+  matmul(device, MatrixView<const float>(a.data(), {1, 2}), Op::none,
+         MatrixView<const float>(b.data(), {2, 1}), Op::none, MatrixView<float>(c.data(), {1, 1}));
+  CHECK(c[0] == 11.0f);
+}
+
+TEST_CASE("shapes that do not fit are named") {
+  Cpu device(1);
+  std::vector<float> x(12);
+  const MatrixView<float> a(x.data(), {2, 3}), c(x.data(), {2, 2});
+  try {
+    matmul(device, a, Op::none, a, Op::none, c);
+    FAIL("no error");
+  } catch (const std::invalid_argument& e) {
+    CHECK(std::string(e.what()) == "matmul: op(a) has 3 columns but op(b) has 2 rows");
+  }
+  CHECK_THROWS_AS(matmul(device, a, Op::none, a, Op::transpose, a), std::invalid_argument);
+}

@@ -1,0 +1,11 @@
+/// \file
+/// Catch2, whichever major version is installed.
+#pragma once
+
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+using Catch::Approx;
+#else
+#include <catch2/catch.hpp>
+using Catch::Detail::Approx;
+#endif
