@@ -86,16 +86,16 @@ requires detail::XtensorInMemory<std::remove_cvref_t<X>>
   return View<T, rank>(x.data() + x.data_offset(), extents, strides);
 }
 
-/// A view as an xtensor adaptor that reads and writes the same elements.
+/// A contiguous view as an xtensor adaptor that reads and writes the same elements. Throws
+/// std::invalid_argument for a strided view: xtensor's scalar assignments (`x += 1`) run over an adaptor's
+/// memory as if it had no gaps. Take the whole array and let `xt::view` cut it.
 template <class T, std::size_t Rank>
 [[nodiscard]] auto as_xtensor(const View<T, Rank>& view) {
+  require(view.contiguous(), "as_xtensor: the view must be contiguous");
   std::array<std::size_t, Rank> shape{};
-  std::array<std::ptrdiff_t, Rank> strides{};
-  for (std::size_t d = 0; d < Rank; ++d) {
-    shape[d] = static_cast<std::size_t>(view.extent(d));
-    strides[d] = view.extent(d) == 1 ? 0 : static_cast<std::ptrdiff_t>(view.stride(d));
-  }
-  return xt::adapt(view.data(), static_cast<std::size_t>(view.size()), xt::no_ownership(), shape, strides);
+  for (std::size_t d = 0; d < Rank; ++d) shape[d] = static_cast<std::size_t>(view.extent(d));
+  return xt::adapt<xt::layout_type::row_major>(view.data(), static_cast<std::size_t>(view.size()),
+                                               xt::no_ownership(), shape);
 }
 
 }  // namespace vlp
