@@ -42,7 +42,7 @@ void check_contrast_options(std::string_view loss, const Options& options) {
 template <class Scalar>
 class Contrast {
  public:
-  using Accumulator = AccumulatorOf<Scalar>;
+  using Accumulator = vlp::AccumulatorOf<Scalar>;
 
   /// Starts a batch. `group` is empty or has `batch` ids.
   template <class Options>

@@ -1,0 +1,34 @@
+/// \file
+/// Normalised rows, x / max(|x|, 1e-12), without ever storing them.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <vlp/core/scalar.hpp>
+
+#include <cmath>
+
+namespace vlp::detail {
+
+/// Norms below this count as this (the default of torch.nn.functional.normalize).
+inline constexpr double smallest_norm = 1e-12;
+
+/// 1 / max(|x|, 1e-12) of the `size` numbers at x. The sum is in double, so it neither over- nor underflows
+/// for float numbers.
+template <class Scalar>
+[[nodiscard]] Scalar inverse_norm(const Scalar* x, Index size) {
+  const Eigen::Map<const Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> row(x, size);
+  const double norm = std::sqrt(row.template cast<double>().squaredNorm());
+  return static_cast<Scalar>(norm > smallest_norm ? 1 / norm : 1 / smallest_norm);
+}
+
+/// With x^ = inverse * x and g the gradient for x^, the gradient for x is
+///   inverse * (g - x^ <x^, g>) = inverse * g - projection(inverse, <x^, g>) * x,
+/// and just inverse * g where the norm was below the smallest, since x^ is linear in x there.
+template <class Scalar>
+[[nodiscard]] Scalar projection(Scalar inverse, double dot) {
+  if (inverse >= static_cast<Scalar>(1 / smallest_norm)) return 0;
+  return static_cast<Scalar>(static_cast<double>(inverse) * static_cast<double>(inverse) * dot);
+}
+
+}  // namespace vlp::detail

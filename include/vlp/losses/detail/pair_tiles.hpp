@@ -1,0 +1,147 @@
+/// \file
+/// The scores of all pairs of a batch, a tile at a time, forward and backward.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/matmul.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/normalize.hpp>
+
+#include <algorithm>
+
+namespace vlp::detail {
+
+/// Streams S = scale * X^ Y^T [B, B], with X^, Y^ [B, D] the normalised rows of image and text, in tiles; no
+/// more than a strip of tile_rows rows of S exists at a time. The normalisation and the scale are factors
+/// of rows and columns, applied to each tile of X Y^T, so the inputs are read as they are.
+///
+/// Strips follow each other; the tiles of a strip are worked on in parallel. A column's tiles are therefore
+/// met in order of rows, whatever the number of threads.
+template <class Scalar>
+class PairTiles {
+ public:
+  static constexpr Index tile_rows = 256, tile_cols = 256;
+
+  /// Tiles in a strip.
+  [[nodiscard]] static Index tiles(Index batch) noexcept { return (batch + tile_cols - 1) / tile_cols; }
+
+  /// Reads the norms of image and text, both [B, D].
+  void prepare(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text, double scale) {
+    Scalar* row_factor = row_factor_.resize(image.rows());
+    Scalar* inverse_image = inverse_image_.resize(image.rows());
+    Scalar* inverse_text = inverse_text_.resize(text.rows());
+    device.parallel_ranges(image.rows(), 256, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        inverse_image[i] = inverse_norm(image[i].data(), image.cols());
+        inverse_text[i] = inverse_norm(text[i].data(), text.cols());
+        row_factor[i] = static_cast<Scalar>(scale * static_cast<double>(inverse_image[i]));
+      }
+    });
+  }
+
+  /// Calls visit(scores, row, column, tile number) for each tile, then merge(row, rows) for each strip. visit
+  /// may overwrite the scores.
+  template <class Visit, class Merge>
+  void forward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text, Visit&& visit,
+               Merge&& merge) const {
+    const Index batch = image.rows();
+    const SerialEigen serial;
+    auto scratch = device.scratch().scope();
+    const auto memory =
+        scratch.take_view<Scalar>(device.threads(), std::min(tile_rows, batch), std::min(tile_cols, batch));
+    for (Index row = 0; row < batch; row += tile_rows) {
+      const Index rows = std::min(tile_rows, batch - row);
+      device.parallel_for(tiles(batch), [&](Index tile, int worker) {
+        const Index column = tile * tile_cols;
+        const auto scores = block(memory[worker], 0, 0, rows, std::min(tile_cols, batch - column));
+        compute(image, text, row, column, scores);
+        visit(scores, row, column, tile);
+      });
+      merge(row, rows);
+    }
+  }
+
+  /// Computes each tile again and calls differentiate(scores, row, column, tile number, row_dot, column_dot),
+  /// which replaces the scores by dL/dS, writes sum_j S dL/dS of its columns to row_dot[r] and adds sum_i S
+  /// dL/dS of its rows to column_dot[c]. Writes (or adds to) the gradients of image and text that are not
+  /// empty. Returns dL/d(log scale) = sum_ij S dL/dS.
+  template <class Differentiate>
+  double backward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text,
+                  MatrixView<Scalar> d_image, MatrixView<Scalar> d_text, bool accumulate,
+                  Differentiate&& differentiate) const {
+    const Index batch = image.rows(), strip_rows = std::min(tile_rows, batch);
+    const SerialEigen serial;
+    auto scratch = device.scratch().scope();
+    const auto strip = scratch.take_view<Scalar>(strip_rows, tiles(batch) * tile_cols);
+    const auto row_dot = scratch.take_view<double>(tiles(batch), strip_rows);
+    double* column_dot = scratch.take<double>(batch);
+    std::fill_n(column_dot, batch, 0.0);
+    double d_log_scale = 0;
+    for (Index row = 0; row < batch; row += tile_rows) {
+      const Index rows = std::min(tile_rows, batch - row);
+      device.parallel_for(tiles(batch), [&](Index tile, int) {
+        const Index column = tile * tile_cols, cols = std::min(tile_cols, batch - column);
+        const auto gradient = block(strip, 0, column, rows, cols);
+        compute(image, text, row, column, gradient);
+        differentiate(gradient, row, column, tile, row_dot[tile].data(), column_dot + column);
+        apply_factors(gradient, row, column);
+        if (!d_text.empty())
+          matmul_serial<Scalar>(gradient, Op::transpose, image.slice(row, rows), Op::none,
+                                d_text.slice(column, cols), 1, row > 0 || accumulate ? Scalar(1) : Scalar(0));
+      });
+      for (Index tile = 1; tile < tiles(batch); ++tile)
+        for (Index r = 0; r < rows; ++r) row_dot(0, r) += row_dot(tile, r);
+      for (Index r = 0; r < rows; ++r) d_log_scale += row_dot(0, r);
+      if (!d_image.empty())
+        finish_rows(device, block(strip, 0, 0, rows, batch), image.slice(row, rows), text,
+                    d_image.slice(row, rows), inverse_image_.data() + row, row_dot[0].data(), accumulate);
+    }
+    if (!d_text.empty())
+      device.parallel_ranges(batch, tile_rows, [&](Index begin, Index end) {
+        project(text.slice(begin, end - begin), d_text.slice(begin, end - begin),
+                inverse_text_.data() + begin, column_dot + begin);
+      });
+    return d_log_scale;
+  }
+
+ private:
+  void compute(MatrixView<const Scalar> image, MatrixView<const Scalar> text, Index row, Index column,
+               MatrixView<Scalar> scores) const {
+    matmul_serial<Scalar>(image.slice(row, scores.rows()), Op::none, text.slice(column, scores.cols()),
+                          Op::transpose, scores, 1, 0);
+    apply_factors(scores, row, column);
+  }
+
+  /// tile[r, c] *= scale / (|x| |y|): from dot products to scores, and from the gradient for scores to that
+  /// for dot products.
+  void apply_factors(MatrixView<Scalar> tile, Index row, Index column) const {
+    const Eigen::Map<const Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor>> factor(
+        inverse_text_.data() + column, tile.cols());
+    for (Index r = 0; r < tile.rows(); ++r) as_eigen(tile).row(r).array() *= row_factor_[row + r] * factor;
+  }
+
+  /// d_x (+)= gradient y, then the projection, for a strip of rows; cut along the features.
+  static void finish_rows(Cpu& device, MatrixView<const Scalar> gradient, MatrixView<const Scalar> x,
+                          MatrixView<const Scalar> y, MatrixView<Scalar> d_x, const Scalar* inverse,
+                          const double* dot, bool accumulate) {
+    device.parallel_ranges(x.cols(), 128, [&](Index begin, Index end) {
+      const auto columns = [&](auto view) { return block(view, 0, begin, view.rows(), end - begin); };
+      matmul_serial<Scalar>(gradient, Op::none, columns(y), Op::none, columns(d_x), 1, accumulate ? 1 : 0);
+      project(columns(x), columns(d_x), inverse, dot);
+    });
+  }
+
+  static void project(MatrixView<const Scalar> x, MatrixView<Scalar> d_x, const Scalar* inverse,
+                      const double* dot) {
+    for (Index i = 0; i < x.rows(); ++i)
+      as_eigen(d_x).row(i) -= projection(inverse[i], dot[i]) * as_eigen(x).row(i);
+  }
+
+  Buffer<Scalar> row_factor_;  // scale / |x|
+  Buffer<Scalar> inverse_image_, inverse_text_;
+};
+
+}  // namespace vlp::detail

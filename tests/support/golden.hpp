@@ -1,0 +1,102 @@
+/// \file
+/// Runs a loss on its golden vectors. Written once over the Loss concept.
+#pragma once
+
+#include "support/catch.hpp"
+#include "support/loss_case.hpp"
+
+#include <vlp/io/npy.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <type_traits>
+
+namespace vlp::test {
+
+inline std::filesystem::path golden_folder() {
+  const char* other = std::getenv("VLP_GOLDEN_DIR");
+  return other != nullptr ? other : VLP_TEST_GOLDEN_DIR;
+}
+
+inline Array read_array(const std::filesystem::path& file) {
+  const io::NpyArray array = io::read_npy(file);
+  return {array.shape, array.as<double>()};
+}
+
+inline void parse_option(const std::string& text, DuplicatePolicy& option) {
+  const std::map<std::string, DuplicatePolicy> names{{"negatives", DuplicatePolicy::negatives},
+                                                     {"positives", DuplicatePolicy::positives},
+                                                     {"ignore", DuplicatePolicy::ignore}};
+  option = names.at(text);
+}
+
+template <class T>
+requires std::is_arithmetic_v<T>
+void parse_option(const std::string& text, T& option) {
+  std::istringstream in(text);
+  in >> option;
+  ensure(!in.fail() && (in >> std::ws).eof(), "no number: ", text);
+}
+
+/// Options from the `name value` lines of a file. A name that the loss does not know is an error.
+template <Loss L>
+typename L::Options read_options(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  ensure(in.is_open(), file.string(), " cannot be read");
+  typename L::Options options{};
+  for (std::string name, value; in >> name >> value;) {
+    bool known = false;
+    L::for_each_option(options, [&](std::string_view option_name, auto& option) {
+      if (option_name != name) return;
+      known = true;
+      parse_option(value, option);
+    });
+    ensure(known, file.string(), ": ", L::name, " has no option ", name);
+  }
+  return options;
+}
+
+/// Compares loss and gradients with one golden case.
+template <Loss L>
+void check_golden_case(const std::filesystem::path& folder, double tolerance) {
+  INFO(folder.string());
+  Arrays arrays;
+  std::set<std::string> gradient_files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().stem().string();
+    if (entry.path().extension() != ".npy") continue;
+    arrays[name] = read_array(entry.path());
+    if (name.starts_with("d_")) gradient_files.insert(name);
+  }
+  LossCase<L> loss_case(arrays);
+  const double loss = static_cast<double>(loss_case.run(read_options<L>(folder / "options.txt")));
+  CAPTURE(loss);
+  CHECK(relative_error(number(loss), arrays.at("loss")) <= tolerance);
+  for (const auto& [name, gradient] : loss_case.gradient_values()) {
+    INFO("gradient of " << name);
+    REQUIRE(gradient_files.erase("d_" + name) == 1);
+    CHECK(relative_error(gradient, arrays.at("d_" + name)) <= tolerance);
+  }
+  CHECK(gradient_files.empty());
+}
+
+/// Compares a loss with all cases of its folder: 1e-10 in double, 2e-5 in float.
+template <Loss L>
+void check_golden() {
+  constexpr double tolerance = std::is_same_v<typename L::Scalar, double> ? 1e-10 : 2e-5;
+  const std::filesystem::path folder = golden_folder() / L::name;
+  INFO(folder.string());
+  REQUIRE(std::filesystem::is_directory(folder));
+  int cases = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (!entry.is_directory()) continue;
+    check_golden_case<L>(entry.path(), tolerance);
+    ++cases;
+  }
+  CHECK(cases > 0);
+}
+
+}  // namespace vlp::test

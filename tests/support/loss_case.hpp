@@ -1,0 +1,230 @@
+/// \file
+/// One call of a loss for tests: owns every array that the loss's views point to. Written over the Loss
+/// concept.
+#pragma once
+
+#include <vlp/core/random.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vlp::test {
+
+/// The values of an array of any type, row-major, without gaps.
+struct Array {
+  std::vector<Index> shape;  ///< empty for a single number
+  std::vector<double> values;
+};
+
+/// A loss's inputs or gradients by name.
+using Arrays = std::map<std::string, Array>;
+
+inline Array number(double value) {
+  return {{}, {value}};
+}
+
+/// `scale` times standard normal values.
+inline Array normal(Random& random, std::vector<Index> shape, double scale = 1) {
+  Index size = 1;
+  for (Index extent : shape) size *= extent;
+  Array out{std::move(shape), std::vector<double>(static_cast<std::size_t>(size))};
+  for (double& v : out.values) v = scale * random.normal();
+  return out;
+}
+
+/// Largest difference of two arrays, relative to the largest magnitude in `want` (or to `floor` if that is
+/// larger); infinite when shapes differ or anything is not finite.
+inline double relative_error(const Array& got, const Array& want, double floor = 1e-6) {
+  if (got.shape != want.shape || got.values.size() != want.values.size())
+    return std::numeric_limits<double>::infinity();
+  double error = 0, scale = floor;
+  for (std::size_t i = 0; i < want.values.size(); ++i) {
+    const double difference = std::abs(got.values[i] - want.values[i]);
+    if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
+    error = std::max(error, difference);
+    scale = std::max(scale, std::abs(want.values[i]));
+  }
+  return error / scale;
+}
+
+/// Elements between the rows of a matrix, and between the matrices of a batch, that belong to nobody.
+struct Padding {
+  Index row = 0;
+  Index matrix = 0;
+};
+
+/// A loss's inputs, filled from Arrays by name (those not there stay empty), and gradients for all of them.
+/// Padding is filled with NaN, and so are the gradients, so that a stray read or a missing write shows.
+template <Loss L>
+class LossCase {
+ public:
+  using Scalar = typename L::Scalar;
+  using Accumulator = typename L::Accumulator;
+
+  explicit LossCase(const Arrays& arrays, Padding padding = {}) : padding_(padding) {
+    L::for_each_input(inputs, gradients, [&](std::string_view name, auto& input, auto&... gradient) {
+      const auto found = arrays.find(std::string(name));
+      if (found == arrays.end()) return;
+      bind(found->first, found->second, input);
+      (bind_gradient(found->first, found->second, gradient), ...);
+    });
+  }
+  LossCase(const LossCase&) = delete;
+  LossCase& operator=(const LossCase&) = delete;
+
+  typename L::Inputs inputs{};
+  typename L::Gradients gradients{};
+
+  Accumulator forward(L& loss, Cpu& device) {
+    auto value = std::numeric_limits<Accumulator>::quiet_NaN();
+    typename L::Outputs outputs{};
+    outputs.loss = &value;
+    loss.forward(device, inputs, outputs);
+    return value;
+  }
+
+  /// Forward and backward on a new device and a new loss.
+  Accumulator run(const typename L::Options& options, int threads = 1, double upstream = 1) {
+    Cpu device(threads);
+    L loss(options);
+    const Accumulator value = forward(loss, device);
+    loss.backward(device, inputs, static_cast<Accumulator>(upstream), gradients);
+    return value;
+  }
+
+  /// The gradients as they stand now; those skipped are not among them.
+  [[nodiscard]] Arrays gradient_values() {
+    Arrays out;
+    L::for_each_input(inputs, gradients,
+                      [&]([[maybe_unused]] std::string_view name, auto&, auto&... gradient) {
+                        (read(std::string(name), gradient, out), ...);
+                      });
+    return out;
+  }
+
+  /// Storage of a differentiable input, without padding: its elements in order.
+  std::vector<Scalar>& values(const std::string& name) { return values_.at(name); }
+  std::vector<Accumulator>& numbers(const std::string& name) { return numbers_.at(name); }
+
+  /// True when every element between rows and matrices of the gradients still is NaN.
+  [[nodiscard]] bool padding_untouched() {
+    bool untouched = true;
+    L::for_each_input(inputs, gradients, [&](std::string_view, auto&, auto&... gradient) {
+      (..., [&] {
+        if constexpr (requires { gradient.extents(); }) {
+          if (gradient.empty()) return;
+          std::vector<bool> owned(gradient_values_.at(gradient_names_.at(gradient.data())).size());
+          for (Index k = 0; k < gradient.size(); ++k)
+            owned[static_cast<std::size_t>(offset(gradient, k))] = true;
+          const auto& memory = gradient_values_.at(gradient_names_.at(gradient.data()));
+          for (std::size_t k = 0; k < owned.size(); ++k) untouched &= owned[k] || std::isnan(memory[k]);
+        }
+      }());
+    });
+    return untouched;
+  }
+
+ private:
+  static constexpr Scalar nan = std::numeric_limits<Scalar>::quiet_NaN();
+
+  /// Offset of the k-th element of a view in row-major order.
+  template <class T, std::size_t Rank>
+  static Index offset(const View<T, Rank>& view, Index k) {
+    Index out = 0;
+    for (std::size_t d = Rank; d-- > 0; k /= view.extent(d)) out += k % view.extent(d) * view.stride(d);
+    return out;
+  }
+
+  template <class T, std::size_t Rank>
+  View<T, Rank> make_view(const std::vector<Index>& shape, std::vector<std::remove_const_t<T>>& memory,
+                          std::remove_const_t<T> fill) const {
+    require(shape.size() == Rank, "test array of rank ", shape.size(), " for a view of rank ", Rank);
+    std::array<Index, Rank> extents{}, strides{};
+    Index stride = 1;
+    for (std::size_t d = Rank; d-- > 0;) {
+      extents[d] = shape[d];
+      strides[d] = stride;
+      stride *= shape[d];
+      if (d + 1 == Rank && Rank >= 2) stride += padding_.row;
+      if (d + 2 == Rank && Rank >= 3) stride += padding_.matrix;
+    }
+    memory.assign(static_cast<std::size_t>(std::max<Index>(stride, 1)), fill);
+    return {memory.data(), extents, strides};
+  }
+
+  template <class T, std::size_t Rank>
+  void bind(const std::string& name, const Array& array, View<const T, Rank>& view) {
+    auto& memory = [&]() -> std::vector<T>& {
+      if constexpr (std::is_same_v<T, Scalar>)
+        return values_[name];
+      else if constexpr (std::is_same_v<T, std::int64_t>)
+        return integers_[name];
+      else
+        return bytes_[name];
+    }();
+    const View<T, Rank> own = make_view<T, Rank>(array.shape, memory, static_cast<T>(fill<T>()));
+    for (Index k = 0; k < own.size(); ++k)
+      memory[static_cast<std::size_t>(offset(own, k))] =
+          static_cast<T>(array.values[static_cast<std::size_t>(k)]);
+    view = own;
+  }
+
+  void bind(const std::string& name, const Array& array, std::span<const std::int64_t>& view) {
+    auto& memory = integers_[name];
+    for (double v : array.values) memory.push_back(static_cast<std::int64_t>(v));
+    view = memory;
+  }
+
+  void bind(const std::string& name, const Array& array, const Accumulator*& pointer) {
+    numbers_[name] = {static_cast<Accumulator>(array.values.at(0))};
+    pointer = numbers_[name].data();
+  }
+
+  template <std::size_t Rank>
+  void bind_gradient(const std::string& name, const Array& array, View<Scalar, Rank>& gradient) {
+    gradient = make_view<Scalar, Rank>(array.shape, gradient_values_[name], nan);
+    gradient_names_[gradient.data()] = name;
+  }
+
+  void bind_gradient(const std::string& name, const Array&, Accumulator*& gradient) {
+    gradient_numbers_[name] = {std::numeric_limits<Accumulator>::quiet_NaN()};
+    gradient = gradient_numbers_[name].data();
+  }
+
+  template <std::size_t Rank>
+  static void read(const std::string& name, const View<Scalar, Rank>& gradient, Arrays& out) {
+    if (gradient.empty()) return;
+    Array& array = out[name];
+    array.shape.assign(gradient.extents().begin(), gradient.extents().end());
+    for (Index k = 0; k < gradient.size(); ++k)
+      array.values.push_back(static_cast<double>(gradient.data()[offset(gradient, k)]));
+  }
+
+  static void read(const std::string& name, const Accumulator* gradient, Arrays& out) {
+    if (gradient != nullptr) out[name] = number(static_cast<double>(*gradient));
+  }
+
+  template <class T>
+  static constexpr T fill() {
+    if constexpr (std::is_floating_point_v<T>)
+      return std::numeric_limits<T>::quiet_NaN();
+    else
+      return std::numeric_limits<T>::max();
+  }
+
+  Padding padding_;
+  std::map<std::string, std::vector<Scalar>> values_, gradient_values_;
+  std::map<std::string, std::vector<Accumulator>> numbers_, gradient_numbers_;
+  std::map<std::string, std::vector<std::int64_t>> integers_;
+  std::map<std::string, std::vector<std::uint8_t>> bytes_;
+  std::map<const Scalar*, std::string> gradient_names_;
+};
+
+}  // namespace vlp::test
