@@ -1,0 +1,176 @@
+/// \file
+/// Batches: images standardised, reports perturbed, cut into word pieces and packed; made ahead on a thread of their own.
+#pragma once
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <vlp/core/view.hpp>
+#include <vlp/io/image.hpp>
+#include <vlp/io/resize.hpp>
+#include <vlp/text/perturber.hpp>
+#include <vlp/text/word_piece.hpp>
+#include <vlp/text/words.hpp>
+
+#include "pretrain/dataset.hpp"
+
+namespace vlp::pretrain {
+
+/// B pairs, each report followed by its K perturbations: text b * (1 + K) + k is perturbation k of report b, k = 0 the
+/// report itself. Texts are packed: all word pieces in a row, [T], with the offset of each text.
+struct Batch {
+  Index pairs = 0;
+  Index texts_per_pair = 1;                ///< 1 + K
+  std::vector<Index> examples;             ///< [B] which examples
+  std::vector<float> images;               ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
+  std::vector<std::int32_t> pieces;        ///< [T] ids
+  std::vector<Index> offsets;              ///< [B * (1 + K) + 1]
+  std::vector<std::int32_t> word_slot;     ///< [T] row of [B * max_words] for a piece of a report's word, else -1
+  Index max_words = 0;                     ///< W, of the longest report
+  std::vector<std::int64_t> word_count;    ///< [B]
+  std::vector<std::uint8_t> valid;         ///< [B, 1 + K] 0 for a perturbation that left the report as it was
+  std::vector<std::int64_t> group;         ///< [B] equal for equal reports
+};
+
+/// An epoch number that no training epoch has: held-out reports are perturbed the same way every time.
+inline constexpr std::uint32_t evaluation_epoch = 0xffffffffu;
+
+/// Makes batches. Keeps scratch memory, so each thread needs one of its own.
+class BatchMaker {
+ public:
+  /// `perturbations` may be empty: then texts are the reports alone.
+  BatchMaker(const Options& options, const text::WordPiece& word_piece, std::vector<text::Perturbation> perturbations)
+      : image_size_(options.image_size),
+        max_pieces_(static_cast<std::size_t>(max_pieces(options))),
+        word_piece_(&word_piece),
+        perturbations_(std::move(perturbations)),
+        reader_(static_cast<std::size_t>(options.max_words)),
+        perturber_({options.seed, options.scope == "report" ? text::PerturbationScope::report
+                                                            : text::PerturbationScope::sentence}) {}
+
+  /// The longest text, [CLS] and [SEP] included. Words of several pieces are provided for up to twice the words.
+  static Index max_pieces(const Options& options) { return 2 * options.max_words + 2; }
+
+  /// The pairs `indices` of `examples`, perturbed for `epoch`.
+  Batch make(std::span<const Example> examples, std::span<const Index> indices, std::uint32_t epoch) {
+    Batch batch;
+    batch.pairs = static_cast<Index>(indices.size());
+    batch.texts_per_pair = 1 + static_cast<Index>(perturbations_.size());
+    batch.examples.assign(indices.begin(), indices.end());
+    batch.offsets.push_back(0);
+    for (const Index index : indices) {
+      const Example& example = examples[static_cast<std::size_t>(index)];
+      add_image(example, batch);
+      add_texts(example, epoch, static_cast<std::uint32_t>(index), batch);
+      batch.group.push_back(example.text_id);
+    }
+    // Words were numbered within their report; now that the longest is known, each gets its row.
+    for (Index pair = 0; pair < batch.pairs; ++pair) {
+      const auto text = static_cast<std::size_t>(pair * batch.texts_per_pair);
+      for (Index t = batch.offsets[text]; t < batch.offsets[text + 1]; ++t)
+        if (auto& slot = batch.word_slot[static_cast<std::size_t>(t)]; slot >= 0)
+          slot += static_cast<std::int32_t>(pair * batch.max_words);
+    }
+    return batch;
+  }
+
+ private:
+  void add_image(const Example& example, Batch& batch) {
+    io::GrayImage image = io::make_gray_image(image_size_, image_size_);
+    std::transform(example.pixels.begin(), example.pixels.end(), image.pixels.begin(),
+                   [](std::uint16_t pixel) { return static_cast<float>(pixel) / 65535.0f; });
+    io::standardise(image);
+    batch.images.insert(batch.images.end(), image.pixels.begin(), image.pixels.end());
+  }
+
+  void add_texts(const Example& example, std::uint32_t epoch, std::uint32_t index, Batch& batch) {
+    reader_.read(example.report, words_);
+    add_text(words_.text, batch);
+    // A report is cut at max_pieces; what was cut off has no word feature.
+    const auto begin = batch.word_slot.end() - (batch.offsets.back() - batch.offsets[batch.offsets.size() - 2]);
+    const std::int64_t count = *std::max_element(begin, batch.word_slot.end()) + 1;
+    batch.word_count.push_back(count);
+    batch.max_words = std::max<Index>(batch.max_words, count);
+    batch.valid.push_back(1);
+    for (const text::Perturbation perturbation : perturbations_) {
+      perturber_(words_, perturbation, epoch, index, perturbed_);
+      // One that changed nothing is no candidate; an empty text holds its place at no cost.
+      const std::size_t first = batch.word_slot.size();
+      add_text(perturbed_.changed ? perturbed_.text : std::string(), batch);
+      std::fill(batch.word_slot.begin() + static_cast<std::ptrdiff_t>(first), batch.word_slot.end(), -1);
+      batch.valid.push_back(perturbed_.changed ? 1 : 0);
+    }
+  }
+
+  void add_text(const std::string& text, Batch& batch) {
+    word_piece_->encode(text, max_pieces_, batch.pieces, batch.word_slot);
+    batch.offsets.push_back(static_cast<Index>(batch.pieces.size()));
+  }
+
+  Index image_size_;
+  std::size_t max_pieces_;
+  const text::WordPiece* word_piece_;
+  std::vector<text::Perturbation> perturbations_;
+  text::WordReader<> reader_;
+  text::Perturber<> perturber_;
+  text::Words words_;
+  text::PerturbedReport perturbed_;
+};
+
+/// Calls `make(i)` for i = first, first + 1, ... , last - 1 on a thread of its own, a few ahead of `next`.
+class Prefetcher {
+ public:
+  Prefetcher(Index first, Index last, std::function<Batch(Index)> make)
+      : thread_([this, first, last, make = std::move(make)](const std::stop_token& stop) {
+          for (Index i = first; i < last && !stop.stop_requested(); ++i) {
+            try {
+              push({make(i), nullptr}, stop);
+            } catch (...) {
+              push({{}, std::current_exception()}, stop);
+              return;
+            }
+          }
+        }) {}
+
+  /// The next batch; throws what its making threw. To be called at most last - first times.
+  Batch next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !ready_.empty(); });
+    Item item = std::move(ready_.front());
+    ready_.pop_front();
+    changed_.notify_all();
+    if (item.error) std::rethrow_exception(item.error);
+    return std::move(item.batch);
+  }
+
+ private:
+  static constexpr std::size_t ahead = 3;
+  struct Item {
+    Batch batch;
+    std::exception_ptr error;
+  };
+
+  void push(Item item, const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, stop, [&] { return ready_.size() < ahead; });
+    ready_.push_back(std::move(item));
+    changed_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::deque<Item> ready_;
+  std::jthread thread_;  // last: it ends before what it uses
+};
+
+}  // namespace vlp::pretrain

@@ -1,0 +1,50 @@
+/// \file
+/// Built-in data: radiograph-report pairs that are drawn and written on demand, with the truth beside them.
+///
+/// They stand in for real data where there is none: in the quick start, in tests, and wherever the true place
+/// of a finding must be known. Side, zone, size and severity in the report are those of the picture.
+#pragma once
+
+#include "pretrain/detail/builtin_findings.hpp"
+#include "pretrain/detail/builtin_image.hpp"
+#include "pretrain/detail/builtin_report.hpp"
+
+#include <vlp/core/errors.hpp>
+#include <vlp/core/random.hpp>
+#include <vlp/io/image.hpp>
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace vlp::pretrain {
+
+/// A frontal chest radiograph, its report, and what both show.
+struct BuiltinStudy {
+  io::GrayImage image;         ///< [size, size], in [0, 1]; the patient's right on the left
+  std::string findings;        ///< a section of the report: one sentence or more
+  std::string impression;      ///< the other section: one sentence
+  std::vector<Finding> truth;  ///< 0 to 3, of different kinds
+};
+
+/// Study number `index` of the endless series `seed`, at `image_size` x `image_size` pixels (32 or more; made
+/// for 64 to 512). The same for the same arguments, whatever was drawn before and in whichever thread; truth
+/// (but for the boxes) and report do not depend on the size.
+/// Throws std::invalid_argument for a smaller size.
+[[nodiscard]] inline BuiltinStudy draw_builtin_study(std::uint64_t seed, std::uint32_t index,
+                                                     Index image_size) {
+  require(image_size >= 32, "draw_builtin_study: image_size must be at least 32, but is ", image_size);
+  // A stream of its own for each part, so that a change to one leaves the others as they were.
+  enum Part : std::uint32_t { truth, report, radiograph };
+  const auto random_of = [&](Part part) { return Random(seed, 0xB17D, index, part); };
+
+  BuiltinStudy study;
+  Random for_truth = random_of(truth), for_report = random_of(report), for_radiograph = random_of(radiograph);
+  study.truth = detail::draw_findings(for_truth);
+  std::tie(study.findings, study.impression) = detail::write_report(study.truth, for_report);
+  study.image = detail::draw_radiograph(study.truth, image_size, for_radiograph);
+  return study;
+}
+
+}  // namespace vlp::pretrain

@@ -1,0 +1,87 @@
+/// \file
+/// Progress on a terminal (one line that is drawn over), or as plain lines where there is none.
+#pragma once
+
+#include <unistd.h>
+
+#include <vlp/core/scalar.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+namespace vlp::pretrain {
+
+/// "1 h 02 min", "3 min 20 s", "12 s".
+inline std::string duration_text(double seconds) {
+  char text[64];
+  const auto s = static_cast<long>(seconds + 0.5);
+  if (s >= 3600)
+    std::snprintf(text, sizeof text, "%ld h %02ld min", s / 3600, s / 60 % 60);
+  else if (s >= 60)
+    std::snprintf(text, sizeof text, "%ld min %02ld s", s / 60, s % 60);
+  else
+    std::snprintf(text, sizeof text, "%ld s", s);
+  return text;
+}
+
+/// Draws `done` of `total` steps, a rate and the time left, followed by a caller's text. On a terminal at
+/// most ten times a second over the same line; elsewhere a line each tenth of the way.
+class Progress {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  /// `examples_per_step` turns steps into the rate shown; `done` steps lie behind a continued run.
+  Progress(Index total, Index examples_per_step, Index done = 0)
+      : total_(total), examples_(examples_per_step), first_(done), terminal_(isatty(STDOUT_FILENO) != 0) {}
+
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+  /// Examples per second since the start.
+  [[nodiscard]] double rate(Index done) const {
+    return static_cast<double>((done - first_) * examples_) / std::max(seconds(), 1e-9);
+  }
+
+  void show(Index done, const std::string& text) {
+    const bool last = done == total_;
+    if (terminal_) {
+      const auto now = Clock::now();
+      if (!last && now - drawn_ < std::chrono::milliseconds(100)) return;
+      drawn_ = now;
+      const int filled = static_cast<int>(24 * done / std::max<Index>(total_, 1));
+      std::printf("\r[%.*s%.*s] %s\x1b[K", filled, "########################", 24 - filled,
+                  "........................", line(done, text).c_str());
+      std::fflush(stdout);
+      open_ = true;
+      if (last) finish();
+    } else if (const Index tenth = 10 * done / std::max<Index>(total_, 1); tenth > tenth_ || last) {
+      tenth_ = tenth;
+      std::printf("%s\n", line(done, text).c_str());
+      std::fflush(stdout);
+    }
+  }
+
+  /// Ends the drawn line, so that other output starts on one of its own.
+  void finish() {
+    if (open_) std::printf("\n");
+    open_ = false;
+  }
+
+ private:
+  [[nodiscard]] std::string line(Index done, const std::string& text) const {
+    const double per_step = seconds() / static_cast<double>(std::max<Index>(done - first_, 1));
+    char rate_text[96];
+    std::snprintf(rate_text, sizeof rate_text, "  %.0f examples/s  %s left", rate(done),
+                  duration_text(per_step * static_cast<double>(total_ - done)).c_str());
+    return "step " + std::to_string(done) + "/" + std::to_string(total_) + "  " + text + rate_text;
+  }
+
+  Index total_, examples_, first_;
+  bool terminal_, open_ = false;
+  Index tenth_ = 0;
+  Clock::time_point start_ = Clock::now(), drawn_{};
+};
+
+}  // namespace vlp::pretrain
