@@ -1,0 +1,107 @@
+// perturb: prints the perturbations of reports as tab-separated values.
+#include <CLI/CLI.hpp>
+
+#include <vlp/core/errors.hpp>
+#include <vlp/io/csv.hpp>
+#include <vlp/text/perturber.hpp>
+#include <vlp/text/words.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace text = vlp::text;
+
+namespace {
+
+struct Options {
+  std::string file = "-";
+  std::string csv;
+  std::string column = "report";
+  std::uint64_t seed = 0;
+  std::uint32_t epoch = 0;
+  std::string only = "all";
+  text::PerturbationScope scope = text::PerturbationScope::report;
+  std::size_t max_words = text::default_max_words;
+};
+
+/// Calls `use(line number, report)` for each line of a stream, counted from 1.
+void read_lines(std::istream& in, const std::string& name,
+                const std::function<void(vlp::Index, std::string_view)>& use) {
+  vlp::Index number = 0;
+  for (std::string line; std::getline(in, line);) use(++number, line);
+  vlp::ensure(!in.bad(), name, ": cannot be read");
+}
+
+/// Calls `use` for each report of the input; those of a CSV file are numbered by row, from 1.
+void read_reports(const Options& options, const std::function<void(vlp::Index, std::string_view)>& use) {
+  if (!options.csv.empty()) {
+    const vlp::io::CsvTable table = vlp::io::read_csv(options.csv);
+    const auto column = static_cast<std::size_t>(table.column(options.column));
+    vlp::Index number = 0;
+    for (const auto& row : table.rows) use(++number, row[column]);
+  } else if (options.file == "-") {
+    read_lines(std::cin, "standard input", use);
+  } else {
+    std::ifstream file(options.file, std::ios::binary);
+    vlp::ensure(file.good(), options.file, ": cannot be opened");
+    read_lines(file, options.file, use);
+  }
+}
+
+void run(const Options& options) {
+  const std::vector<text::Perturbation> perturbations = text::parse_perturbations(options.only);
+  text::WordReader reader(options.max_words);
+  text::Perturber perturb({.seed = options.seed, .scope = options.scope});
+  text::Words words;
+  text::PerturbedReport perturbed;
+  read_reports(options, [&](vlp::Index number, std::string_view report) {
+    reader.read(report, words);
+    for (const text::Perturbation perturbation : perturbations) {
+      perturb(words, perturbation, options.epoch, static_cast<std::uint32_t>(number - 1), perturbed);
+      std::cout << number << '\t' << name(perturbation) << '\t' << perturbed.changed << '\t' << perturbed.text
+                << '\n';
+    }
+  });
+  std::cout.flush();
+  vlp::ensure(std::cout.good(), "standard output: cannot be written");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app{
+      "Perturbs reports. Prints a line for each report and perturbation: the report's line (or row), the\n"
+      "perturbation's name, 1 if the text changed or 0 if it cannot, and the text, separated by tabs."};
+  app.option_defaults()->always_capture_default();
+  std::string scope = "report";
+  auto* file = app.add_option("FILE", options.file, "Text file with one report a line; - is standard input");
+  auto* csv =
+      app.add_option("--csv", options.csv, "Read the reports from this CSV file instead")->excludes(file);
+  app.add_option("--column", options.column, "Column of the CSV file that holds the reports")->needs(csv);
+  app.add_option("--seed", options.seed, "Seed of all draws");
+  app.add_option("--epoch", options.epoch, "Epoch, whose draws differ from those of any other");
+  app.add_option("--only", options.only, "Perturbations, by name or number, separated by commas");
+  app.add_option("--scope", scope, "What is perturbed as one: report or sentence")
+      ->check(CLI::IsMember(std::vector<std::string>{"report", "sentence"}));
+  app.add_option("--max-words", options.max_words, "Words of a report that are kept")
+      ->check(CLI::PositiveNumber);
+  try {
+    app.parse(argc, argv);
+    if (scope == "sentence") options.scope = text::PerturbationScope::sentence;
+    run(options);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::cerr << "perturb: " << error.what() << '\n';
+  } catch (const std::exception& error) {
+    std::cerr << "perturb: " << error.what() << '\n';
+  }
+  return 2;
+}
