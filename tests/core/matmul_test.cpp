@@ -21,7 +21,11 @@ std::vector<double> random_values(Index n, std::uint32_t stream) {
 }  // namespace
 
 TEST_CASE("products agree with the definition for every pair of operations, strides and threads") {
-  const Index m = 300, k = 17, n = 530;  // more than one tile each way
+  struct Shape {
+    Index m, k, n;
+  };
+  // More than one tile each way; K long enough to be cut into runs; K one short of that.
+  const auto [m, k, n] = GENERATE(Shape{300, 17, 530}, Shape{37, 1500, 21}, Shape{70, 1023, 5});
   for (Op op_a : {Op::none, Op::transpose})
     for (Op op_b : {Op::none, Op::transpose}) {
       const Index a_rows = op_a == Op::none ? m : k, a_cols = op_a == Op::none ? k : m;
@@ -47,7 +51,7 @@ TEST_CASE("products agree with the definition for every pair of operations, stri
           const auto at = static_cast<std::size_t>(i * n + j);
           worst = std::max(worst, std::abs(once[at] - (2 * sum + 0.5 * c0[at])));
         }
-      CHECK(worst < 1e-12);
+      CHECK(worst < 1e-11);
     }
 }
 

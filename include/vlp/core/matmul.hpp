@@ -75,11 +75,58 @@ void matmul_serial(MatrixView<const Scalar> a, Op op_a, MatrixView<const Scalar>
     accumulate(left.transpose(), right.transpose());
 }
 
+/// How a product is cut into work, by its shape alone: tiles of c, and where those are too few for every core
+/// (a weight gradient: small c, long K) runs of K whose partial products are summed in order.
+struct ProductCuts {
+  Index rows, cols;  // of a tile of c
+  Index run;         // of K
+  Index row_tiles, col_tiles, runs;
+
+  ProductCuts(Index m, Index n, Index k) : rows(256), cols(512), run(k), runs(1) {
+    // 256 x 512 outputs a tile: large enough that packing an operand (one pass over it per tile) is lost in
+    // the 2K flop per output. Fewer rows when that leaves fewer than eight tiles, down to 64.
+    constexpr Index enough = 8;
+    col_tiles = pieces(n, cols);
+    if (k < 2 * shortest_run || pieces(m, rows) * col_tiles >= enough) {
+      while (rows > 64 && pieces(m, rows) * col_tiles < enough) rows /= 2;
+    } else {
+      runs = std::min<Index>(k / shortest_run, 16);
+      run = pieces(k, runs);
+      runs = pieces(k, run);
+    }
+    row_tiles = pieces(m, rows);
+  }
+
+ private:
+  static constexpr Index shortest_run = 512;
+  static Index pieces(Index whole, Index piece) { return (whole + piece - 1) / piece; }
+};
+
+/// c = beta c + the sum over r of partial[r], in that order.
+template <class Scalar>
+void add_partial_products(Cpu& device, const Scalar* partial, Index runs, MatrixView<Scalar> c, Scalar beta) {
+  using Row = Eigen::Map<Eigen::Array<Scalar, Eigen::Dynamic, 1>>;
+  using ConstRow = Eigen::Map<const Eigen::Array<Scalar, Eigen::Dynamic, 1>>;
+  const Index n = c.cols();
+  device.parallel_ranges(
+      c.rows(), std::max<Index>(1, 16384 / std::max<Index>(1, n)), [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) {
+          Row out(c.data() + i * c.stride(0), n);
+          const auto row_of = [&](Index r) { return ConstRow(partial + (r * c.rows() + i) * n, n); };
+          if (beta == Scalar(0))
+            out = row_of(0);
+          else
+            out = beta * out + row_of(0);
+          for (Index r = 1; r < runs; ++r) out += row_of(r);
+        }
+      });
+}
+
 }  // namespace detail
 
 /// c = alpha op(a) op(b) + beta c, with op(a) [M, K], op(b) [K, N], c [M, N]. With beta = 0, c is overwritten
-/// whatever it held. c must not overlap a or b. Work is cut into tiles of c by shape alone, so the result
-/// does not depend on the number of threads. Inside a parallel_for, use detail::matmul_serial.
+/// whatever it held. c must not overlap a or b. Work is cut by shape alone, so the result does not depend on
+/// the number of threads. Inside a parallel_for, use detail::matmul_serial.
 template <class Scalar>
 void matmul(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> a, Op op_a,
             std::type_identity_t<MatrixView<const Scalar>> b, Op op_b, MatrixView<Scalar> c,
@@ -93,18 +140,23 @@ void matmul(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> a, Op op
           " x ", c.cols());
 
   const detail::SerialEigen serial;
-  // 256 x 512 outputs a tile: large enough that packing an operand (one pass over it per tile) is lost in the
-  // 2K flop per output, small enough that a training step's products give every core several tiles.
-  constexpr Index tile_rows = 256, tile_cols = 512;
-  const Index row_tiles = (m + tile_rows - 1) / tile_rows, col_tiles = (n + tile_cols - 1) / tile_cols;
-  device.parallel_for(row_tiles * col_tiles, [&](Index tile, int) {
-    const Index i = tile / col_tiles * tile_rows, j = tile % col_tiles * tile_cols;
-    const Index rows = std::min(tile_rows, m - i), cols = std::min(tile_cols, n - j);
-    const auto a_tile = op_a == Op::none ? detail::block(a, i, 0, rows, k) : detail::block(a, 0, i, k, rows);
-    const auto b_tile = op_b == Op::none ? detail::block(b, 0, j, k, cols) : detail::block(b, j, 0, cols, k);
-    detail::matmul_serial<Scalar>(a_tile, op_a, b_tile, op_b, detail::block(c, i, j, rows, cols), alpha,
-                                  beta);
+  const detail::ProductCuts cuts(m, n, k);
+  auto scratch = device.scratch().scope();
+  Scalar* partial = cuts.runs > 1 ? scratch.template take<Scalar>(cuts.runs * m * n) : nullptr;
+  device.parallel_for(cuts.runs * cuts.row_tiles * cuts.col_tiles, [&](Index task, int) {
+    const Index tile = task % (cuts.row_tiles * cuts.col_tiles), r = task / (cuts.row_tiles * cuts.col_tiles);
+    const Index i = tile / cuts.col_tiles * cuts.rows, j = tile % cuts.col_tiles * cuts.cols;
+    const Index rows = std::min(cuts.rows, m - i), cols = std::min(cuts.cols, n - j);
+    const Index l = r * cuts.run, depth = std::min(cuts.run, k - l);
+    const auto a_tile =
+        op_a == Op::none ? detail::block(a, i, l, rows, depth) : detail::block(a, l, i, depth, rows);
+    const auto b_tile =
+        op_b == Op::none ? detail::block(b, l, j, depth, cols) : detail::block(b, j, l, cols, depth);
+    const MatrixView<Scalar> out = partial ? MatrixView<Scalar>(partial + r * m * n, {m, n}) : c;
+    detail::matmul_serial<Scalar>(a_tile, op_a, b_tile, op_b, detail::block(out, i, j, rows, cols), alpha,
+                                  partial ? Scalar(0) : beta);
   });
+  if (partial) detail::add_partial_products<Scalar>(device, partial, cuts.runs, c, beta);
 }
 
 }  // namespace vlp

@@ -1,0 +1,44 @@
+/// \file
+/// GELU as a layer of its own. (Feed-forward layers use the device operations directly.)
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/nn/checks.hpp>
+#include <vlp/nn/ops/gelu.hpp>
+
+#include <string_view>
+
+namespace vlp::nn {
+
+/// y = GELU(x), tanh form (see gelu_forward), for contiguous x [T, N]. Has no parameters and keeps nothing.
+template <class Scalar, class Device = Cpu>
+class Gelu {
+ public:
+  /// y may be x if backward is not to follow.
+  void forward(Device& device, MatrixView<const Scalar> x, MatrixView<Scalar> y) {
+    check(x, "y", y);
+    gelu_forward<Scalar>(device, x.data(), y.data(), x.size());
+  }
+
+  /// dx may be dy.
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
+                MatrixView<Scalar> dx) {
+    check(x, "dy", dy);
+    if (dx.empty()) return;
+    check(x, "dx", dx);
+    gelu_backward<Scalar>(device, x.data(), dy.data(), dx.data(), nullptr, x.size());
+  }
+
+  template <class Visit>
+  void for_each_parameter(std::string_view, Visit&&) {}
+
+ private:
+  template <class T>
+  static void check(MatrixView<const Scalar> x, std::string_view name, const MatrixView<T>& other) {
+    detail::check_matrix("Gelu", name, other, x.rows(), x.cols());
+    require(x.contiguous() && other.contiguous(), "Gelu: x and ", name, " must be contiguous");
+  }
+};
+
+}  // namespace vlp::nn

@@ -1,0 +1,62 @@
+/// \file
+/// Layer normalisation.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/parameter.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/nn/checks.hpp>
+#include <vlp/nn/ops/layer_norm.hpp>
+
+#include <string_view>
+
+namespace vlp::nn {
+
+/// Each row of x [T, width] brought to mean 0 and variance 1, times a gain plus a bias (Ba et al., "Layer
+/// normalization", 2016). Keeps two numbers a row for backward.
+template <class Scalar, class Device = Cpu>
+class LayerNorm {
+ public:
+  explicit LayerNorm(Index width, double epsilon = 1e-5) : epsilon_(static_cast<Scalar>(epsilon)) {
+    detail::check_positive("LayerNorm", "width", width);
+    require(epsilon > 0, "LayerNorm: epsilon must be positive, but is ", epsilon);
+    gain_ = Parameter<Scalar, Device>({width});
+    bias_ = Parameter<Scalar, Device>({width});
+    gain_.fill([] { return 1; });
+  }
+
+  [[nodiscard]] Index width() const { return gain_.size(); }
+
+  /// y may be x if backward is not to follow.
+  void forward(Device& device, MatrixView<const Scalar> x, MatrixView<Scalar> y) {
+    detail::check_columns("LayerNorm", "x", x, width());
+    detail::check_matrix("LayerNorm", "y", y, x.rows(), width());
+    mean_.resize(x.rows());
+    inverse_deviation_.resize(x.rows());
+    layer_norm_forward<Scalar>(device, x, gain_.value.data(), bias_.value.data(), epsilon_, y, mean_.data(),
+                               inverse_deviation_.data());
+  }
+
+  /// dx may be dy.
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
+                MatrixView<Scalar> dx, Into into = Into::overwrite) {
+    detail::check_matrix("LayerNorm", "x of backward", x, mean_.size(), width());
+    detail::check_matrix("LayerNorm", "dy", dy, x.rows(), width());
+    if (!dx.empty()) detail::check_matrix("LayerNorm", "dx", dx, x.rows(), width());
+    layer_norm_backward<Scalar>(device, x, gain_.value.data(), mean_.data(), inverse_deviation_.data(), dy,
+                                gain_.gradient.data(), bias_.gradient.data(), dx, into);
+  }
+
+  template <class Visit>
+  void for_each_parameter(std::string_view prefix, Visit&& visit) {
+    visit(join_names(prefix, "weight"), gain_);
+    visit(join_names(prefix, "bias"), bias_);
+  }
+
+ private:
+  Scalar epsilon_;
+  Parameter<Scalar, Device> gain_, bias_;
+  typename Device::template Buffer<Scalar> mean_, inverse_deviation_;
+};
+
+}  // namespace vlp::nn

@@ -1,0 +1,96 @@
+/// \file
+/// Device operation: the patches of images as rows of a matrix, which turns a convolution into a matrix
+/// product.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/view.hpp>
+
+#include <algorithm>
+#include <type_traits>
+
+namespace vlp {
+
+/// A batch of channels-last images [B, H, W, C].
+template <class T>
+using ImageView = View<T, 4>;
+
+/// A square window that moves over an image padded with zeros.
+struct Window {
+  Index size = 3, stride = 1, padding = 1;
+
+  /// How many positions the window takes along `extent` pixels.
+  [[nodiscard]] Index positions(Index extent) const { return (extent + 2 * padding - size) / stride + 1; }
+};
+
+namespace nn::detail {
+
+/// The part of one row of a window that lies inside an image row: `count` pixels, from pixel `pixel` of the
+/// image and `offset` of the window on.
+struct WindowOverlap {
+  Index pixel, offset, count;
+  WindowOverlap(const Window& window, Index position, Index extent) {
+    const Index first = position * window.stride - window.padding;
+    offset = std::max<Index>(0, -first);
+    pixel = first + offset;
+    count = std::max<Index>(0, std::min(first + window.size, extent) - pixel);
+  }
+};
+
+}  // namespace nn::detail
+
+/// patches [B*Ho*Wo, k*k*C]: row (b, oy, ox) holds the pixels under the window there, in the order (ky, kx,
+/// c), zeros outside of the image. Images [B, H, W, C] contiguous, k = window.size, Ho = window.positions(H).
+template <class Scalar>
+void im2col(Cpu& device, std::type_identity_t<ImageView<const Scalar>> images, const Window& window,
+            std::type_identity_t<MatrixView<Scalar>> patches) {
+  const auto [batch, height, width, channels] = images.extents();
+  const Index out_height = window.positions(height), out_width = window.positions(width);
+  const Index line = window.size * channels;
+  const auto source = images;
+  device.parallel_for(batch * out_height, [&, h = height, w = width, c = channels](Index task, int) {
+    const Index b = task / out_height, oy = task % out_height;
+    for (Index ox = 0; ox < out_width; ++ox) {
+      const nn::detail::WindowOverlap x(window, ox, w);
+      Scalar* out = patches.data() + (task * out_width + ox) * patches.stride(0);
+      for (Index ky = 0; ky < window.size; ++ky, out += line) {
+        const Index iy = oy * window.stride - window.padding + ky;
+        if (iy < 0 || iy >= h) {
+          std::fill_n(out, line, Scalar(0));
+          continue;
+        }
+        const Scalar* in = source.data() + ((b * h + iy) * w + x.pixel) * c;
+        Scalar* end = std::fill_n(out, x.offset * c, Scalar(0));
+        end = std::copy_n(in, x.count * c, end);
+        std::fill(end, out + line, Scalar(0));
+      }
+    }
+  });
+}
+
+/// The gradient of im2col: dimages [B, H, W, C] (overwritten) is the sum of the patch elements that each
+/// pixel went to. Each image row gathers its own, in a fixed order.
+template <class Scalar>
+void col2im(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> patches, const Window& window,
+            std::type_identity_t<ImageView<Scalar>> dimages) {
+  const auto [batch, height, width, channels] = dimages.extents();
+  const Index out_height = window.positions(height), out_width = window.positions(width);
+  const Index line = window.size * channels;
+  device.parallel_for(batch * height, [&, h = height, w = width, c = channels](Index task, int) {
+    const Index b = task / h, iy = task % h;
+    Scalar* out = dimages.data() + task * w * c;
+    std::fill_n(out, w * c, Scalar(0));
+    for (Index ky = 0; ky < window.size; ++ky) {
+      const Index from_top = iy + window.padding - ky;
+      if (from_top < 0 || from_top % window.stride != 0 || from_top / window.stride >= out_height) continue;
+      const Index row = (b * out_height + from_top / window.stride) * out_width;
+      for (Index ox = 0; ox < out_width; ++ox) {
+        const nn::detail::WindowOverlap x(window, ox, w);
+        const Scalar* in = patches.data() + (row + ox) * patches.stride(0) + ky * line + x.offset * c;
+        for (Index i = 0; i < x.count * c; ++i) out[x.pixel * c + i] += in[i];
+      }
+    }
+  });
+}
+
+}  // namespace vlp

@@ -1,0 +1,127 @@
+/// \file
+/// Device operations on the rows of matrices, and how they are cut into work.
+///
+/// The device operations (nn/ops/) are free functions overloaded on the device. They live in the namespace of
+/// the devices, where argument-dependent lookup finds them, so that a layer is written once and another
+/// device's overloads may be declared after it.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/view.hpp>
+
+#include <algorithm>
+#include <type_traits>
+
+namespace vlp {
+
+/// Whether a result replaces what its destination held or is added to it.
+enum class Into { overwrite, add };
+
+namespace nn::detail {
+
+template <class T>
+using Array = Eigen::Array<std::remove_const_t<T>, Eigen::Dynamic, 1>;
+
+/// Memory as an Eigen array.
+template <class T>
+auto as_array(T* data, Index size) {
+  return Eigen::Map<std::conditional_t<std::is_const_v<T>, const Array<T>, Array<T>>>(data, size);
+}
+
+/// Row `i` of a matrix as an Eigen array.
+template <class T>
+auto row(const MatrixView<T>& matrix, Index i) {
+  return as_array(matrix.data() + i * matrix.stride(0), matrix.cols());
+}
+
+/// Rows per piece of work: about 16K elements, enough to pay for handing out the piece.
+inline Index row_grain(Index cols) {
+  return std::max<Index>(1, 16384 / std::max<Index>(1, cols));
+}
+
+/// Adds to `out` [width] the sum over rows of what `body(begin, end, partial)` adds to `partial` [width],
+/// which starts at zero: in parallel over runs of rows that depend on `rows` alone, summed in their order.
+template <class Scalar, class Body>
+void sum_over_rows(Cpu& device, Index rows, Index width, Scalar* out, Body&& body) {
+  const Index run = std::max<Index>(128, (rows + 63) / 64), runs = (rows + run - 1) / run;
+  auto scope = device.scratch().scope();
+  Scalar* partial = scope.template take<Scalar>(runs * width);
+  device.parallel_for(runs, [&](Index r, int) {
+    std::fill_n(partial + r * width, width, Scalar(0));
+    body(r * run, std::min(rows, (r + 1) * run), partial + r * width);
+  });
+  for (Index r = 0; r < runs; ++r) as_array(out, width) += as_array(partial + r * width, width);
+}
+
+}  // namespace nn::detail
+
+/// y[t] = bias + addend[t], for y and addend [T, N], bias [N]. An empty addend counts as zeros; it may be y.
+template <class Scalar>
+void broadcast_bias(Cpu& device, const Scalar* bias, std::type_identity_t<MatrixView<const Scalar>> addend,
+                    std::type_identity_t<MatrixView<Scalar>> y) {
+  const auto b = nn::detail::as_array(bias, y.cols());
+  device.parallel_ranges(y.rows(), nn::detail::row_grain(y.cols()), [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) {
+      if (addend.empty())
+        nn::detail::row(y, t) = b;
+      else
+        nn::detail::row(y, t) = nn::detail::row(addend, t) + b;
+    }
+  });
+}
+
+/// y += factor x, both [T, N].
+template <class Scalar>
+void add_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<const Scalar>> x,
+                std::type_identity_t<MatrixView<Scalar>> y) {
+  device.parallel_ranges(y.rows(), nn::detail::row_grain(y.cols()), [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) nn::detail::row(y, t) += factor * nn::detail::row(x, t);
+  });
+}
+
+/// y = factor x, both [T, N].
+template <class Scalar>
+void scale_rows(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<const Scalar>> x,
+                std::type_identity_t<MatrixView<Scalar>> y) {
+  device.parallel_ranges(y.rows(), nn::detail::row_grain(y.cols()), [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) nn::detail::row(y, t) = factor * nn::detail::row(x, t);
+  });
+}
+
+/// Adds the sum of the rows of x [T, N] to out [N].
+template <class Scalar>
+void add_column_sums(Cpu& device, MatrixView<const Scalar> x, Scalar* out) {
+  nn::detail::sum_over_rows<Scalar>(device, x.rows(), x.cols(), out,
+                                    [&](Index begin, Index end, Scalar* sum) {
+                                      for (Index t = begin; t < end; ++t)
+                                        nn::detail::as_array(sum, x.cols()) += nn::detail::row(x, t);
+                                    });
+}
+
+/// mean[b] = the mean of the rows of x[b], for x [B, R, N], mean [B, N].
+template <class Scalar>
+void mean_of_rows(Cpu& device, std::type_identity_t<BatchView<const Scalar>> x,
+                  std::type_identity_t<MatrixView<Scalar>> mean) {
+  device.parallel_for(x.extent(0), [&](Index b, int) {
+    auto out = nn::detail::row(mean, b);
+    const auto rows = x[b];
+    out.setZero();
+    for (Index r = 0; r < rows.rows(); ++r) out += nn::detail::row(rows, r);
+    out *= Scalar(1) / static_cast<Scalar>(rows.rows());
+  });
+}
+
+/// The gradient of mean_of_rows: dx[b, r] += dmean[b] / R.
+template <class Scalar>
+void mean_of_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> dmean,
+                           std::type_identity_t<BatchView<Scalar>> dx) {
+  device.parallel_for(dx.extent(0), [&](Index b, int) {
+    const auto rows = dx[b];
+    const Scalar share = Scalar(1) / static_cast<Scalar>(rows.rows());
+    for (Index r = 0; r < rows.rows(); ++r) nn::detail::row(rows, r) += share * nn::detail::row(dmean, b);
+  });
+}
+
+}  // namespace vlp
