@@ -1,0 +1,205 @@
+/// \file
+/// One thread's share of local alignment: all words of a batch against a strip of images.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/matmul.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/attention.hpp>
+#include <vlp/losses/detail/contexts.hpp>
+#include <vlp/losses/detail/packed_words.hpp>
+
+#include <algorithm>
+
+namespace vlp::detail {
+
+/// How a batch is cut, by its shape alone, so that results do not depend on the number of threads.
+struct AlignmentShape {
+  Index batch = 0;     ///< B images, B reports
+  Index regions = 0;   ///< R of an image
+  Index features = 0;  ///< D
+  Index words = 0;     ///< of all reports together
+  bool gram = true;    ///< form of the contexts
+
+  /// Images are taken in strips of about this many regions: wide enough that packing the words once for each
+  /// strip is lost in the product.
+  static constexpr Index strip_regions = 256;
+  /// Elements of a tile: four of them stay near the second-level cache.
+  static constexpr Index tile_elements = 1 << 16;
+
+  [[nodiscard]] Index strips() const {
+    const Index wanted = (batch * regions + strip_regions - 1) / strip_regions;
+    return std::min(batch, (wanted + 3) / 4 * 4);  // fours, to share out evenly
+  }
+  [[nodiscard]] Index first_image(Index strip) const { return strip * batch / strips(); }
+  [[nodiscard]] Index images(Index strip) const { return first_image(strip + 1) - first_image(strip); }
+  [[nodiscard]] Index most_images() const { return (batch + strips() - 1) / strips(); }
+  template <class Scalar>
+  [[nodiscard]] Index columns() const {
+    return padded<Scalar>(most_images() * regions);
+  }
+  template <class Scalar>
+  [[nodiscard]] Index tile_rows() const {
+    return std::clamp<Index>(tile_elements / columns<Scalar>(), 64, 1024);
+  }
+};
+
+/// What is kept for backward, and the gradients for it: one number for each image and word.
+template <class Scalar>
+struct WordsInImages {
+  MatrixView<Scalar> dot;            ///< [B, words] <t_w, c_w>
+  MatrixView<Scalar> squared_norm;   ///< [B, words] |c_w|^2
+  MatrixView<const Scalar> d_dot;    ///< [B, words] gradient of dot
+  MatrixView<const Scalar> d_norm2;  ///< [B, words] twice the gradient of squared_norm
+};
+
+/// The tiles of one thread, and the passes over them.
+template <class Scalar>
+class AlignmentWorker {
+ public:
+  AlignmentWorker(Arena::Scope& scratch, const AlignmentShape& shape, const PackedWords& words, bool backward)
+      : shape_(shape),
+        words_(&words),
+        contexts_(scratch, shape.gram, shape.most_images(), shape.regions, shape.features,
+                  words.tile_rows(shape.tile_rows<Scalar>())) {
+    const Index rows = words.tile_rows(shape.tile_rows<Scalar>()), columns = shape.columns<Scalar>();
+    statistics_ = scratch.take_view<Scalar>(2, columns);
+    scores_ = scratch.take_view<Scalar>(rows, columns);
+    attention_ = scratch.take_view<Scalar>(rows, columns);
+    seen_ = scratch.take_view<Scalar>(rows, columns);
+    word_weights_ = backward ? scratch.take_view<Scalar>(rows, columns) : attention_;
+    if (backward) d_regions_ = scratch.take_view<Scalar>(shape.most_images() * shape.regions, shape.features);
+    std::fill_n(scores_.data(), scores_.size(), Scalar(0));
+  }
+
+  /// Fills dot and squared_norm for the images of a strip. Copies the attention of its matched pairs to
+  /// `matched` [B, W, R] if that was given.
+  void forward(Index strip, MatrixView<const Scalar> words, MatrixView<const Scalar> regions,
+               Scalar temperature, const WordsInImages<Scalar>& out, const BatchView<Scalar>& matched) {
+    begin(strip, regions);
+    words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
+      const Tile tile = attend(reports, words, temperature);
+      contexts_.look(tile.attention, tile.seen, false);
+      for (Index row = 0; row < tile.rows; ++row) {
+        for (Index i = 0; i < images_; ++i) {
+          out.dot(first_image_ + i, tile.first_word + row) =
+              (image(tile.attention, row, i) * image(tile.scores, row, i)).sum();
+          out.squared_norm(first_image_ + i, tile.first_word + row) =
+              contexts_.squared_norm(tile.attention, tile.seen, row, i);
+        }
+      }
+      if (!matched.empty()) copy_matched(reports, tile, matched);
+    });
+  }
+
+  /// Writes the gradients of the scores between all words and the regions of a strip to d_scores [words,
+  /// columns], and those of its regions to `d_regions` [B, R, D] if that was given.
+  void backward(Index strip, MatrixView<const Scalar> words, MatrixView<const Scalar> regions,
+                Scalar temperature, const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores,
+                const BatchView<Scalar>& d_regions, bool accumulate) {
+    begin(strip, regions);
+    const auto d_strip = d_regions_.slice(0, images_ * shape_.regions);
+    words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
+      const Tile tile = attend(reports, words, temperature);
+      contexts_.look(tile.attention, tile.seen, true);
+      for (Index row = 0; row < tile.rows; ++row) attention_gradient(tile, row, temperature, given);
+      if (!d_regions.empty()) contexts_.gather(tile.seen, tile.attention, d_strip);
+      score_gradient(reports, tile, given, d_scores);
+    });
+    if (d_regions.empty()) return;
+    contexts_.finish(d_strip);
+    matmul_serial<Scalar>(block(d_scores, 0, 0, d_scores.rows(), d_strip.rows()), Op::transpose, words,
+                          Op::none, d_strip, 1, 1);
+    for (Index i = 0; i < images_; ++i) {
+      auto out = as_eigen(d_regions[first_image_ + i]);
+      const auto strip_rows = as_eigen(d_strip.slice(i * shape_.regions, shape_.regions));
+      if (accumulate)
+        out += strip_rows;
+      else
+        out = strip_rows;
+    }
+  }
+
+ private:
+  /// The tiles, cut to the words of some reports.
+  struct Tile {
+    Index first_word, rows;
+    MatrixView<Scalar> scores, word_weights, attention, seen;
+  };
+
+  void begin(Index strip, MatrixView<const Scalar> regions) {
+    first_image_ = shape_.first_image(strip);
+    images_ = shape_.images(strip);
+    regions_ = regions.slice(first_image_ * shape_.regions, images_ * shape_.regions);
+    contexts_.begin(regions_, images_);
+  }
+
+  auto image(const MatrixView<Scalar>& tile, Index row, Index i) const {
+    return image_row(tile, row, i, shape_.regions);
+  }
+
+  /// Scores between the words of some reports and the regions of the strip, and both their softmaxes.
+  Tile attend(ReportRange reports, MatrixView<const Scalar> words, Scalar temperature) {
+    const Index first = words_->begin(reports.first), rows = words_->begin(reports.last) - first;
+    const auto cut = [&](const MatrixView<Scalar>& tile) { return tile.slice(0, rows); };
+    const Tile tile{first, rows, cut(scores_), cut(word_weights_), cut(attention_), cut(seen_)};
+    matmul_serial<Scalar>(words.slice(first, rows), Op::none, regions_, Op::transpose,
+                          block(tile.scores, 0, 0, rows, regions_.rows()), 1, 0);
+    for (Index j = reports.first; j < reports.last; ++j)
+      softmax_over_words(tile.scores, words_->begin(j) - first, words_->count(j), statistics_,
+                         tile.word_weights);
+    for (Index row = 0; row < rows; ++row)
+      softmax_over_regions(tile.word_weights, row, images_, shape_.regions, temperature, tile.attention);
+    return tile;
+  }
+
+  void copy_matched(ReportRange reports, const Tile& tile, const BatchView<Scalar>& matched) const {
+    const Index begin = std::max(reports.first, first_image_),
+                end = std::min(reports.last, first_image_ + images_);
+    for (Index j = begin; j < end; ++j)
+      for (Index w = 0; w < words_->count(j); ++w)
+        std::copy_n(image(tile.attention, words_->begin(j) - tile.first_word + w, j - first_image_).data(),
+                    shape_.regions, matched[j][w].data());
+  }
+
+  /// In one row: scores become the gradient of word_weights, and seen becomes attention * d_norm2.
+  ///
+  /// dot = sum_r a_r s_r and |c|^2 = a G a^T give the attention's gradient d_dot s_r + d_norm2 seen_r, whose
+  /// mean under the attention is d_dot dot + d_norm2 |c|^2.
+  void attention_gradient(const Tile& tile, Index row, Scalar temperature,
+                          const WordsInImages<Scalar>& given) {
+    for (Index i = 0; i < images_; ++i) {
+      const Index at = first_image_ + i, word = tile.first_word + row;
+      const Scalar d_dot = given.d_dot(at, word), d_norm2 = given.d_norm2(at, word);
+      const Scalar mean = d_dot * given.dot(at, word) + d_norm2 * given.squared_norm(at, word);
+      auto scores = image(tile.scores, row, i), attention = image(tile.attention, row, i),
+           seen = image(tile.seen, row, i);
+      scores = (temperature * attention) * (d_dot * scores + d_norm2 * seen - mean);
+      seen = d_norm2 * attention;
+    }
+  }
+
+  /// The gradient of the scores: through the softmax over words, and directly through dot.
+  void score_gradient(ReportRange reports, const Tile& tile, const WordsInImages<Scalar>& given,
+                      const MatrixView<Scalar>& d_scores) {
+    for (Index j = reports.first; j < reports.last; ++j)
+      softmax_over_words_gradient(tile.word_weights, tile.scores, words_->begin(j) - tile.first_word,
+                                  words_->count(j), statistics_, d_scores, words_->begin(j));
+    for (Index row = 0; row < tile.rows; ++row)
+      for (Index i = 0; i < images_; ++i)
+        image(d_scores, tile.first_word + row, i) +=
+            given.d_dot(first_image_ + i, tile.first_word + row) * image(tile.attention, row, i);
+  }
+
+  AlignmentShape shape_;
+  const PackedWords* words_;
+  Contexts<Scalar> contexts_;
+  MatrixView<Scalar> statistics_, scores_, attention_, seen_, word_weights_, d_regions_;
+  Index first_image_ = 0, images_ = 0;
+  MatrixView<const Scalar> regions_;
+};
+
+}  // namespace vlp::detail

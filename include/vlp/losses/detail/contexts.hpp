@@ -1,0 +1,112 @@
+/// \file
+/// Context vectors: what a word sees of an image.
+#pragma once
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/matmul.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/attention.hpp>
+
+#include <algorithm>
+
+namespace vlp::detail {
+
+/// The contexts c_w = sum_r attention[w, r] C[r] of a tile of words in each of some images, in two forms that
+/// give the same numbers. The direct form makes c_w. The Gram form never does: with G = C C^T [R, R],
+/// |c_w|^2 = a_w G a_w^T and <c_w, C_r> = (a_w G)_r, so that products of depth or width D become products of
+/// depth R, at the price of R x R x D for each image and pass. In floating point it sees lengths |c_w| below
+/// about sqrt(epsilon) of the regions' own only as noise.
+///
+/// For each strip of images: begin; for each tile: look, and for gradients gather; finish.
+template <class Scalar>
+class Contexts {
+ public:
+  /// Scratch for up to `images` images with `regions` regions of `features` features each, and tiles of up to
+  /// `rows` words.
+  Contexts(Arena::Scope& scratch, bool gram, Index images, Index regions, Index features, Index rows)
+      : gram_(gram), count_(regions) {
+    if (gram) {
+      products_ = scratch.take_view<Scalar>(images, regions, regions);
+      d_products_ = scratch.take_view<Scalar>(images, regions, regions);
+    } else {
+      contexts_ = scratch.take_view<Scalar>(images, rows, features);
+    }
+  }
+
+  /// Starts with `images` images, whose regions are the rows of `regions`.
+  void begin(MatrixView<const Scalar> regions, Index images) {
+    regions_ = regions;
+    images_ = images;
+    gathered_ = false;
+    if (!gram_) return;
+    for (Index i = 0; i < images; ++i)
+      matmul_serial<Scalar>(image(i), Op::none, image(i), Op::transpose, products_[i], 1, 0);
+  }
+
+  /// Takes in the attention of a tile. Writes seen[w, r] = <c_w, C_r> for each image's columns; the direct
+  /// form does so only if `needs_seen`.
+  void look(MatrixView<const Scalar> attention, MatrixView<Scalar> seen, bool needs_seen) {
+    for (Index i = 0; i < images_; ++i) {
+      if (gram_) {
+        matmul_serial<Scalar>(columns(attention, i), Op::none, products_[i], Op::none, columns(seen, i), 1,
+                              0);
+        continue;
+      }
+      const auto context = contexts_[i].slice(0, attention.rows());
+      matmul_serial<Scalar>(columns(attention, i), Op::none, image(i), Op::none, context, 1, 0);
+      if (needs_seen)
+        matmul_serial<Scalar>(context, Op::none, image(i), Op::transpose, columns(seen, i), 1, 0);
+    }
+  }
+
+  /// |c_w|^2 of a word of the tile that look took in last, with what look wrote.
+  [[nodiscard]] Scalar squared_norm(MatrixView<const Scalar> attention, MatrixView<const Scalar> seen,
+                                    Index row, Index i) const {
+    if (!gram_) return as_eigen(contexts_[i]).row(row).squaredNorm();
+    const Scalar sum = (image_row(attention, row, i, count_) * image_row(seen, row, i, count_)).sum();
+    return std::max(sum, Scalar(0));
+  }
+
+  /// Adds the gradient that reaches the regions through the c_w of |c_w|^2, for the tile that look took in
+  /// last: sum_w weighted[w, r] c_w, where `weighted` is the attention with each row times its word's factor.
+  void gather(MatrixView<const Scalar> weighted, MatrixView<const Scalar> attention,
+              MatrixView<Scalar> d_regions) {
+    const Scalar beta = gathered_ ? 1 : 0;
+    for (Index i = 0; i < images_; ++i) {
+      if (gram_)
+        matmul_serial<Scalar>(columns(weighted, i), Op::transpose, columns(attention, i), Op::none,
+                              d_products_[i], 1, beta);
+      else
+        matmul_serial<Scalar>(columns(weighted, i), Op::transpose, contexts_[i].slice(0, attention.rows()),
+                              Op::none, d_regions.slice(i * count_, count_), 1, beta);
+    }
+    gathered_ = true;
+  }
+
+  /// Completes d_regions [images * R, D] once all tiles are gathered.
+  void finish(MatrixView<Scalar> d_regions) const {
+    if (!gram_) return;
+    for (Index i = 0; i < images_; ++i)
+      matmul_serial<Scalar>(d_products_[i], Op::none, image(i), Op::none, d_regions.slice(i * count_, count_),
+                            1, 0);
+  }
+
+ private:
+  [[nodiscard]] MatrixView<const Scalar> image(Index i) const { return regions_.slice(i * count_, count_); }
+
+  template <class T>
+  [[nodiscard]] MatrixView<T> columns(const MatrixView<T>& tile, Index i) const {
+    return block(tile, 0, i * count_, tile.rows(), count_);
+  }
+
+  bool gram_;
+  bool gathered_ = false;
+  Index count_;  // regions of an image
+  Index images_ = 0;
+  MatrixView<const Scalar> regions_;
+  BatchView<Scalar> products_, d_products_;  // Gram form: C C^T of each image, and what is gathered for it
+  BatchView<Scalar> contexts_;               // direct form: c_w of the tile in each image
+};
+
+}  // namespace vlp::detail
