@@ -1,0 +1,127 @@
+#include "io/temporary_folder.hpp"
+
+#include <rapidcheck.h>
+
+#include <vlp/io/csv.hpp>
+
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace vlp;
+using namespace vlp::io;
+using vlp::test::TemporaryFolder;
+using Rows = std::vector<std::vector<std::string>>;
+
+TEST_CASE("a plain table is read") {
+  const TemporaryFolder folder;
+  const CsvTable table = read_csv(folder.write("t.csv", "image,report\na.png,Clear.\nb.png,\n"));
+  CHECK(table.path == (folder / "t.csv").string());
+  CHECK(table.columns == std::vector<std::string>{"image", "report"});
+  CHECK(table.rows == Rows{{"a.png", "Clear."}, {"b.png", ""}});
+  CHECK(table.lines == std::vector<Index>{2, 3});
+  CHECK(table.column("report") == 1);
+  CHECK_FALSE(table.find_column("Report").has_value());
+  CHECK(table.where(1) == table.path + ":3");
+}
+
+TEST_CASE("quotes keep commas, quotes, spaces and line breaks") {
+  const TemporaryFolder folder;
+  const CsvTable table = read_csv(folder.write("t.csv",
+                                               "a,b\n"
+                                               "\"x, y\",\"said \"\"no\"\"\"\n"
+                                               "\"one\ntwo\r\n\nfour\",\" kept \"\n"
+                                               "last,\"\""));
+  CHECK(table.rows == Rows{{"x, y", "said \"no\""}, {"one\ntwo\r\n\nfour", " kept "}, {"last", ""}});
+  CHECK(table.lines == std::vector<Index>{2, 3, 7});
+}
+
+TEST_CASE(
+    "line ends of every system, blank lines, a byte order mark and spaces around fields do not matter") {
+  const TemporaryFolder folder;
+  const Rows expected{{"1", "2"}, {"3", "4"}};
+  for (const char* text : {"a,b\n1,2\n3,4\n", "a,b\r\n1,2\r\n3,4\r\n", "a,b\r1,2\r3,4\r", "a,b\n1,2\n3,4",
+                           "\xEF\xBB\xBF"
+                           "a,b\n1,2\n3,4\n",
+                           "\n\na,b\n\n1,2\n  \r\n\r\n3,4\n\n", "a , b\n 1, 2 \n\t3,4\n"}) {
+    const CsvTable table = read_csv(folder.write("t.csv", text));
+    CHECK(table.columns == std::vector<std::string>{"a", "b"});
+    CHECK(table.rows == expected);
+  }
+  CHECK(read_csv(folder.write("t.csv", "a,b\r\n\r\n\r\n1,2\r\n")).lines == std::vector<Index>{4});
+  CHECK(read_csv(folder.write("t.csv", "a,b\r1,2\r3,4")).lines == std::vector<Index>{2, 3});
+  CHECK(read_csv(folder.write("t.csv", "a,b\n")).rows.empty());
+}
+
+TEST_CASE("malformed tables are refused by file and line") {
+  const TemporaryFolder folder;
+  const auto reading = [&](std::string_view text) { return read_csv(folder.write("bad.csv", text)); };
+  const std::string file = (folder / "bad.csv").string();
+  CHECK_MESSAGE_HAS(read_csv(folder / "none.csv"), "none.csv", "No such file");
+  CHECK_MESSAGE_HAS(reading(""), file, "empty");
+  CHECK_MESSAGE_HAS(reading("\xEF\xBB\xBF\n\n"), file, "empty");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,2\n\n1,2,3\n"), file + ":4", "3 fields", "2 columns");
+  CHECK_MESSAGE_HAS(reading("a,b\n\"1\n1\",2\n1\n"), file + ":4", "1 fields");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,\"2\n3,4\n"), file + ":2", "never closed");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,2\n1,\"2\"x\n"), file + ":3", "quote");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,2\n1,5\" tube\n"), file + ":3", "quote");
+  CHECK_MESSAGE_HAS(reading(std::string_view("a,b\n1,\0\n", 8)), file + ":2", "zero byte");
+  CHECK_MESSAGE_HAS(reading(std::string_view("\xFF\xFE"
+                                             "a\0,\0b\0\n\0",
+                                             10)),
+                    file + ":1", "UTF-8");
+}
+
+TEST_CASE("a column that is not there is named with those that are") {
+  const TemporaryFolder folder;
+  const CsvTable table = read_csv(folder.write("t.csv", "image,text\n"));
+  CHECK_MESSAGE_HAS(table.column("report"), table.path, "'report'", "image, text");
+}
+
+/// RFC 4180, every field quoted.
+std::string quoted(const Rows& rows) {
+  std::string out;
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      out += i == 0 ? "\"" : ",\"";
+      for (char c : row[i]) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+      out += '"';
+    }
+    out += "\r\n";
+  }
+  return out;
+}
+
+TEST_CASE("any fields survive quoting") {
+  const TemporaryFolder folder;
+  CHECK(rc::check([&] {
+    const auto columns = *rc::gen::inRange<std::size_t>(1, 5);
+    const auto field = rc::gen::container<std::string>(
+        rc::gen::oneOf(rc::gen::element('"', ',', '\n', '\r', ' ', 'x'), rc::gen::nonZero<char>()));
+    Rows rows = *rc::gen::container<Rows>(rc::gen::container<std::vector<std::string>>(columns, field));
+    rows.insert(rows.begin(), std::vector<std::string>(columns, "name"));
+    const CsvTable table = read_csv(folder.write("t.csv", quoted(rows)));
+    RC_ASSERT(table.columns == rows.front());
+    rows.erase(rows.begin());
+    RC_ASSERT(table.rows == rows);
+  }));
+}
+
+TEST_CASE("any text is read as a table or refused with file and line") {
+  const TemporaryFolder folder;
+  const std::string file = (folder / "t.csv").string();
+  CHECK(rc::check([&] {
+    const std::string text = *rc::gen::container<std::string>(
+        rc::gen::element('"', ',', '\n', '\r', ' ', 'x', '\0', '\xEF', '\xBB', '\xBF'));
+    try {
+      const CsvTable table = read_csv(folder.write("t.csv", text));
+      for (const auto& row : table.rows) RC_ASSERT(row.size() == table.columns.size());
+      for (std::size_t i = 1; i < table.lines.size(); ++i) RC_ASSERT(table.lines[i - 1] < table.lines[i]);
+    } catch (const std::runtime_error& error) {
+      RC_ASSERT(std::string(error.what()).find(file + ":") == 0U);
+    }
+  }));
+}
+
+}  // namespace
