@@ -5,7 +5,6 @@
 #include "pretrain/detail/builtin_chest.hpp"
 #include "pretrain/detail/builtin_findings.hpp"
 
-#include <vlp/core/errors.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/io/image.hpp>
 
@@ -13,7 +12,6 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <numeric>
 #include <vector>
 
 namespace vlp::pretrain::detail {

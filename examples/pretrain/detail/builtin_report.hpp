@@ -4,7 +4,6 @@
 
 #include "pretrain/detail/builtin_findings.hpp"
 
-#include <vlp/core/errors.hpp>
 #include <vlp/core/random.hpp>
 
 #include <algorithm>
