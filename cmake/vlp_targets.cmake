@@ -14,7 +14,9 @@ set(vlp_has_openmp OFF)
 if(VLP_OPENMP)
   find_package(OpenMP COMPONENTS CXX)
   if(OpenMP_CXX_FOUND)
-    target_link_libraries(vlp INTERFACE OpenMP::OpenMP_CXX)
+    # An installed vlp also serves compilers without OpenMP.
+    target_link_libraries(vlp INTERFACE $<BUILD_INTERFACE:OpenMP::OpenMP_CXX>
+                                        $<INSTALL_INTERFACE:$<TARGET_NAME_IF_EXISTS:OpenMP::OpenMP_CXX>>)
     set(vlp_has_openmp ON)
   endif()
 endif()

@@ -1,0 +1,10 @@
+# Fails if a compile command in the file COMMANDS has a flag that is none of a library's business.
+file(READ ${COMMANDS} commands)
+if(NOT commands MATCHES "main\\.cpp")
+  message(FATAL_ERROR "${COMMANDS} has no compile command")
+endif()
+foreach(flag " -W" " -w" " -march" " -O" " -g" " -fsanitize" " -DVLP" " -ffast-math")
+  if(commands MATCHES "${flag}[^ ]*")
+    message(FATAL_ERROR "vlp passes${CMAKE_MATCH_0} on to its users")
+  endif()
+endforeach()

@@ -1,0 +1,11 @@
+# Fails if a header of the folders that vlp.hpp stands for is not included there.
+file(READ ${INCLUDE}/vlp/vlp.hpp umbrella)
+foreach(folder core losses nn optim eval)
+  file(GLOB headers RELATIVE ${INCLUDE} ${INCLUDE}/vlp/${folder}/*.hpp)
+  foreach(header ${headers})
+    string(FIND "${umbrella}" "#include <${header}>" at)
+    if(at EQUAL -1)
+      message(SEND_ERROR "vlp/vlp.hpp does not include <${header}>")
+    endif()
+  endforeach()
+endforeach()
