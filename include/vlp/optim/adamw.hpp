@@ -46,9 +46,11 @@ class AdamW {
     require(options.epsilon > 0, "AdamW: epsilon must be positive, but is ", options.epsilon);
     require(std::isfinite(options.weight_decay) && options.weight_decay >= 0,
             "AdamW: weight_decay must be a number from 0, but is ", options.weight_decay);
-    for (std::size_t p = 0; p < list_.size(); ++p)
+    for (std::size_t p = 0; p < list_.size(); ++p) {
+      const Index size = list_[p].parameter->size();
       for (auto* moment : {&state_[p].first, &state_[p].second})
-        std::fill_n(moment->resize(list_[p].parameter->size()), moment->size(), Scalar(0));
+        std::fill_n(moment->resize(size), size, Scalar(0));
+    }
   }
 
   /// Updates every parameter by its gradient.

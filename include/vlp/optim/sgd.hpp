@@ -40,7 +40,7 @@ class Sgd {
     require(std::isfinite(options.weight_decay) && options.weight_decay >= 0,
             "Sgd: weight_decay must be a number from 0, but is ", options.weight_decay);
     for (std::size_t p = 0; p < list_.size(); ++p)
-      std::fill_n(velocity_[p].resize(list_[p].parameter->size()), velocity_[p].size(), Scalar(0));
+      std::fill_n(velocity_[p].resize(list_[p].parameter->size()), list_[p].parameter->size(), Scalar(0));
   }
 
   /// Updates every parameter by its gradient.
