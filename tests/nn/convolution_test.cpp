@@ -1,0 +1,117 @@
+#include "support/catch.hpp"
+#include "support/layer_gradient.hpp"
+
+#include <vlp/nn/convolution.hpp>
+#include <vlp/nn/convolution_stem.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace vlp;
+using namespace vlp::test;
+using Values = std::vector<double>;
+
+namespace {
+
+Values literal_convolution(const Values& x, const ImageView<double>::Extents& in, const Values& weight,
+                           const Values& bias, const Window& w, const ImageView<double>::Extents& out) {
+  Values y;
+  for (Index b = 0; b < out[0]; ++b)
+    for (Index oy = 0; oy < out[1]; ++oy)
+      for (Index ox = 0; ox < out[2]; ++ox)
+        for (Index o = 0; o < out[3]; ++o) {
+          double sum = bias[static_cast<std::size_t>(o)];
+          for (Index ky = 0; ky < w.size; ++ky)
+            for (Index kx = 0; kx < w.size; ++kx) {
+              const Index iy = oy * w.stride + ky - w.padding, ix = ox * w.stride + kx - w.padding;
+              if (iy < 0 || iy >= in[1] || ix < 0 || ix >= in[2]) continue;
+              for (Index c = 0; c < in[3]; ++c)
+                sum += x[static_cast<std::size_t>(((b * in[1] + iy) * in[2] + ix) * in[3] + c)] *
+                       weight[static_cast<std::size_t>(((o * w.size + ky) * w.size + kx) * in[3] + c)];
+            }
+          y.push_back(sum);
+        }
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("convolutions agree with their definition and with central differences") {
+  Cpu device(2);
+  const auto window =
+      GENERATE(Window{3, 1, 1}, Window{3, 2, 1}, Window{2, 2, 0}, Window{5, 3, 4}, Window{1, 1, 0});
+  const auto in = GENERATE(ImageView<double>::Extents{2, 6, 7, 3}, ImageView<double>::Extents{1, 2, 2, 1});
+  Random random(4);
+  nn::Convolution<double> layer(in[3], 2, window, random);
+  const auto out = layer.output_extents(in);
+  Values x = normal_values(in[0] * in[1] * in[2] * in[3], 1), dx, y, dy;
+  LayerGradient gradient(device);
+  gradient.input("x", x, dx);
+  gradient.output(y, dy, out[0] * out[1] * out[2] * out[3]);
+  gradient.parameters(layer);
+  const ImageView<double> xv(x.data(), in), dxv(dx.data(), in), yv(y.data(), out), dyv(dy.data(), out);
+  gradient.check([&] { layer.forward(device, xv, yv); }, [&] { layer.backward(device, xv, dyv, dxv); }, 12);
+
+  ParameterList<double> list;
+  append_parameters(list, "", layer);
+  const auto copy = [](const Buffer<double>& b) { return Values(b.data(), b.data() + b.size()); };
+  layer.forward(device, xv, yv);
+  CHECK(largest_difference(y, literal_convolution(x, in, copy(list[0].parameter->value),
+                                                  copy(list[1].parameter->value), window, out)) < 1e-12);
+}
+
+TEST_CASE("a batch whose patches are taken in several runs is convolved as its images alone") {
+  Cpu device(2);
+  Random random(4);
+  const Index batch = 5, size = 96, channels = 16;  // 96 * 96 * 9 * 16 elements an image: three images a run
+  nn::Convolution<float> layer(channels, 3, Window{3, 1, 1}, random);
+  const auto x = normal_values<float>(batch * size * size * channels, 1);
+  std::vector<float> y(static_cast<std::size_t>(batch * size * size * 3)), alone(y.size() / 5);
+  layer.forward(device, as_view(x, batch, size, size, channels), as_view(y, batch, size, size, 3));
+  for (Index b = 0; b < batch; ++b) {
+    layer.forward(device, as_view(x, batch, size, size, channels).slice(b, 1),
+                  as_view(alone, 1, size, size, 3));
+    CHECK(std::equal(alone.begin(), alone.end(), y.begin() + b * static_cast<Index>(alone.size()),
+                     [](float a, float c) { return std::abs(a - c) < 1e-4f; }));
+  }
+}
+
+TEST_CASE("gradients of the stem agree with central differences") {
+  Cpu device(2);
+  Random random(4);
+  const std::vector<Index> hidden{3, 4};
+  nn::ConvolutionStem<double> stem(2, hidden, 5, random);
+  CHECK(stem.stride() == 8);
+  Values x = normal_values(2 * 16 * 16 * 2, 1), dx, y, dy;
+  LayerGradient gradient(device);
+  gradient.input("images", x, dx);
+  gradient.output(y, dy, 2 * 2 * 2 * 5);
+  gradient.parameters(stem);
+  gradient.check([&] { stem.forward(device, as_view(x, 2, 16, 16, 2), as_view(y, 2, 2, 2, 5)); },
+                 [&] {
+                   stem.backward(device, as_view(x, 2, 16, 16, 2), as_view(dy, 2, 2, 2, 5),
+                                 as_view(dx, 2, 16, 16, 2));
+                 });
+}
+
+TEST_CASE("convolutions name what does not fit") {
+  Cpu device(1);
+  Random random(1);
+  CHECK_THROWS_AS((nn::Convolution<double>(1, 1, Window{3, 0, 1}, random)), std::invalid_argument);
+  CHECK_THROWS_AS((nn::Convolution<double>(1, 1, Window{3, 1, -1}, random)), std::invalid_argument);
+  nn::Convolution<double> layer(2, 3, Window{3, 1, 0}, random);
+  Values x(100), y(100);
+  try {
+    layer.forward(device, as_view(x, 1, 4, 4, 2), as_view(y, 1, 4, 4, 3));
+    FAIL("no error");
+  } catch (const std::invalid_argument& e) {
+    CHECK(std::string(e.what()) == "Convolution: y is 1 x 4 x 4 x 3 but must be 1 x 2 x 2 x 3");
+  }
+  CHECK_THROWS_AS(layer.forward(device, as_view(x, 1, 2, 2, 2), as_view(y, 1, 0, 0, 3)),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(layer.forward(device, as_view(x, 1, 4, 4, 1), as_view(y, 1, 2, 2, 3)),
+                  std::invalid_argument);
+}

@@ -1,0 +1,217 @@
+#include "support/catch.hpp"
+#include "support/layer_gradient.hpp"
+
+#include <vlp/nn/aggregate_to_words.hpp>
+#include <vlp/nn/feed_forward.hpp>
+#include <vlp/nn/gelu.hpp>
+#include <vlp/nn/layer_norm.hpp>
+#include <vlp/nn/linear.hpp>
+#include <vlp/nn/projection_head.hpp>
+
+#include <cmath>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace vlp;
+using namespace vlp::test;
+using Values = std::vector<double>;
+
+namespace {
+
+/// Checks the gradients of a layer of the form y [T, outputs] = f(x [T, inputs]).
+template <class Layer>
+void check_row_layer(Layer& layer, Index rows, Index inputs, Index outputs) {
+  Cpu device(2);
+  Values x = normal_values(rows * inputs, 1), dx, y, dy;
+  LayerGradient gradient(device);
+  gradient.input("x", x, dx);
+  gradient.output(y, dy, rows * outputs);
+  gradient.parameters(layer);
+  gradient.check([&] { layer.forward(device, as_view(x, rows, inputs), as_view(y, rows, outputs)); },
+                 [&] {
+                   layer.backward(device, as_view(x, rows, inputs), as_view(dy, rows, outputs),
+                                  as_view(dx, rows, inputs));
+                 });
+}
+
+/// The message of the std::invalid_argument that `call` throws.
+template <class Call>
+std::string error_of(Call&& call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("gradients of row layers agree with central differences") {
+  Random random(2);
+  SECTION("linear") {
+    nn::Linear<double> layer(5, 7, random);
+    check_row_layer(layer, 4, 5, 7);
+  }
+  SECTION("layer norm") {
+    nn::LayerNorm<double> layer(6);
+    check_row_layer(layer, 300, 6, 6);
+  }
+  SECTION("GELU") {
+    nn::Gelu<double> layer;
+    check_row_layer(layer, 3, 7, 7);
+  }
+  SECTION("feed forward") {
+    nn::FeedForward<double> layer(4, 9, 5, random);
+    check_row_layer(layer, 3, 4, 5);
+  }
+  SECTION("linear projection") {
+    nn::ProjectionHead<double> layer({.inputs = 4, .outputs = 3}, random);
+    check_row_layer(layer, 3, 4, 3);
+  }
+  SECTION("projection with a hidden layer") {
+    nn::ProjectionHead<double> layer({.inputs = 4, .hidden = 8, .outputs = 3}, random);
+    check_row_layer(layer, 3, 4, 3);
+  }
+}
+
+TEST_CASE("a linear layer is x W^T + b + residual") {
+  Cpu device(1);
+  Random random(3);
+  nn::Linear<double> layer(3, 2, random);
+  ParameterList<double> list;
+  append_parameters(list, "head", layer);
+  REQUIRE(list.size() == 2);
+  CHECK(list[0].name == "head.weight");
+  CHECK(list[1].name == "head.bias");
+  CHECK(list[0].parameter->extents == std::vector<Index>{2, 3});
+  CHECK(list[0].parameter->weight_decay == WeightDecay::yes);
+  CHECK(list[1].parameter->weight_decay == WeightDecay::no);
+  const Values w{1, 2, 3, 4, 5, 6}, b{10, 20};
+  std::copy(w.begin(), w.end(), list[0].parameter->value.data());
+  std::copy(b.begin(), b.end(), list[1].parameter->value.data());
+  const Values x{1, 0, -1, 2, 1, 0}, residual{100, 200, 300, 400};
+  Values y(4);
+  layer.forward(device, as_view(x, 2, 3), as_view(y, 2, 2));
+  CHECK(y == Values{8, 18, 14, 33});
+  layer.forward(device, as_view(x, 2, 3), as_view(y, 2, 2), as_view(residual, 2, 2));
+  CHECK(y == Values{108, 218, 314, 433});
+}
+
+TEST_CASE("input gradients are added where asked") {
+  Cpu device(1);
+  Random random(3);
+  nn::FeedForward<double> layer(3, 5, 3, random);
+  nn::LayerNorm<double> norm(3);
+  const Values x = normal_values(6, 1), dy = normal_values(6, 2);
+  Values y(6), written(6), added(6, 1.0);
+  const auto check = [&](auto& any) {
+    any.forward(device, as_view(x, 2, 3), as_view(y, 2, 3));
+    any.backward(device, as_view(x, 2, 3), as_view(dy, 2, 3), as_view(written, 2, 3));
+    std::fill(added.begin(), added.end(), 1.0);
+    any.backward(device, as_view(x, 2, 3), as_view(dy, 2, 3), as_view(added, 2, 3), Into::add);
+    for (double& v : added) v -= 1;
+    CHECK(largest_difference(added, written) < 1e-14);
+  };
+  check(layer);
+  check(norm);
+}
+
+TEST_CASE("layer norm brings rows to mean 0 and variance 1") {
+  Cpu device(2);
+  const Index rows = 5, cols = 37;
+  Values x = normal_values(rows * cols, 4), y(x.size());
+  for (double& v : x) v = 3 * v + 7;
+  nn::LayerNorm<double> norm(cols, 1e-6);
+  norm.forward(device, as_view(x, rows, cols), as_view(y, rows, cols));
+  Values expected;
+  for (Index t = 0; t < rows; ++t) {
+    double mean = 0, variance = 0;
+    for (Index j = 0; j < cols; ++j)
+      mean += x[static_cast<std::size_t>(t * cols + j)] / static_cast<double>(cols);
+    for (Index j = 0; j < cols; ++j)
+      variance += std::pow(x[static_cast<std::size_t>(t * cols + j)] - mean, 2) / static_cast<double>(cols);
+    for (Index j = 0; j < cols; ++j)
+      expected.push_back((x[static_cast<std::size_t>(t * cols + j)] - mean) / std::sqrt(variance + 1e-6));
+  }
+  CHECK(largest_difference(y, expected) < 1e-12);
+  Values constant(static_cast<std::size_t>(cols), 5.0), out(constant.size());
+  norm.forward(device, as_view(constant, 1, cols), as_view(out, 1, cols));
+  CHECK(largest_difference(out, Values(out.size(), 0.0)) < 1e-12);
+}
+
+TEST_CASE("GELU is its tanh form, close to the exact one, and finite far out") {
+  Cpu device(2);
+  Values x;
+  for (double v = -12; v <= 12; v += 0.01) x.push_back(v);
+  for (double v : {-1e4, 1e4, 0.0}) x.push_back(v);
+  Values y(x.size()), literal, exact;
+  for (double v : x) {
+    literal.push_back(0.5 * v *
+                      (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v))));
+    exact.push_back(0.5 * v * std::erfc(-v / std::numbers::sqrt2));
+  }
+  const auto size = static_cast<Index>(x.size());
+  gelu_forward<double>(device, x.data(), y.data(), size);
+  CHECK(largest_difference(y, literal) < 1e-12);
+  CHECK(largest_difference(y, exact) < 5e-4);
+  const std::vector<float> xf(x.begin(), x.end()), dyf(x.size(), 1.0f);
+  std::vector<float> yf(x.size()), dxf(x.size()), again(x.size());
+  gelu_forward<float>(device, xf.data(), yf.data(), size);
+  gelu_backward<float>(device, xf.data(), dyf.data(), dxf.data(), again.data(), size);
+  CHECK(largest_difference(yf, literal) < 2e-5);
+  CHECK(largest_difference(yf, again) < 1e-6);
+  CHECK(largest_difference(dxf, dxf) == 0);  // no NaN
+}
+
+TEST_CASE("word pieces are summed or averaged into words") {
+  Cpu device(2);
+  const std::vector<std::int32_t> slots{-1, 0, 2, 2, -1, 2};
+  const Values pieces{9, 9, 1, 2, 10, 20, 100, 200, 9, 9, 1000, 2000};
+  Values words(8, std::nan(""));
+  nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::sum, as_view(words, 4, 2));
+  CHECK(words == Values{1, 2, 0, 0, 1110, 2220, 0, 0});
+  nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::mean, as_view(words, 4, 2));
+  CHECK(words == Values{1, 2, 0, 0, 370, 740, 0, 0});
+
+  for (Pooling pooling : {Pooling::sum, Pooling::mean}) {
+    Values x = normal_values(12, 1), dx, y, dy;
+    LayerGradient gradient(device);
+    gradient.input("pieces", x, dx);
+    gradient.output(y, dy, 8);
+    gradient.check(
+        [&] { nn::aggregate_to_words(device, as_view(x, 6, 2), slots, pooling, as_view(y, 4, 2)); },
+        [&] {
+          nn::aggregate_to_words_gradient(device, as_view(dy, 4, 2), slots, pooling, as_view(dx, 6, 2));
+        });
+  }
+
+  CHECK(error_of([&] {
+          nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::sum, as_view(words, 2, 2));
+        }) == "aggregate_to_words: slot 2 of word piece 2 is not in -1 to 1");
+  CHECK(error_of([&] {
+          nn::aggregate_to_words(device, as_view(pieces, 5, 2), slots, Pooling::sum, as_view(words, 4, 2));
+        }) == "aggregate_to_words: 6 slots for 5 word pieces");
+}
+
+TEST_CASE("row layers name what does not fit") {
+  Cpu device(1);
+  Random random(1);
+  nn::Linear<double> linear(3, 2, random);
+  nn::LayerNorm<double> norm(3);
+  nn::FeedForward<double> feed_forward(3, 4, 3, random);
+  Values v(24);
+  CHECK(error_of([&] { linear.forward(device, as_view(v, 2, 4), as_view(v, 2, 2)); }) ==
+        "Linear: x has 4 columns but must have 3");
+  CHECK(error_of([&] { linear.forward(device, as_view(v, 2, 3), as_view(v, 3, 2)); }) ==
+        "Linear: y is 3 x 2 but must be 2 x 2");
+  CHECK(error_of([&] { norm.backward(device, as_view(v, 2, 3), as_view(v, 2, 3), {}); }) ==
+        "LayerNorm: x of backward is 2 x 3 but must be 0 x 3");
+  CHECK(error_of([&] { feed_forward.backward(device, as_view(v, 2, 3), as_view(v, 2, 3), {}); }) ==
+        "FeedForward: x of backward has 2 rows but that of forward had 0");
+  CHECK(error_of([&] { nn::Linear<double>(0, 3, random); }) == "Linear: inputs must be at least 1, but is 0");
+  CHECK(error_of([&] { nn::LayerNorm<double>(3, std::nan("")); }) ==
+        "LayerNorm: epsilon must be positive, but is nan");
+}
