@@ -16,7 +16,7 @@
 
 namespace vlp::pretrain::detail {
 
-/// 0 below `low`, 1 above `high`, smooth between.
+/// 0 at and before `low`, 1 at and beyond `high`, smooth between; `low` may be the larger one.
 inline float smooth_step(float low, float high, float x) {
   const float t = std::clamp((x - low) / (high - low), 0.0F, 1.0F);
   return t * t * (3 - 2 * t);
