@@ -14,7 +14,7 @@
 
 namespace vlp::text {
 
-namespace detail {
+namespace detail::rules {
 
 struct SuffixRule {
   std::string_view suffix;
@@ -173,7 +173,7 @@ struct Neighbours {
   }
 }
 
-}  // namespace detail
+}  // namespace detail::rules
 
 /// Decides a word's class by a lexicon of closed-class words and radiology's vocabulary, by suffixes, and,
 /// for words of several readings ("left", "change", "calcified"), by the words on either side. No state, no
@@ -181,21 +181,23 @@ struct Neighbours {
 class RuleTagger {
  public:
   void tag(std::string_view report, std::span<const Span> tokens, std::span<WordClass> classes) const {
-    detail::Neighbours near;
-    detail::Readings next = tokens.empty() ? detail::Readings{0} : readings_of(report, tokens[0]);
+    using detail::rules::Readings;
+    detail::rules::Neighbours near;
+    Readings next = tokens.empty() ? Readings{0} : readings_of(report, tokens[0]);
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      const detail::Readings now = next;
-      next = i + 1 < tokens.size() ? readings_of(report, tokens[i + 1]) : detail::Readings{0};
+      const Readings now = next;
+      next = i + 1 < tokens.size() ? readings_of(report, tokens[i + 1]) : Readings{0};
       near.after = next;
-      const detail::Readings decided = detail::decide(now, near);
-      classes[i] = detail::class_of(decided);
-      const auto marks = static_cast<detail::Readings>(now & ~detail::any_class);
+      const Readings decided = detail::rules::decide(now, near);
+      classes[i] = detail::rules::class_of(decided);
+      if (is_punctuation(report, tokens[i])) {
+        near = {};  // a new clause
+        continue;
+      }
       // A bare adverb is looked through: "are well seen" reads as "are seen".
-      if (decided != detail::other || marks != 0 || is_punctuation(report, tokens[i]))
-        near.before = is_punctuation(report, tokens[i]) ? detail::Readings{0}
-                                                        : static_cast<detail::Readings>(decided | marks);
-      if (is_punctuation(report, tokens[i])) near.verb_seen = false;
-      near.verb_seen = near.verb_seen || decided == detail::verb;
+      const auto marks = static_cast<Readings>(now & ~detail::rules::any_class);
+      if (decided != detail::rules::other || marks != 0) near.before = static_cast<Readings>(decided | marks);
+      near.verb_seen = near.verb_seen || decided == detail::rules::verb;
     }
   }
 
@@ -203,9 +205,9 @@ class RuleTagger {
   static bool is_punctuation(std::string_view report, Span token) {
     return token.size() == 1 && !detail::is_word_byte(report[token.begin]);
   }
-  static detail::Readings readings_of(std::string_view report, Span token) {
+  static detail::rules::Readings readings_of(std::string_view report, Span token) {
     if (is_punctuation(report, token)) return 0;
-    return detail::readings_of(detail::LowerWord(slice(report, token)).view());
+    return detail::rules::readings_of(detail::rules::LowerWord(slice(report, token)).view());
   }
 };
 static_assert(Tagger<RuleTagger>);

@@ -13,16 +13,14 @@
 
 namespace vlp::text::detail {
 
-/// Code points that BERT drops: controls, formats, surrogates, private use and unassigned ones, U+FFFD.
+/// Code points that BERT drops: controls, formats, private use, U+FFFD.
 [[nodiscard]] inline bool is_dropped(CodePoint c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
   if (c == replacement_character) return true;
   switch (utf8proc_category(c)) {
     case UTF8PROC_CATEGORY_CC:
     case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
     case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
       return true;
     default:
       return false;

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace vlp::text::detail {
+namespace vlp::text::detail::rules {
 
 /// Sets of readings, as bits. A word with several is decided by its neighbours.
 using Readings = std::uint16_t;
@@ -201,4 +201,4 @@ class RuleLexicon {
   std::vector<Entry> table_;
 };
 
-}  // namespace vlp::text::detail
+}  // namespace vlp::text::detail::rules

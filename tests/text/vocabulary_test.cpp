@@ -1,0 +1,160 @@
+#include "support/catch.hpp"
+#include "text/reports.hpp"
+
+#include <vlp/text/build_vocabulary.hpp>
+#include <vlp/text/vocabulary.hpp>
+#include <vlp/text/word_piece.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace vlp;
+using text::build_vocabulary;
+using text::Vocabulary;
+using Strings = std::vector<std::string>;
+
+namespace {
+Strings pieces_of(const Vocabulary& vocabulary) {
+  return {vocabulary.pieces().begin(), vocabulary.pieces().end()};
+}
+}  // namespace
+
+TEST_CASE("a vocabulary finds its pieces") {
+  const Vocabulary vocabulary(
+      Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "lung", "lun", "##g", "##", "#", "g"});
+  CHECK(vocabulary.size() == 10);
+  CHECK(vocabulary.find("lung") == 4);
+  CHECK(vocabulary.find("lun") == 5);
+  CHECK(vocabulary.find("##g") == 6);
+  CHECK(vocabulary.find("g") == 9);
+  CHECK(vocabulary.find("##") == 7);
+  CHECK(vocabulary.find("lu") == -1);
+  CHECK(vocabulary.find("lungs") == -1);
+  CHECK(vocabulary.find("") == -1);
+  CHECK(vocabulary[4] == "lung");
+  CHECK(vocabulary.pad() == 0);
+  CHECK(vocabulary.end_of_text() == 3);
+}
+
+TEST_CASE("what is no vocabulary is refused") {
+  CHECK_MESSAGE_HAS(Vocabulary(Strings{"[PAD]", "[UNK]", "[CLS]"}), "[SEP]", "3 pieces");
+  CHECK_MESSAGE_HAS(Vocabulary(Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "a"}), "piece 5", "twice");
+  CHECK_MESSAGE_HAS(Vocabulary(Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", ""}), "piece 4", "empty");
+  const test::TemporaryFolder folder;
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder / "none.txt"), "none.txt", "opened");
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("bad.txt", "[PAD]\n\n")), "bad.txt", "piece 1");
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.path()), folder.path().string());
+}
+
+TEST_CASE("a vocabulary is saved whole and read again") {
+  const test::TemporaryFolder folder;
+  const Vocabulary vocabulary = build_vocabulary(Strings{"Lungs clear, \xc3\xa9 \xe4\xb8\xad", "lungs"});
+  vocabulary.save(folder / "vocab.txt");
+  CHECK(folder.file_count() == 1);
+  CHECK(pieces_of(Vocabulary::load(folder / "vocab.txt")) == pieces_of(vocabulary));
+  CHECK(pieces_of(Vocabulary::load(folder.write("crlf.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\na"))) ==
+        Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"});
+  CHECK_MESSAGE_HAS(vocabulary.save(folder / "missing" / "vocab.txt"), "vocab.txt", "written");
+}
+
+TEST_CASE("the most frequent pairs are merged first") {
+  // Pairs: a ##b 5 (3 + 2), ##b ##c 3, x ##y 2.
+  const Strings corpus{"abc abc abc", "ab ab", "xy xy", "pq"};
+  const Vocabulary vocabulary = build_vocabulary(corpus, {.size = 100, .min_count = 2});
+  CHECK(pieces_of(vocabulary) == Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##a", "a", "##b",
+                                         "b",     "##c",   "c",     "##p",   "p",      "##q", "q", "##x",
+                                         "x",     "##y",   "y",     "ab",    "abc",    "xy"});
+  CHECK(build_vocabulary(corpus, {.size = 20}).size() == 20);
+  CHECK(build_vocabulary(corpus, {.size = 100, .min_count = 1}).find("pq") >= 0);
+  CHECK_THROWS_AS(build_vocabulary(corpus, {.size = 18}), std::invalid_argument);
+  CHECK(build_vocabulary(Strings{}).size() == 5);
+}
+
+TEST_CASE("equal pairs overlap from the left, and one piece made twice is listed once") {
+  const Vocabulary vocabulary = build_vocabulary(Strings{"aaaaa aaaaa", "aaaa"}, {.size = 100});
+  const auto pieces = pieces_of(vocabulary);
+  CHECK(vocabulary.find("aaaaa") >= 0);
+  CHECK(std::set<std::string>(pieces.begin(), pieces.end()).size() == pieces.size());
+}
+
+TEST_CASE("the order of the reports does not matter") {
+  Strings corpus{"no acute effusion", "left effusions, acute", "no left lung", "lung lungs"};
+  const auto pieces = pieces_of(build_vocabulary(corpus));
+  std::reverse(corpus.begin(), corpus.end());
+  CHECK(pieces_of(build_vocabulary(corpus)) == pieces);
+}
+
+TEST_CASE("every word of the corpus has pieces") {
+  CHECK(rc::check("coverage", [] {
+    const auto corpus = *rc::gen::container<Strings>(test::random_report());
+    const text::WordPiece tokeniser(build_vocabulary(corpus, {.size = 2000}));
+    const auto& vocabulary = tokeniser.vocabulary();
+    std::vector<text::PieceId> ids, words;
+    for (const std::string& report : corpus) tokeniser.encode(report, 1000000, ids, words);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      RC_ASSERT(ids[i] >= 0);
+      RC_ASSERT(static_cast<std::size_t>(ids[i]) < vocabulary.size());
+      RC_ASSERT(ids[i] != vocabulary.unknown());
+    }
+  }));
+}
+
+TEST_CASE("the merging agrees with counting everything anew for each merge") {
+  CHECK(rc::check("merging", [] {
+    const auto letters = rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::element('a', 'b', 'c')));
+    const auto corpus = *rc::gen::container<Strings>(letters);
+    std::vector<Strings> words;
+    for (const std::string& word : corpus) {
+      Strings pieces;
+      if (word.size() > 60) continue;
+      for (std::size_t i = 0; i < word.size(); ++i) pieces.push_back((i > 0 ? "##" : "") + word.substr(i, 1));
+      words.push_back(pieces);
+    }
+    Strings expected;
+    std::set<std::string> known;
+    for (const Strings& pieces : words) known.insert(pieces.begin(), pieces.end());
+    for (const char* letter : {"a", "b", "c"}) known.insert({letter, std::string("##") + letter});
+    while (true) {
+      std::map<std::pair<std::string, std::string>, int> counts;
+      for (const Strings& pieces : words)
+        for (std::size_t i = 0; i + 1 < pieces.size(); ++i) ++counts[{pieces[i], pieces[i + 1]}];
+      const auto best = std::max_element(counts.begin(), counts.end(),
+                                         [](const auto& a, const auto& b) { return a.second < b.second; });
+      if (best == counts.end() || best->second < 2) break;
+      const auto [first, second] = best->first;
+      for (Strings& pieces : words) {
+        Strings merged;
+        for (std::size_t i = 0; i < pieces.size(); ++i) {
+          if (i + 1 < pieces.size() && pieces[i] == first && pieces[i + 1] == second) {
+            merged.push_back(first + second.substr(2));
+            ++i;
+          } else {
+            merged.push_back(pieces[i]);
+          }
+        }
+        pieces = merged;
+      }
+      if (known.insert(first + second.substr(2)).second) expected.push_back(first + second.substr(2));
+    }
+    Strings short_corpus;
+    for (const std::string& word : corpus)
+      if (word.size() <= 60) short_corpus.push_back(word);
+    const auto pieces = pieces_of(build_vocabulary(short_corpus, {.size = 100000}));
+    RC_ASSERT(pieces.size() >= expected.size());
+    RC_ASSERT(Strings(pieces.end() - static_cast<std::ptrdiff_t>(expected.size()), pieces.end()) == expected);
+  }));
+}
+
+TEST_CASE("a vocabulary of the Open-I reports holds radiology's words") {
+  const auto reports = test::open_i_reports();
+  if (reports.empty()) return;
+  const Vocabulary vocabulary = build_vocabulary(reports, {.size = 2000});
+  CHECK(vocabulary.size() == 2000);
+  for (const char* word : {"pneumothorax", "effusion", "cardiomegaly", "left", "atelectasis"})
+    CHECK(vocabulary.find(word) >= 0);
+}
