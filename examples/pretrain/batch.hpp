@@ -1,6 +1,16 @@
 /// \file
-/// Batches: images standardised, reports perturbed, cut into word pieces and packed; made ahead on a thread of their own.
+/// Batches: images standardised, reports perturbed, cut into word pieces and packed; made ahead on a thread
+/// of their own.
 #pragma once
+
+#include "pretrain/dataset.hpp"
+
+#include <vlp/core/view.hpp>
+#include <vlp/io/image.hpp>
+#include <vlp/io/resize.hpp>
+#include <vlp/text/perturber.hpp>
+#include <vlp/text/word_piece.hpp>
+#include <vlp/text/words.hpp>
 
 #include <algorithm>
 #include <condition_variable>
@@ -15,31 +25,23 @@
 #include <utility>
 #include <vector>
 
-#include <vlp/core/view.hpp>
-#include <vlp/io/image.hpp>
-#include <vlp/io/resize.hpp>
-#include <vlp/text/perturber.hpp>
-#include <vlp/text/word_piece.hpp>
-#include <vlp/text/words.hpp>
-
-#include "pretrain/dataset.hpp"
-
 namespace vlp::pretrain {
 
-/// B pairs, each report followed by its K perturbations: text b * (1 + K) + k is perturbation k of report b, k = 0 the
-/// report itself. Texts are packed: all word pieces in a row, [T], with the offset of each text.
+/// B pairs, each report followed by its K perturbations: text b * (1 + K) + k is perturbation k of report b,
+/// k = 0 the report itself. Texts are packed: all word pieces in a row, [T], with the offset of each text.
 struct Batch {
   Index pairs = 0;
-  Index texts_per_pair = 1;                ///< 1 + K
-  std::vector<Index> examples;             ///< [B] which examples
-  std::vector<float> images;               ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
-  std::vector<std::int32_t> pieces;        ///< [T] ids
-  std::vector<Index> offsets;              ///< [B * (1 + K) + 1]
-  std::vector<std::int32_t> word_slot;     ///< [T] row of [B * max_words] for a piece of a report's word, else -1
-  Index max_words = 0;                     ///< W, of the longest report
-  std::vector<std::int64_t> word_count;    ///< [B]
-  std::vector<std::uint8_t> valid;         ///< [B, 1 + K] 0 for a perturbation that left the report as it was
-  std::vector<std::int64_t> group;         ///< [B] equal for equal reports
+  Index texts_per_pair = 1;          ///< 1 + K
+  std::vector<Index> examples;       ///< [B] which examples
+  std::vector<float> images;         ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
+  std::vector<std::int32_t> pieces;  ///< [T] ids
+  std::vector<Index> offsets;        ///< [B * (1 + K) + 1]
+  std::vector<std::int32_t>
+      word_slot;        ///< [T] row of [B * max_words] for a piece of a report's word, else -1
+  Index max_words = 0;  ///< W, of the longest report
+  std::vector<std::int64_t> word_count;  ///< [B]
+  std::vector<std::uint8_t> valid;       ///< [B, 1 + K] 0 for a perturbation that left the report as it was
+  std::vector<std::int64_t> group;       ///< [B] equal for equal reports
 };
 
 /// An epoch number that no training epoch has: held-out reports are perturbed the same way every time.
@@ -49,7 +51,8 @@ inline constexpr std::uint32_t evaluation_epoch = 0xffffffffu;
 class BatchMaker {
  public:
   /// `perturbations` may be empty: then texts are the reports alone.
-  BatchMaker(const Options& options, const text::WordPiece& word_piece, std::vector<text::Perturbation> perturbations)
+  BatchMaker(const Options& options, const text::WordPiece& word_piece,
+             std::vector<text::Perturbation> perturbations)
       : image_size_(options.image_size),
         max_pieces_(static_cast<std::size_t>(max_pieces(options))),
         word_piece_(&word_piece),
@@ -58,7 +61,8 @@ class BatchMaker {
         perturber_({options.seed, options.scope == "report" ? text::PerturbationScope::report
                                                             : text::PerturbationScope::sentence}) {}
 
-  /// The longest text, [CLS] and [SEP] included. Words of several pieces are provided for up to twice the words.
+  /// The longest text, [CLS] and [SEP] included. Words of several pieces are provided for up to twice the
+  /// words.
   static Index max_pieces(const Options& options) { return 2 * options.max_words + 2; }
 
   /// The pairs `indices` of `examples`, perturbed for `epoch`.
@@ -86,9 +90,7 @@ class BatchMaker {
 
  private:
   void add_image(const Example& example, Batch& batch) {
-    io::GrayImage image = io::make_gray_image(image_size_, image_size_);
-    std::transform(example.pixels.begin(), example.pixels.end(), image.pixels.begin(),
-                   [](std::uint16_t pixel) { return static_cast<float>(pixel) / 65535.0f; });
+    io::GrayImage image = image_of(example, image_size_);
     io::standardise(image);
     batch.images.insert(batch.images.end(), image.pixels.begin(), image.pixels.end());
   }
@@ -97,8 +99,10 @@ class BatchMaker {
     reader_.read(example.report, words_);
     add_text(words_.text, batch);
     // A report is cut at max_pieces; what was cut off has no word feature.
-    const auto begin = batch.word_slot.end() - (batch.offsets.back() - batch.offsets[batch.offsets.size() - 2]);
-    const std::int64_t count = *std::max_element(begin, batch.word_slot.end()) + 1;
+    const auto begin =
+        batch.word_slot.end() - (batch.offsets.back() - batch.offsets[batch.offsets.size() - 2]);
+    // A report of characters that BERT drops has words but no pieces: one word, whose feature is zero.
+    const std::int64_t count = std::max(*std::max_element(begin, batch.word_slot.end()) + 1, 1);
     batch.word_count.push_back(count);
     batch.max_words = std::max<Index>(batch.max_words, count);
     batch.valid.push_back(1);

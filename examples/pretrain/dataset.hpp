@@ -2,14 +2,8 @@
 /// The pairs that `pretrain` learns from and is tested on, whatever they come from.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <map>
-#include <string>
-#include <unordered_map>
-#include <utility>
-#include <vector>
+#include "pretrain/builtin_data.hpp"
+#include "pretrain/options.hpp"
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
@@ -19,8 +13,14 @@
 #include <vlp/io/resize.hpp>
 #include <vlp/text/normalise.hpp>
 
-#include "pretrain/builtin_data.hpp"
-#include "pretrain/options.hpp"
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace vlp::pretrain {
 
@@ -65,6 +65,18 @@ void for_each_in_parallel(Cpu& device, Index count, Make&& make) {
     if (error) std::rethrow_exception(error);
 }
 
+}  // namespace detail
+
+/// The image of an example, in [0, 1].
+inline io::GrayImage image_of(const Example& example, Index image_size) {
+  io::GrayImage image = io::make_gray_image(image_size, image_size);
+  std::transform(example.pixels.begin(), example.pixels.end(), image.pixels.begin(),
+                 [](std::uint16_t pixel) { return static_cast<float>(pixel) / 65535.0f; });
+  return image;
+}
+
+namespace detail {
+
 inline Dataset draw_builtin(const Options& options, Cpu& device) {
   Dataset data{options.image_size, {}, {}, {}};
   std::vector<Example> examples(static_cast<std::size_t>(options.studies));
@@ -76,17 +88,19 @@ inline Dataset draw_builtin(const Options& options, Cpu& device) {
   const auto held_out = static_cast<std::ptrdiff_t>(
       std::clamp<double>(std::round(options.held_out * static_cast<double>(options.studies)), 1,
                          static_cast<double>(options.studies - 1)));
-  data.train.assign(std::make_move_iterator(examples.begin()), std::make_move_iterator(examples.end() - held_out));
-  data.held_out.assign(std::make_move_iterator(examples.end() - held_out), std::make_move_iterator(examples.end()));
+  data.train.assign(std::make_move_iterator(examples.begin()),
+                    std::make_move_iterator(examples.end() - held_out));
+  data.held_out.assign(std::make_move_iterator(examples.end() - held_out),
+                       std::make_move_iterator(examples.end()));
   return data;
 }
 
-/// Which pairs are held out: those whose split is not "train" where the table has splits; else whole groups (patients),
-/// drawn the same way for every seed, so that runs can be compared.
+/// Which pairs are held out: those whose split is not "train" where the table has splits; else whole groups
+/// (patients), drawn the same way for every seed, so that runs can be compared.
 inline std::vector<char> choose_held_out(const io::ReportTable& table, double share) {
   std::vector<char> held_out(table.pairs.size());
-  const bool has_splits =
-      std::any_of(table.pairs.begin(), table.pairs.end(), [](const auto& pair) { return !pair.split.empty(); });
+  const bool has_splits = std::any_of(table.pairs.begin(), table.pairs.end(),
+                                      [](const auto& pair) { return !pair.split.empty(); });
   if (has_splits) {
     for (std::size_t i = 0; i < held_out.size(); ++i)
       held_out[i] = !table.pairs[i].split.empty() && table.pairs[i].split != "train";
@@ -94,13 +108,14 @@ inline std::vector<char> choose_held_out(const io::ReportTable& table, double sh
   }
   std::map<std::string, std::vector<std::size_t>> groups;
   for (std::size_t i = 0; i < table.pairs.size(); ++i)
-    groups[table.pairs[i].group.empty() ? "line " + std::to_string(table.pairs[i].line) : table.pairs[i].group]
+    groups[table.pairs[i].group.empty() ? "line " + std::to_string(table.pairs[i].line)
+                                        : table.pairs[i].group]
         .push_back(i);
   std::vector<const std::vector<std::size_t>*> order;
   for (const auto& [name, members] : groups) order.push_back(&members);
   Random(0, 0x5911).shuffle(order.begin(), order.end());
-  const auto wanted = static_cast<std::size_t>(
-      std::max(1.0, std::round(share * static_cast<double>(table.pairs.size()))));
+  const auto wanted =
+      static_cast<std::size_t>(std::max(1.0, std::round(share * static_cast<double>(table.pairs.size()))));
   std::size_t taken = 0;
   for (std::size_t g = 0; g + 1 < order.size() && taken < wanted; taken += order[g++]->size())
     for (const std::size_t i : *order[g]) held_out[i] = 1;
@@ -117,15 +132,19 @@ inline Dataset read_table(const Options& options, Cpu& device) {
   std::vector<Example> examples(table.pairs.size());
   for_each_in_parallel(device, static_cast<Index>(examples.size()), [&](std::size_t i) {
     const io::ReportImagePair& pair = table.pairs[i];
-    examples[i] = {pair.image.string(), to_pixels(io::fit_square(io::read_image(pair.image), options.image_size)),
-                   pair.report, 0, {}};
+    examples[i] = {pair.image.string(),
+                   to_pixels(io::fit_square(io::read_image(pair.image), options.image_size)),
+                   pair.report,
+                   0,
+                   {}};
   });
   Dataset data{options.image_size, {}, {}, table.notes};
   const std::vector<char> held_out = choose_held_out(table, options.held_out);
   for (std::size_t i = 0; i < examples.size(); ++i)
     (held_out[i] ? data.held_out : data.train).push_back(std::move(examples[i]));
-  ensure(!data.train.empty() && !data.held_out.empty(), table.path, ": ", data.train.size(), " pairs to train on and ",
-         data.held_out.size(), " held out; both need at least one, and a patient belongs to one of them");
+  ensure(!data.train.empty() && !data.held_out.empty(), table.path, ": ", data.train.size(),
+         " pairs to train on and ", data.held_out.size(),
+         " held out; both need at least one, and a patient belongs to one of them");
   return data;
 }
 
@@ -141,15 +160,17 @@ inline void number_texts(std::vector<Example>& examples, std::size_t max_words,
 
 }  // namespace detail
 
-/// Draws or reads the pairs that `options.data` names, with every image decoded and every report looked at, so that what
-/// is wrong with them is said before anything is written. Throws std::runtime_error, naming the file.
+/// Draws or reads the pairs that `options.data` names, with every image decoded and every report looked at,
+/// so that what is wrong with them is said before anything is written. Throws std::runtime_error, naming the
+/// file.
 inline Dataset load_dataset(const Options& options, Cpu& device) {
-  Dataset data = options.data == "builtin" ? detail::draw_builtin(options, device) : detail::read_table(options, device);
+  Dataset data =
+      options.data == "builtin" ? detail::draw_builtin(options, device) : detail::read_table(options, device);
   std::unordered_map<std::string, std::int64_t> ids;
   detail::number_texts(data.train, static_cast<std::size_t>(options.max_words), ids);
   detail::number_texts(data.held_out, static_cast<std::size_t>(options.max_words), ids);
-  data.notes.push_back(concat(data.train.size(), " pairs to train on, ", data.held_out.size(), " held out, ", ids.size(),
-                              " different reports"));
+  data.notes.push_back(concat(data.train.size(), " pairs to train on, ", data.held_out.size(), " held out, ",
+                              ids.size(), " different reports"));
   return data;
 }
 

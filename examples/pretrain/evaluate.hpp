@@ -1,0 +1,238 @@
+/// \file
+/// Runs a model over held-out pairs, and puts what it finds in tables.
+#pragma once
+
+#include "pretrain/batch.hpp"
+#include "pretrain/model.hpp"
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/eval/pointing_game.hpp>
+#include <vlp/eval/retrieval.hpp>
+#include <vlp/eval/structure_discrimination.hpp>
+#include <vlp/text/perturbation.hpp>
+#include <vlp/text/words.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace vlp::pretrain {
+
+/// What is measured on held-out pairs.
+struct Evaluation {
+  Index pairs = 0;
+  eval::StructureDiscrimination structure;
+  eval::Retrieval retrieval;
+  eval::PointingGame pointing;  ///< empty where the data has no true boxes
+};
+
+/// Attention of some words of a report over its image.
+struct AttendedPair {
+  struct Word {
+    std::string word;
+    std::vector<float> attention;  ///< [grid, grid]
+    std::optional<eval::Box> box;  ///< of the finding that the word names, where it is known
+  };
+  const Example* example = nullptr;
+  Index grid = 0;
+  std::vector<Word> words;
+};
+
+namespace detail {
+
+/// Calls `visit(batch)` for batches of `batch_size` over all examples, perturbed as in every evaluation.
+template <class Visit>
+void for_each_batch(BatchMaker& maker, std::span<const Example> examples, Index batch_size, Visit&& visit) {
+  std::vector<Index> indices;
+  for (Index begin = 0; begin < static_cast<Index>(examples.size()); begin += batch_size) {
+    indices.resize(
+        static_cast<std::size_t>(std::min(batch_size, static_cast<Index>(examples.size()) - begin)));
+    std::iota(indices.begin(), indices.end(), begin);
+    visit(maker.make(examples, indices, evaluation_epoch));
+  }
+}
+
+/// Rows at unit length, appended.
+inline void append_unit_rows(MatrixView<const float> rows, std::vector<float>& out) {
+  for (Index i = 0; i < rows.rows(); ++i) {
+    double squares = 0;
+    for (Index d = 0; d < rows.cols(); ++d) squares += static_cast<double>(rows(i, d)) * rows(i, d);
+    const double inverse = 1.0 / std::max(std::sqrt(squares), 1e-12);
+    for (Index d = 0; d < rows.cols(); ++d) out.push_back(static_cast<float>(rows(i, d) * inverse));
+  }
+}
+
+/// The letters of a word: "effusion," is "effusion".
+inline std::string_view bare(std::string_view word) {
+  return text::slice(word, text::detail::without_punctuation(word));
+}
+
+/// The words of an example to look at: those that name its findings, or, without truth, its nouns.
+struct WordToSee {
+  Index index;
+  std::string word;
+  const Finding* finding;
+};
+
+inline std::vector<WordToSee> words_to_see(const Example& example, const text::Words& words,
+                                           Index word_count) {
+  std::vector<WordToSee> out;
+  const auto known = std::min<Index>(static_cast<Index>(words.size()), word_count);
+  for (const Finding& finding : example.truth)
+    for (Index w = 0; w < known; ++w)
+      if (bare(words[static_cast<std::size_t>(w)]) == finding.word) {
+        out.push_back({w, finding.word, &finding});
+        break;
+      }
+  if (!example.truth.empty()) return out;
+  for (Index w = 0; w < known; ++w)
+    if (words.classes[static_cast<std::size_t>(w)] == text::WordClass::noun)
+      out.push_back({w, std::string(bare(words[static_cast<std::size_t>(w)])), nullptr});
+  return out;
+}
+
+}  // namespace detail
+
+/// The mean losses over held-out pairs, in batches as in training.
+inline LossTerms held_out_losses(Model<>& model, Cpu& device, BatchMaker& maker,
+                                 std::span<const Example> examples, Index batch_size) {
+  double total = 0, global = 0, local = 0, perturbation = 0;
+  detail::for_each_batch(maker, examples, batch_size, [&](const Batch& batch) {
+    model.embed(device, batch);
+    const LossTerms terms = model.losses(device, batch);
+    const auto weight = static_cast<double>(batch.pairs) / static_cast<double>(examples.size());
+    total += weight * static_cast<double>(terms.total);
+    global += weight * static_cast<double>(terms.global);
+    local += weight * static_cast<double>(terms.local);
+    perturbation += weight * static_cast<double>(terms.perturbation);
+  });
+  return {static_cast<float>(total), static_cast<float>(global), static_cast<float>(local),
+          static_cast<float>(perturbation)};
+}
+
+/// Evaluates a model on held-out pairs. `perturbations` are those that `maker` makes. Attention of the first
+/// `attended_pairs` pairs with words to see is added to `attended`.
+inline Evaluation evaluate(Model<>& model, Cpu& device, BatchMaker& maker, const Options& options,
+                           std::span<const text::Perturbation> perturbations,
+                           std::span<const Example> examples, std::size_t attended_pairs,
+                           std::vector<AttendedPair>& attended) {
+  const auto count = static_cast<Index>(examples.size());
+  const Index slots = 1 + static_cast<Index>(perturbations.size()), grid = model.grid(),
+              regions = grid * grid;
+  std::vector<float> image, report, scores, attention;
+  std::vector<std::uint8_t> valid;
+  std::vector<std::int64_t> group;
+  Evaluation out;
+  out.pairs = count;
+  text::WordReader<> reader(static_cast<std::size_t>(options.max_words));
+  text::Words words;
+
+  detail::for_each_batch(maker, examples, options.batch_size, [&](const Batch& batch) {
+    model.embed(device, batch);
+    const std::size_t first = image.size();
+    const auto text = model.text_embedding();
+    detail::append_unit_rows(model.image_embedding(), image);
+    std::vector<float> candidates;
+    detail::append_unit_rows(flatten_rows(text), candidates);
+    const auto features = static_cast<std::size_t>(options.embedding);
+    for (std::size_t b = 0; b < static_cast<std::size_t>(batch.pairs); ++b)
+      for (std::size_t k = 0; k < static_cast<std::size_t>(slots); ++k) {
+        const float* candidate = &candidates[(b * static_cast<std::size_t>(slots) + k) * features];
+        scores.push_back(
+            std::inner_product(candidate, candidate + features, &image[first + b * features], 0.0f));
+        if (k == 0) report.insert(report.end(), candidate, candidate + features);
+      }
+    valid.insert(valid.end(), batch.valid.begin(), batch.valid.end());
+    group.insert(group.end(), batch.group.begin(), batch.group.end());
+
+    if (options.alpha == 0) return;  // no attention was trained
+    attention.resize(static_cast<std::size_t>(batch.pairs * batch.max_words * regions));
+    model.losses(device, batch, {attention.data(), {batch.pairs, batch.max_words, regions}});
+    for (Index b = 0; b < batch.pairs; ++b) {
+      const Example& example =
+          examples[static_cast<std::size_t>(batch.examples[static_cast<std::size_t>(b)])];
+      reader.read(example.report, words);
+      AttendedPair seen{&example, grid, {}};
+      for (const auto& see :
+           detail::words_to_see(example, words, batch.word_count[static_cast<std::size_t>(b)])) {
+        const float* map = &attention[static_cast<std::size_t>((b * batch.max_words + see.index) * regions)];
+        std::optional<eval::Box> box;
+        if (see.finding != nullptr) {
+          box = see.finding->box;
+          out.pointing.add(finding_kind_names[static_cast<std::size_t>(see.finding->kind)],
+                           eval::point(MatrixView<const float>(map, {grid, grid}), *box, options.image_size,
+                                       options.image_size));
+        }
+        seen.words.push_back({see.word, {map, map + regions}, box});
+      }
+      if (!seen.words.empty() && attended.size() < attended_pairs) attended.push_back(std::move(seen));
+    }
+  });
+
+  std::vector<std::string> names;
+  for (const auto perturbation : perturbations) names.emplace_back(text::name(perturbation));
+  out.structure =
+      eval::structure_discrimination(MatrixView<const float>(scores.data(), {count, slots}),
+                                     MatrixView<const std::uint8_t>(valid.data(), {count, slots}), names);
+  out.retrieval = eval::retrieval(device, MatrixView<const float>(image.data(), {count, options.embedding}),
+                                  MatrixView<const float>(report.data(), {count, options.embedding}), group);
+  return out;
+}
+
+namespace detail {
+inline std::string percent(double share) {
+  if (share != share) return "-";
+  char text[16];
+  std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
+  return text;
+}
+
+inline std::string table_row(const std::string& what, const eval::Accuracy& accuracy,
+                             const std::string& unit) {
+  return "| " + what + " | " + percent(accuracy.value()) + " | " + percent(accuracy.chance) + " | " +
+         std::to_string(accuracy.count) + " " + unit + " |\n";
+}
+}  // namespace detail
+
+/// The tables of an evaluation in Markdown, chance levels beside the figures.
+inline std::string tables(const Evaluation& evaluation) {
+  using detail::percent;
+  using detail::table_row;
+  const std::string header = "| accuracy | chance | of |\n|---|---:|---:|---:|\n";
+  std::string text =
+      "### Structure discrimination\n\nIs the report preferred to its perturbations? A tie counts as "
+      "wrong.\n\n";
+  text += "| against " + header + table_row("**all at once**", evaluation.structure.overall, "reports");
+  for (const auto& perturbation : evaluation.structure.perturbations)
+    text += table_row(perturbation.name, perturbation.accuracy, "reports");
+
+  text += "\n### Retrieval among " + std::to_string(evaluation.pairs) +
+          " pairs\n\nEqual reports answer each other's query.\n\n| | image to report | report to image | "
+          "chance |\n"
+          "|---|---:|---:|---:|\n";
+  for (std::size_t i = 0; i < evaluation.retrieval.image_to_text.size(); ++i) {
+    const auto& of_image = evaluation.retrieval.image_to_text[i];
+    text += "| R@" + std::to_string(of_image.k) + " | " + percent(of_image.recall) + " | " +
+            percent(evaluation.retrieval.text_to_image[i].recall) + " | " + percent(of_image.chance) + " |\n";
+  }
+
+  if (evaluation.pointing.overall().count > 0) {
+    text +=
+        "\n### Pointing game\n\nDoes the attention of a finding's word peak inside the finding's box?\n\n| "
+        "finding " +
+        header;
+    text += table_row("**all**", evaluation.pointing.overall(), "findings");
+    for (const auto& row : evaluation.pointing.kinds()) text += table_row(row.kind, row.accuracy, "findings");
+  }
+  return text;
+}
+
+}  // namespace vlp::pretrain
