@@ -1,12 +1,240 @@
+#include "literal.hpp"
+#include "pairs.hpp"
 #include "support/golden.hpp"
 #include "support/gradients.hpp"
+#include "support/sparse_memory.hpp"
+
+#include <rapidcheck.h>
 
 #include <vlp/losses/info_nce.hpp>
 
+#include <limits>
+#include <string>
+
+namespace {
+
+using namespace vlp::test;
+using vlp::Cpu;
 using vlp::DuplicatePolicy;
+using vlp::Index;
 using vlp::InfoNce;
 using vlp::InfoNceOptions;
+using vlp::Random;
+
+/// InfoNCE and its gradients as make_golden.py writes the loss.
+literal::Result literal_info_nce(const Arrays& in, const InfoNceOptions& o) {
+  using literal::Matrix;
+  const literal::Pairs pairs(in);
+  const std::size_t batch = pairs.image.shape(0);
+  const auto n = static_cast<double>(batch);
+  const Matrix eye = xt::eye<double>(batch), same = literal::same_group(in, batch);
+  Matrix q = eye, keep = xt::ones<double>({batch, batch});
+  if (o.duplicate_policy == DuplicatePolicy::positives) q = same / literal::row_sums(same);
+  if (o.duplicate_policy == DuplicatePolicy::ignore) keep = 1 - (same - eye);
+  q = (1 - o.label_smoothing) * q + o.label_smoothing * keep / literal::row_sums(keep);
+
+  Matrix d_scores = xt::zeros<double>({batch, batch});
+  double loss = 0;
+  const auto add_side = [&](double weight, const Matrix& scores, bool transpose) {
+    const Matrix z = xt::where(keep > 0, scores, -std::numeric_limits<double>::infinity());
+    const Matrix max = literal::row_maxima(z);
+    const Matrix lse = max + xt::log(literal::row_sums(xt::exp(z - max)));
+    loss -= weight / n * xt::sum(q * (scores - lse))();
+    const Matrix d = weight / n * (xt::exp(z - lse) - q);
+    d_scores += transpose ? literal::transpose(d) : d;
+  };
+  add_side(o.image_to_text_weight, pairs.scores, false);
+  add_side(o.text_to_image_weight, literal::transpose(pairs.scores), true);
+  return {loss, pairs.backward(d_scores)};
+}
+
+void check_against_literal(const Arrays& arrays, const InfoNceOptions& options) {
+  const literal::Result want = literal_info_nce(arrays, options);
+  LossCase<InfoNce<double>> got(arrays);
+  CHECK(relative_error(number(got.run(options, 2)), number(want.loss)) < 1e-12);
+  CHECK(relative_error(got.gradient_values(), want.gradients, 1e-3) < 1e-10);
+}
+
+std::string message_of(const InfoNce<float>::Inputs& inputs,
+                       const InfoNce<float>::Gradients* gradients = nullptr) {
+  Cpu device(1);
+  InfoNce<float> loss;
+  try {
+    loss.forward(device, inputs, {});
+    if (gradients != nullptr) loss.backward(device, inputs, 1, *gradients);
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
 
 TEMPLATE_TEST_CASE("InfoNCE agrees with the golden vectors", "", float, double) {
-  vlp::test::check_golden<InfoNce<TestType>>();
+  check_golden<InfoNce<TestType>>();
+}
+
+TEST_CASE("InfoNCE agrees with the literal definition within one tile and beyond") {
+  Random random(1);
+  for (Index batch : {1, 2, 33, 256, 300}) {
+    const Arrays arrays = random_pairs(random, batch, 5, 1 + static_cast<int>(batch) / 3);
+    for (DuplicatePolicy policy : policies)
+      for (double smoothing : {0.0, 0.2}) {
+        CAPTURE(batch, static_cast<int>(policy), smoothing);
+        check_against_literal(arrays, {policy, smoothing, 0.3, 0.9});
+      }
+  }
+  check_against_literal(random_pairs(random, 600, 3), InfoNceOptions::convirt());
+}
+
+TEST_CASE("InfoNCE gradients agree with central differences") {
+  CHECK(rc::check([](std::uint64_t seed) {
+    Random random(seed);
+    const Index batch = *rc::gen::inRange<Index>(1, 9), features = *rc::gen::inRange<Index>(2, 8);
+    const InfoNceOptions options{*rc::gen::elementOf(policies), *rc::gen::element(0.0, 0.1, 0.9),
+                                 *rc::gen::element(0.0, 0.75), *rc::gen::element(0.25, 1.0)};
+    const Arrays arrays = random_pairs(random, batch, features, *rc::gen::inRange(0, 5), 5);
+    const double error = gradient_error<InfoNce<double>>(options, arrays);
+    RC_LOG() << "batch " << batch << ", features " << features << ", error " << error << "\n";
+    RC_ASSERT(error < 1e-6);
+  }));
+  Random random(2);
+  CHECK(directional_error<InfoNce<double>>({DuplicatePolicy::ignore, 0.1}, random_pairs(random, 270, 4, 90),
+                                           random) < 1e-7);
+}
+
+TEMPLATE_TEST_CASE("InfoNCE keeps to the contract of a loss", "", float, double) {
+  Random random(3);
+  check_loss_contract<InfoNce<TestType>>({}, random_pairs(random, 7, 19));
+  check_loss_contract<InfoNce<TestType>>({DuplicatePolicy::ignore, 0.1}, random_pairs(random, 23, 130, 9));
+  check_loss_contract<InfoNce<TestType>>({DuplicatePolicy::positives}, random_pairs(random, 530, 6, 200));
+}
+
+TEMPLATE_TEST_CASE("InfoNCE of one pair is nothing", "", float, double) {
+  Random random(4);
+  for (DuplicatePolicy policy : policies) {
+    LossCase<InfoNce<TestType>> one(random_pairs(random, 1, 7, 1, 100));
+    CHECK(one.run({policy, 0.1}) == Approx(0).margin(1e-5));
+    for (const auto& [name, gradient] : one.gradient_values())
+      CHECK(relative_error(gradient, {gradient.shape, std::vector<double>(gradient.values.size())}, 1) <
+            1e-5);
+  }
+}
+
+TEST_CASE("InfoNCE of equal pairs") {
+  Random random(5);
+  Arrays arrays = random_pairs(random, 6, 4, 3);
+  for (const char* name : {"image", "text"})
+    for (Index i = 1; i < 6; ++i)
+      std::copy_n(arrays.at(name).values.begin(), 4, arrays.at(name).values.begin() + i * 4);
+  LossCase<InfoNce<double>> equal(arrays);
+  CHECK(equal.run({}) == Approx(std::log(6.0)));
+  for (DuplicatePolicy policy : policies) check_against_literal(arrays, {policy, 0.1});
+
+  arrays.at("group").values.assign(6, 4);  // all reports equal: nothing to tell apart
+  LossCase<InfoNce<double>> ignored(arrays);
+  CHECK(ignored.run({DuplicatePolicy::ignore}) == Approx(0).margin(1e-12));
+}
+
+TEST_CASE("InfoNCE stays finite where float could overflow or divide by nothing") {
+  Random random(6);
+  Arrays arrays = random_pairs(random, 40, 8, 10, 100);
+  for (std::size_t k = 0; k < 8; ++k) {
+    arrays.at("image").values[k] = 0;
+    arrays.at("text").values[8 + k] = 0;
+    arrays.at("text").values[16 + k] *= 1e-18;  // below the smallest norm
+    arrays.at("image").values[24 + k] *= 1e15;
+  }
+  const auto check = [&](double scale, double tolerance) {
+    arrays["log_scale"] = number(std::log(scale));
+    for (DuplicatePolicy policy : policies) {
+      CAPTURE(scale, static_cast<int>(policy));
+      const literal::Result want = literal_info_nce(arrays, {policy, 0.1});
+      LossCase<InfoNce<float>> single(arrays);
+      LossCase<InfoNce<double>> twice(arrays);
+      CHECK(relative_error(number(single.run({policy, 0.1})), number(want.loss)) < tolerance);
+      CHECK(relative_error(single.gradient_values(), want.gradients) < 20 * tolerance);
+      CHECK(relative_error(number(twice.run({policy, 0.1})), number(want.loss)) < 1e-12);
+      CHECK(relative_error(twice.gradient_values(), want.gradients) < 1e-9);
+    }
+  };
+  check(100, 1e-5);
+  check(1e4, 1e-4);
+}
+
+TEST_CASE("InfoNCE of a batch with a NaN is NaN") {
+  Random random(7);
+  for (const char* name : {"image", "text"})
+    for (Index batch : {3, 300}) {
+      Arrays arrays = random_pairs(random, batch, 16);
+      arrays.at(name).values[20] = std::numeric_limits<double>::quiet_NaN();
+      CHECK(std::isnan(LossCase<InfoNce<float>>(arrays).run({})));
+      arrays.at(name).values[20] = std::numeric_limits<double>::infinity();
+      CHECK(std::isnan(LossCase<InfoNce<float>>(arrays).run({})));
+    }
+}
+
+TEST_CASE("InfoNCE reads and writes rows whose offsets exceed 32 bits") {
+  constexpr Index batch = 3, features = 8, stride = Index{3} << 30;
+  const SparseMemory<float> memory(2 * batch * stride), gradients(2 * batch * stride);
+  const auto rows = [&](const SparseMemory<float>& m, Index k) {
+    return vlp::MatrixView<float>(m.data() + k * features, {batch, features}, {stride, 1});
+  };
+  Random random(8);
+  const Arrays arrays = random_pairs(random, batch, features);
+  LossCase<InfoNce<float>> near(arrays), far(arrays);
+  for (Index i = 0; i < batch; ++i)
+    for (Index k = 0; k < features; ++k) {
+      rows(memory, 0)(i, k) = near.inputs.image(i, k);
+      rows(memory, 1)(i, k) = near.inputs.text(i, k);
+    }
+  far.inputs.image = rows(memory, 0);
+  far.inputs.text = rows(memory, 1);
+  far.gradients.image = rows(gradients, 0);
+  far.gradients.text = rows(gradients, 1);
+  CHECK(far.run({}) == Approx(near.run({})));
+  CHECK(relative_error(far.gradient_values(), near.gradient_values()) < 1e-6);
+}
+
+TEST_CASE("InfoNCE options") {
+  CHECK(InfoNceOptions::clip().image_to_text_weight == 0.5);
+  CHECK(InfoNceOptions::clip().text_to_image_weight == 0.5);
+  CHECK(InfoNceOptions::convirt(0.75).image_to_text_weight == 0.75);
+  CHECK(InfoNceOptions::convirt(0.75).text_to_image_weight == 0.25);
+
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  for (double smoothing : {-0.1, 1.0, nan})
+    CHECK_THROWS_WITH(InfoNce<float>({.label_smoothing = smoothing}),
+                      ContainsSubstring("info_nce: label_smoothing must be in [0, 1)"));
+  for (auto [rows, columns] : {std::pair{-1.0, 2.0}, {2.0, -1.0}, {0.0, 0.0}, {nan, 1.0}})
+    CHECK_THROWS_WITH(InfoNce<float>({.image_to_text_weight = rows, .text_to_image_weight = columns}),
+                      ContainsSubstring("info_nce: image_to_text_weight and text_to_image_weight must be"));
+}
+
+TEST_CASE("InfoNCE says what does not fit") {
+  std::vector<float> memory(100);
+  const auto view = [&](Index rows, Index cols) {
+    return vlp::MatrixView<float>(memory.data(), {rows, cols});
+  };
+  const float scale = 0;
+  const std::vector<std::int64_t> group(5);
+  CHECK(message_of({view(4, 3), view(4, 3), &scale, {}}) == "no error");
+  CHECK(message_of({view(4, 3), view(4, 5), &scale, {}}) == "info_nce: image is 4 x 3 but text is 4 x 5");
+  CHECK(message_of({view(4, 3), view(5, 3), &scale, {}}) == "info_nce: image is 4 x 3 but text is 5 x 3");
+  CHECK(message_of({view(0, 3), view(0, 3), &scale, {}}) ==
+        "info_nce: image is 0 x 3, but every extent must be at least 1");
+  CHECK(message_of({view(4, 3), {}, &scale, {}}) ==
+        "info_nce: text is 0 x 0, but every extent must be at least 1");
+  CHECK(message_of({view(4, 3), view(4, 3), nullptr, {}}) == "info_nce: log_scale is not given");
+  CHECK(message_of({view(4, 3), view(4, 3), &scale, group}) ==
+        "info_nce: group has 5 ids but the batch has 4 pairs");
+  const InfoNce<float>::Gradients gradients{{}, view(4, 2)};
+  CHECK(message_of({view(4, 3), view(4, 3), &scale, {}}, &gradients) ==
+        "info_nce: the gradient of text is 4 x 2 but text is 4 x 3");
+
+  Cpu device(1);
+  InfoNce<float> loss;
+  loss.forward(device, {view(4, 3), view(4, 3), &scale, {}}, {});
+  CHECK_THROWS_WITH(loss.backward(device, {view(3, 3), view(3, 3), &scale, {}}, 1, {}),
+                    ContainsSubstring("backward is given 3 pairs but forward had 4"));
 }

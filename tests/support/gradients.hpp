@@ -6,7 +6,11 @@
 #include "support/catch.hpp"
 #include "support/loss_case.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <numeric>
+#include <vector>
 
 namespace vlp::test {
 
@@ -41,6 +45,49 @@ double gradient_error(const typename L::Options& options, const Arrays& arrays, 
   return error;
 }
 
+/// The same along `count` random directions in the space of all inputs at once, for shapes of many elements.
+template <Loss L>
+double directional_error(const typename L::Options& options, const Arrays& arrays, Random& random,
+                         int count = 3, double step = 1e-5) {
+  LossCase<L> analytic(arrays);
+  analytic.run(options);
+  Cpu device(1);
+  L loss(options);
+  double error = 0;
+  for (int n = 0; n < count; ++n) {
+    Arrays above = arrays, below = arrays;
+    double expected = 0, scale = 1e-3;
+    for (const auto& [name, gradient] : analytic.gradient_values()) {
+      const Array direction = normal(random, gradient.shape);
+      for (std::size_t i = 0; i < direction.values.size(); ++i) {
+        above.at(name).values[i] += step * direction.values[i];
+        below.at(name).values[i] -= step * direction.values[i];
+        expected += gradient.values[i] * direction.values[i];
+        scale += std::abs(gradient.values[i]);
+      }
+    }
+    const auto high = static_cast<double>(LossCase<L>(above).forward(loss, device));
+    const auto low = static_cast<double>(LossCase<L>(below).forward(loss, device));
+    const double difference = std::abs((high - low) / (2 * step) - expected);
+    error = std::isfinite(difference) ? std::max(error, difference / scale) : difference;
+  }
+  return error;
+}
+
+/// The rows of the first dimension in another order: of each array that has one entry per pair.
+inline Arrays permute_batch(const Arrays& arrays, const std::vector<std::size_t>& order) {
+  Arrays out = arrays;
+  for (auto& [name, array] : out) {
+    if (array.shape.empty()) continue;
+    const std::size_t width = array.values.size() / order.size();
+    const std::vector<double>& from = arrays.at(name).values;
+    for (std::size_t i = 0; i < order.size(); ++i)
+      std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(order[i] * width), width,
+                  array.values.begin() + static_cast<std::ptrdiff_t>(i * width));
+  }
+  return out;
+}
+
 /// True when both hold the same names, shapes and bits.
 inline bool same_bits(const Arrays& a, const Arrays& b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](const auto& x, const auto& y) {
@@ -52,20 +99,21 @@ inline bool same_bits(const Arrays& a, const Arrays& b) {
 }
 
 /// Largest relative error over arrays of the same names.
-inline double relative_error(const Arrays& got, const Arrays& want) {
+inline double relative_error(const Arrays& got, const Arrays& want, double floor = 1e-6) {
   if (got.size() != want.size()) return std::numeric_limits<double>::infinity();
   double error = 0;
   for (const auto& [name, array] : want) {
     const auto found = got.find(name);
     error = std::max(error, found == got.end() ? std::numeric_limits<double>::infinity()
-                                               : relative_error(found->second, array));
+                                               : relative_error(found->second, array, floor));
   }
   return error;
 }
 
-/// What every loss keeps to, whatever it computes: results that do not depend on threads, strides or which
-/// gradients are asked for; gradients that are overwritten, or added to when asked; nothing allocated in the
-/// arena once it has its size.
+/// What every loss over a batch of pairs keeps to, whatever it computes: results that do not depend on
+/// threads, strides or which gradients are asked for; gradients that move with their pairs when the batch is
+/// reordered; gradients that are overwritten, or added to when asked; nothing allocated in the arena once it
+/// has its size.
 template <Loss L>
 void check_loss_contract(const typename L::Options& options, const Arrays& arrays) {
   using Accumulator = typename L::Accumulator;
@@ -74,7 +122,7 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
   const Accumulator value = reference.run(options);
   const Arrays gradients = reference.gradient_values();
   REQUIRE(std::isfinite(value));
-  CHECK(relative_error(gradients, gradients) == 0);  // all finite
+  CHECK(relative_error(gradients, gradients) == 0);  // finite
 
   for (int threads : {2, 3, 8}) {
     INFO(threads << " threads");
@@ -100,6 +148,17 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
     rest.erase(name);
     CHECK(other.run(options) == value);
     CHECK(relative_error(other.gradient_values(), rest) <= tolerance);
+  }
+  {
+    INFO("batch in another order");
+    const auto per_pair = std::find_if(arrays.begin(), arrays.end(),
+                                       [](const auto& named) { return !named.second.shape.empty(); });
+    std::vector<std::size_t> order(static_cast<std::size_t>(per_pair->second.shape[0]));
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    Random(17).shuffle(order.begin(), order.end());
+    LossCase<L> other(permute_batch(arrays, order));
+    CHECK(other.run(options) == Approx(value).epsilon(tolerance).margin(tolerance));
+    CHECK(relative_error(other.gradient_values(), permute_batch(gradients, order)) <= tolerance);
   }
   {
     INFO("accumulate, upstream, steady state");

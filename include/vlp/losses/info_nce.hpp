@@ -10,6 +10,7 @@
 #include <vlp/losses/detail/pair_tiles.hpp>
 #include <vlp/losses/types.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
@@ -117,8 +118,8 @@ class InfoNce {
     detail::check_gradient(name, "text", gradients.text, inputs.text);
     const double d_log_scale = tiles_.backward(
         device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.accumulate,
-        [&](MatrixView<Scalar> scores, Index row, Index column, Index, double* row_dot, double* column_dot) {
-          contrast_.differentiate(scores, row, column, upstream, row_dot, column_dot);
+        [&](MatrixView<const Scalar> scores, Index row, Index column, Index, MatrixView<Scalar> gradient) {
+          contrast_.differentiate(scores, row, column, upstream, gradient);
         });
     if (gradients.log_scale != nullptr)
       *gradients.log_scale = static_cast<Accumulator>(d_log_scale) +

@@ -99,14 +99,13 @@ class Contrast {
     return static_cast<Accumulator>(sum / static_cast<double>(batch()));
   }
 
-  /// Replaces the scores of a tile by upstream * dL/dscores. row_dot [R], when given, receives the sum over
-  /// the tile's columns of score * gradient; column_dot [C], when given, is increased by that over its rows.
-  void differentiate(MatrixView<Scalar> tile, Index row, Index column, Accumulator upstream, double* row_dot,
-                     double* column_dot) const {
+  /// Writes upstream * dL/dscores of a tile to gradient [R, C], which may be the scores' own memory.
+  void differentiate(MatrixView<const Scalar> tile, Index row, Index column, Accumulator upstream,
+                     MatrixView<Scalar> gradient) const {
     for (Index c = 0; c < tile.cols(); c += chunk) {
       const Index width = std::min(chunk, tile.cols() - c);
       differentiate_chunk(block(tile, 0, c, tile.rows(), width), row, column + c, upstream,
-                          c == 0 /* first */, row_dot, column_dot == nullptr ? nullptr : column_dot + c);
+                          block(gradient, 0, c, tile.rows(), width));
     }
   }
 
@@ -124,8 +123,7 @@ class Contrast {
 
   /// Writes upstream * dL/dscores for the scores given to forward. d_scores may be the scores' own memory.
   void backward(MatrixView<const Scalar> scores, Accumulator upstream, MatrixView<Scalar> d_scores) const {
-    if (d_scores.data() != scores.data()) as_eigen(d_scores) = as_eigen(scores);
-    differentiate(d_scores, 0, 0, upstream, nullptr, nullptr);
+    differentiate(scores, 0, 0, upstream, d_scores);
   }
 
  private:
@@ -181,24 +179,22 @@ class Contrast {
     }
   }
 
-  void differentiate_chunk(MatrixView<Scalar> tile, Index row, Index column, Accumulator upstream, bool first,
-                           double* row_dot, double* column_dot) const {
+  void differentiate_chunk(MatrixView<const Scalar> tile, Index row, Index column, Accumulator upstream,
+                           MatrixView<Scalar> out) const {
     const double factor = static_cast<double>(upstream) / static_cast<double>(batch());
     const auto row_factor = static_cast<Scalar>(row_weight_ * factor);
     const auto column_factor = static_cast<Scalar>(column_weight_ * factor);
     const Index width = tile.cols();
-    const ConstMap column_max(columns_.max.data() + column, width),
-        column_sum(columns_.sum.data() + column, width);
+    const ConstMap column_max(columns_.max.data() + column, width);
+    const ConstMap column_sum(columns_.sum.data() + column, width);
     const ConstMap smoothing(smoothing_.data() + column, width);
     Chunk column_scale = Chunk::Zero(width);
     if (column_weight_ > 0) column_scale = column_factor / column_sum;
-    Eigen::Array<double, 1, Eigen::Dynamic, Eigen::RowMajor, 1, static_cast<int>(chunk)> dot;
-    dot.setZero(width);
 
     Chunk gradient(width);
     for (Index r = 0; r < tile.rows(); ++r) {
       const Index i = row + r;
-      auto scores = as_eigen(tile).row(r).array();
+      const auto scores = as_eigen(tile).row(r).array();
       if (row_weight_ > 0)
         gradient = (scores - rows_.max[i]).exp() * (row_factor / rows_.sum[i]);
       else
@@ -212,14 +208,8 @@ class Contrast {
         else
           g -= static_cast<Scalar>(target * (row_weight_ + column_weight_) * factor);
       });
-      if (row_dot != nullptr) {
-        const auto sum = static_cast<double>((scores * gradient).sum());
-        row_dot[r] = first ? sum : row_dot[r] + sum;
-      }
-      if (column_dot != nullptr) dot += (scores * gradient).template cast<double>();
-      scores = gradient;
+      as_eigen(out).row(r).array() = gradient;
     }
-    if (column_dot != nullptr) Eigen::Map<decltype(dot)>(column_dot, width) += dot;
   }
 
   PairTargets targets_;

@@ -64,9 +64,8 @@ class PairTiles {
     }
   }
 
-  /// Computes each tile again and calls differentiate(scores, row, column, tile number, row_dot, column_dot),
-  /// which replaces the scores by dL/dS, writes sum_j S dL/dS of its columns to row_dot[r] and adds sum_i S
-  /// dL/dS of its rows to column_dot[c]. Writes (or adds to) the gradients of image and text that are not
+  /// Computes each tile again and calls differentiate(scores, row, column, tile number, gradient), which
+  /// writes dL/dS of the tile to gradient. Writes (or adds to) the gradients of image and text that are not
   /// empty. Returns dL/d(log scale) = sum_ij S dL/dS.
   template <class Differentiate>
   double backward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text,
@@ -75,6 +74,7 @@ class PairTiles {
     const Index batch = image.rows(), strip_rows = std::min(tile_rows, batch);
     const SerialEigen serial;
     auto scratch = device.scratch().scope();
+    const auto memory = scratch.take_view<Scalar>(device.threads(), strip_rows, std::min(tile_cols, batch));
     const auto strip = scratch.take_view<Scalar>(strip_rows, tiles(batch) * tile_cols);
     const auto row_dot = scratch.take_view<double>(tiles(batch), strip_rows);
     double* column_dot = scratch.take<double>(batch);
@@ -82,11 +82,13 @@ class PairTiles {
     double d_log_scale = 0;
     for (Index row = 0; row < batch; row += tile_rows) {
       const Index rows = std::min(tile_rows, batch - row);
-      device.parallel_for(tiles(batch), [&](Index tile, int) {
+      device.parallel_for(tiles(batch), [&](Index tile, int worker) {
         const Index column = tile * tile_cols, cols = std::min(tile_cols, batch - column);
+        const auto scores = block(memory[worker], 0, 0, rows, cols);
         const auto gradient = block(strip, 0, column, rows, cols);
-        compute(image, text, row, column, gradient);
-        differentiate(gradient, row, column, tile, row_dot[tile].data(), column_dot + column);
+        compute(image, text, row, column, scores);
+        differentiate(scores, row, column, tile, gradient);
+        reduce_products(scores, gradient, row_dot[tile].data(), column_dot + column);
         apply_factors(gradient, row, column);
         if (!d_text.empty())
           matmul_serial<Scalar>(gradient, Op::transpose, image.slice(row, rows), Op::none,
@@ -113,6 +115,17 @@ class PairTiles {
     matmul_serial<Scalar>(image.slice(row, scores.rows()), Op::none, text.slice(column, scores.cols()),
                           Op::transpose, scores, 1, 0);
     apply_factors(scores, row, column);
+  }
+
+  /// row_dot[r] = sum_c scores * gradient; column_dot[c] += sum_r scores * gradient.
+  static void reduce_products(MatrixView<const Scalar> scores, MatrixView<const Scalar> gradient,
+                              double* row_dot, double* column_dot) {
+    Eigen::Map<Eigen::Array<double, 1, Eigen::Dynamic, Eigen::RowMajor>> columns(column_dot, scores.cols());
+    for (Index r = 0; r < scores.rows(); ++r) {
+      const auto product = as_eigen(scores).row(r).array() * as_eigen(gradient).row(r).array();
+      row_dot[r] = static_cast<double>(product.sum());
+      columns += product.template cast<double>();
+    }
   }
 
   /// tile[r, c] *= scale / (|x| |y|): from dot products to scores, and from the gradient for scores to that
