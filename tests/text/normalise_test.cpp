@@ -8,7 +8,7 @@
 using namespace vlp;
 using text::normalise;
 
-TEST_CASE("normalisation lower-cases, drops the published punctuation and squeezes space") {
+TEST_CASE("normalisation lower-cases and drops the published punctuation and squeezes space") {
   CHECK(normalise("The Lungs ARE clear.  No effusion!") == "the lungs are clear no effusion");
   CHECK(normalise("(a) *b* #c: d; ~e \"f\"") == "a b c d e f");
   CHECK(normalise("3.2 cm, x-ray and/or 5% [sic] don't?") == "3 2 cm, x-ray and/or 5% [sic] don't?");
@@ -36,7 +36,7 @@ TEST_CASE("at most max_words words are kept") {
   CHECK(normalise(report, text::all_words).size() == 10000 * 5 - 1);
 }
 
-TEST_CASE("normalised text is plain, and normalising it again changes nothing") {
+TEST_CASE("normalised text is plain and normalising it again changes nothing") {
   CHECK(rc::check("normalise", [] {
     const std::string report = *test::random_report();
     const std::size_t max_words = *rc::gen::inRange<std::size_t>(0, 60);

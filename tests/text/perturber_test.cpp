@@ -192,7 +192,7 @@ is there small a pleural left the effusion is heart enlarged, mildly are lungs c
 )");
 }
 
-TEST_CASE("every address of a draw gives another, and the same twice") {
+TEST_CASE("every address of a draw gives another and the same twice") {
   std::string report;
   for (int i = 0; i < 40; ++i) report += "word" + std::to_string(i) + ' ';
   const Words words = text::read_words(report);
@@ -241,6 +241,24 @@ TEST_CASE("a report changes exactly if another arrangement exists") {
       RC_ASSERT(out.changed == different_exists(perturbation, words));
     }
   }));
+}
+
+TEST_CASE("every short report of two different words changes exactly if it can") {
+  for (std::size_t size = 0; size <= 7; ++size) {
+    for (unsigned bits = 0; bits < 1u << size; ++bits) {
+      std::vector<std::string> names;
+      for (std::size_t i = 0; i < size; ++i) names.emplace_back((bits >> i & 1u) != 0 ? "b" : "a");
+      const Words words = test::make_words(names, std::vector(size, WordClass::other));
+      for (const Perturbation perturbation :
+           {Perturbation::shuffle_within_trigrams, Perturbation::shuffle_trigrams,
+            Perturbation::shuffle_all_words, Perturbation::reverse_sentence,
+            Perturbation::swap_adjacent_words}) {
+        INFO(words.text << ": " << name(perturbation));
+        CHECK(perturbed(words, perturbation, {.seed = bits}).changed ==
+              different_exists(perturbation, words));
+      }
+    }
+  }
 }
 
 TEST_CASE("draws are uniform over the arrangements that differ") {

@@ -18,7 +18,7 @@ std::vector<std::string> sentences_of(std::string_view report) {
 using Strings = std::vector<std::string>;
 }  // namespace
 
-TEST_CASE("sentences end at stops, not at numbers, abbreviations and decimals") {
+TEST_CASE("sentences end at stops but not at numbers or abbreviations or decimals") {
   CHECK(sentences_of("Heart size normal. Lungs clear.") == Strings{"Heart size normal.", "Lungs clear."});
   CHECK(sentences_of("A 3.2 cm mass. Dr. Smith was told! Why?") ==
         Strings{"A 3.2 cm mass.", "Dr. Smith was told!", "Why?"});
@@ -55,7 +55,7 @@ TEST_CASE("sections are found by their headers") {
   CHECK(text::section("FINDINGS:", "findings").empty());
 }
 
-TEST_CASE("sentences cover all that is not white space, in order") {
+TEST_CASE("sentences cover in order all that is not white space") {
   CHECK(rc::check("sentences", [] {
     const std::string report = *test::random_report();
     std::size_t at = 0;

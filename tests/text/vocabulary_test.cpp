@@ -75,7 +75,7 @@ TEST_CASE("the most frequent pairs are merged first") {
   CHECK(build_vocabulary(Strings{}).size() == 5);
 }
 
-TEST_CASE("equal pairs overlap from the left, and one piece made twice is listed once") {
+TEST_CASE("equal pairs overlap from the left and one piece made twice is listed once") {
   const Vocabulary vocabulary = build_vocabulary(Strings{"aaaaa aaaaa", "aaaa"}, {.size = 100});
   const auto pieces = pieces_of(vocabulary);
   CHECK(vocabulary.find("aaaaa") >= 0);

@@ -63,7 +63,7 @@ TEST_CASE("tokens are words apart from their punctuation") {
   CHECK(tokens_of("").empty());
 }
 
-TEST_CASE("words carry the classes of the original, cased text") {
+TEST_CASE("words carry the classes of the original cased text") {
   CHECK(classes_of(text::read_words("Heart size is normal. The lungs are clear.")) == "NNVJONVJ");
   CHECK(classes_of(text::read_words("Left lower lobe opacity, seen on the left.")) == "JJNNVOON");
   CHECK(classes_of(text::read_words("No change in the calcified granuloma (3.2 cm)")) == "ONOOJNOON");

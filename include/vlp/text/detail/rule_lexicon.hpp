@@ -4,7 +4,6 @@
 
 #include <vlp/text/detail/unicode.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -55,8 +54,9 @@ inline constexpr std::pair<Readings, std::string_view> rule_word_lists[] = {
       take takes give gives get gets go goes come comes know knows think thinks want wants keep keeps
       provide provides describe describes allow allows cause causes read reads interpreted performed
       discussed reported recommended suspected demonstrated visualised suggested received notified
-      reviewed obscure obscures suggesting using including showing demonstrating representing reflecting indicating containing
-      determine detect find say says said believe feel set accentuates extends extend crosses abut abuts courses)"},
+      reviewed obscure obscures suggesting using including showing demonstrating representing reflecting
+      indicating containing determine detect find say says said believe feel set accentuates extends
+      extend crosses abut abuts courses)"},
     {noun | verb,
      R"(change changes study studies increase increases decrease decreases show shows view views measure
       measures mark marks scan scans shift shifts limit limits follow follows support supports result
