@@ -331,6 +331,7 @@ TEST_CASE("a perturbation of one's own") {
   CHECK_THROWS_AS(perturb(words, outside, 10, 0, 0, out), std::invalid_argument);
   CHECK_THROWS_AS(perturb(words, two_words, 10, 0, 0, out), std::invalid_argument);
   CHECK_THROWS_AS(perturb(words, rotate, 9, 0, 0, out), std::invalid_argument);
+  CHECK_THROWS_AS(perturb(test::make_words({"a", "b"}, {}), rotate, 10, 0, 0, out), std::invalid_argument);
   CHECK_THROWS_AS(perturb(words, static_cast<Perturbation>(10), 0, 0, out), std::invalid_argument);
 }
 

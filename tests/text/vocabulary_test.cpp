@@ -95,7 +95,13 @@ TEST_CASE("every word of the corpus has pieces") {
     const text::WordPiece tokeniser(build_vocabulary(corpus, {.size = 2000}));
     const auto& vocabulary = tokeniser.vocabulary();
     std::vector<text::PieceId> ids, words;
-    for (const std::string& report : corpus) tokeniser.encode(report, 1000000, ids, words);
+    for (const std::string& report : corpus) {
+      bool cuttable = true;  // longer tokens are [UNK] whatever the vocabulary
+      text::detail::for_each_basic_token(report, [&](std::string_view token, std::int32_t) {
+        cuttable = cuttable && token.size() <= text::WordPiece::max_characters;
+      });
+      if (cuttable) tokeniser.encode(report, 1000000, ids, words);
+    }
     for (std::size_t i = 0; i < ids.size(); ++i) {
       RC_ASSERT(ids[i] >= 0);
       RC_ASSERT(static_cast<std::size_t>(ids[i]) < vocabulary.size());

@@ -19,7 +19,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -102,6 +101,8 @@ class Perturber {
   template <class Draw>
   void run(const Words& words, std::uint32_t stream, std::uint32_t epoch, std::uint32_t report_index,
            PerturbedReport& out, Draw draw_range) {
+    require(words.classes.size() == words.size(), "perturbation: ", words.classes.size(), " classes for ",
+            words.size(), " words");
     draft_.reset(words.size());
     Random random(options_.seed, stream, epoch, report_index);
     if (options_.scope == PerturbationScope::sentence) {

@@ -122,7 +122,7 @@ void for_each_basic_token(std::string_view text, Use&& use) {
   std::size_t begin = 0, at = 0;
   while (at < text.size()) {
     const auto [c, length] = decode(text, at);
-    if (c <= 32 || c >= 0x80 ? is_bert_space(c) : false) {
+    if ((c <= 32 || c >= 0x80) && is_bert_space(c)) {
       use_word(begin, at);
       begin = at + length;
     }
