@@ -112,7 +112,7 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
   ensure(png || jpeg, name, ": neither a PNG nor a JPEG image");
   ensure(bytes.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()), name,
          ": an image file of ", bytes.size(), " bytes is too large");
-  // stb fills what a truncated JPEG lacks with grey and says nothing.
+  // From its version 2.28 on, stb fills what a truncated JPEG lacks with grey and says nothing.
   ensure(!jpeg || detail::has_jpeg_end(bytes), name, ": truncated JPEG image (no end marker)");
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
