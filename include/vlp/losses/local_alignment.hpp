@@ -86,9 +86,9 @@ class LocalAlignment {
     BatchView<Scalar> attention{};    ///< A2 [B, W, R] of the matched pairs; 0 in padding
   };
   struct Gradients {
-    BatchView<Scalar> regions;
-    BatchView<Scalar> words;  ///< 0 in padding
-    bool accumulate = false;
+    BatchView<Scalar> regions{};  ///< [B, R, D]
+    BatchView<Scalar> words{};    ///< [B, W, D]; 0 in padding
+    bool accumulate = false;      ///< add to what is there instead of overwriting it
   };
 
   /// Throws std::invalid_argument when an option is out of range.

@@ -65,8 +65,8 @@ class MultiScale {
     BatchView<Scalar> attention{};    ///< [B, W, R], see LocalAlignment
   };
   struct Gradients {
-    MatrixView<Scalar> image;
-    BatchView<Scalar> text;
+    MatrixView<Scalar> image{};
+    BatchView<Scalar> text{};
     Accumulator* log_scale = nullptr;
     Accumulator* perturbation_log_scale = nullptr;
     BatchView<Scalar> regions{};
