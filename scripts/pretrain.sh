@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the example `pretrain` and runs it: ./scripts/pretrain.sh [options of pretrain]. Unless the options say
-# otherwise it trains on the built-in data and leaves its results in runs/builtin.
+# otherwise it trains on the built-in data and leaves its results in runs/builtin (or -2, -3, ... if that is taken).
 set -euo pipefail
 caller_folder=$(pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,8 +11,5 @@ echo "build: build/cpu"
 cmake --preset cpu --log-level=WARNING >/dev/null
 cmake --build --preset cpu --target pretrain --parallel "$(./scripts/build_jobs.sh)"
 
-options=("$@")
-[[ " $*" == *" --data"* ]] || options+=(--data builtin)
-[[ " $*" == *" --out"* ]] || options+=(--out "$root/runs/builtin")
 cd "$caller_folder"  # which the paths among the options are relative to
-exec "$root/build/cpu/examples/pretrain" "${options[@]}"
+exec "$root/build/cpu/examples/pretrain" "$@"

@@ -14,6 +14,7 @@
 #include <vlp/nn/image_encoder.hpp>
 #include <vlp/nn/projection_head.hpp>
 #include <vlp/nn/text_encoder.hpp>
+#include <vlp/nn/unit_norm.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -31,6 +32,9 @@ struct LossTerms {
 
 /// images -> image encoder -> global feature, regions -> heads -> embedding [B, E], regions [B, R, E]
 /// pieces -> text encoder -> [CLS], pieces -> words -> heads -> embeddings [B, 1 + K, E], words [B, W, E]
+///
+/// Words have unit length: the local loss takes a softmax of word-region products over a report's words, and
+/// words of different lengths would leave the whole of it to the longest.
 template <class Scalar = float, class Device = Cpu>
 class Model {
  public:
@@ -108,7 +112,9 @@ class Model {
                          regions_.reshape(batch.pairs * regions, embedding));
     const auto words = word_features_.reshape(batch.pairs * batch.max_words, width);
     nn::aggregate_to_words<Scalar>(device, pieces, batch.word_slot, Pooling::sum, words);
-    word_head_.forward(device, words, words_.reshape(batch.pairs * batch.max_words, embedding));
+    const auto projected = projected_words_.reshape(words.rows(), embedding);
+    word_head_.forward(device, words, projected);
+    unit_words_.forward(device, projected, words_.reshape(words.rows(), embedding));
   }
 
   /// Of the last embed(): the images [B, E] and the texts [B, 1 + K, E].
@@ -167,6 +173,8 @@ class Model {
       region_head_.backward(device, rows(region_features_, regions), rows(d_regions_, regions),
                             flatten_rows(d_region_features));
       const auto d_word_features = scope.template take_view<Scalar>(words, width);
+      unit_words_.backward(device, rows(projected_words_, words), rows(d_words_, words),
+                           rows(d_words_, words));
       word_head_.backward(device, rows(word_features_, words), rows(d_words_, words), d_word_features);
       d_pieces = scope.template take_view<Scalar>(static_cast<Index>(batch.pieces.size()), width);
       nn::aggregate_to_words_gradient<Scalar>(device, d_word_features, batch.word_slot, Pooling::sum,
@@ -226,10 +234,11 @@ class Model {
   nn::ImageEncoder<Scalar, Device> image_encoder_;
   nn::TextEncoder<Scalar, Device> text_encoder_;
   nn::ProjectionHead<Scalar, Device> image_head_, text_head_, region_head_, word_head_;
+  nn::UnitNorm<Scalar, Device> unit_words_;
   Parameter<Scalar, Device> log_scale_, perturbation_log_scale_;
   MultiScale<Scalar, Device> objective_;
   // What the heads read, and what they make of it
-  Buffer<Scalar> region_features_, global_feature_, cls_, pieces_, word_features_;
+  Buffer<Scalar> region_features_, global_feature_, cls_, pieces_, word_features_, projected_words_;
   Buffer<Scalar> image_, text_, regions_, words_;
   Buffer<Scalar> d_image_, d_text_, d_regions_, d_words_;
   BatchView<const Scalar> text_view_;

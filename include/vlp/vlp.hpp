@@ -38,6 +38,7 @@
 #include <vlp/nn/projection_head.hpp>
 #include <vlp/nn/text_encoder.hpp>
 #include <vlp/nn/transformer_block.hpp>
+#include <vlp/nn/unit_norm.hpp>
 #include <vlp/optim/adamw.hpp>
 #include <vlp/optim/clip_gradient_norm.hpp>
 #include <vlp/optim/pieces.hpp>

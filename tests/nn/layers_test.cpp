@@ -6,6 +6,7 @@
 #include <vlp/nn/gelu.hpp>
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/linear.hpp>
+#include <vlp/nn/unit_norm.hpp>
 #include <vlp/nn/projection_head.hpp>
 
 #include <cmath>
@@ -194,6 +195,30 @@ TEST_CASE("word pieces are summed or averaged into words") {
   CHECK(error_of([&] {
           nn::aggregate_to_words(device, as_view(pieces, 5, 2), slots, Pooling::sum, as_view(words, 4, 2));
         }) == "aggregate_to_words: 6 slots for 5 word pieces");
+}
+
+TEST_CASE("rows come to unit length and a row of zeros stays finite") {
+  Cpu device(2);
+  nn::UnitNorm<double> unit;
+  Values x = normal_values(15, 1), dx, y, dy;
+  LayerGradient gradient(device);
+  gradient.input("x", x, dx);
+  gradient.output(y, dy, 15);
+  gradient.check([&] { unit.forward(device, as_view(x, 3, 5), as_view(y, 3, 5)); },
+                 [&] { unit.backward(device, as_view(x, 3, 5), as_view(dy, 3, 5), as_view(dx, 3, 5)); });
+  for (Index t = 0; t < 3; ++t) {
+    double squares = 0;
+    for (Index n = 0; n < 5; ++n) squares += as_view(y, 3, 5)(t, n) * as_view(y, 3, 5)(t, n);
+    CHECK(std::abs(squares - 1) < 1e-14);
+  }
+
+  Values zeros(5, 0.0), gradients(5, 1.0), result(5);
+  unit.forward(device, as_view(zeros, 1, 5), as_view(result, 1, 5));
+  CHECK(result == zeros);
+  unit.backward(device, as_view(zeros, 1, 5), as_view(gradients, 1, 5), as_view(result, 1, 5));
+  for (double d : result) CHECK(d == 1e12);  // linear below the smallest norm, as torch.nn.functional.normalize
+  CHECK(error_of([&] { unit.backward(device, as_view(x, 3, 5), as_view(dy, 3, 5), as_view(dx, 3, 5)); }) ==
+        "UnitNorm: x is 3 x 5 but must be 1 x 5");
 }
 
 TEST_CASE("row layers name what does not fit") {
