@@ -79,17 +79,19 @@ class LayerGradient {
     Random random(3);
     for (std::size_t i = 0; i < checked_.size(); ++i) {
       const auto& c = checked_[i];
-      const double step = 1e-5;
+      const double step = 5e-5;
       const bool all = c.size <= most;
       for (Index k = 0; k < std::min(c.size, most); ++k) {
         const Index j = all ? k : static_cast<Index>(random.below(static_cast<std::uint32_t>(c.size)));
         const double before = c.value[j];
-        c.value[j] = before + step;
-        const double above = loss(forward);
-        c.value[j] = before - step;
-        const double below = loss(forward);
+        const auto loss_at = [&](double steps) {
+          c.value[j] = before + steps * step;
+          return loss(forward);
+        };
+        // Four points: normalisation of small values is too curved for two.
+        const double numeric = (8 * (loss_at(1) - loss_at(-1)) - (loss_at(2) - loss_at(-2))) / (12 * step);
         c.value[j] = before;
-        const double numeric = (above - below) / (2 * step), analytic = exact[i][static_cast<std::size_t>(j)];
+        const double analytic = exact[i][static_cast<std::size_t>(j)];
         INFO("gradient by " << c.name << " at " << j);
         CHECK(std::abs(analytic - numeric) <= 2e-7 * (1 + std::abs(numeric)));
       }

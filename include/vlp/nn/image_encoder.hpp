@@ -98,7 +98,7 @@ class ImageEncoder {
     if (dregion_features.empty())
       std::fill_n(d.data(), d.size(), Scalar(0));
     else
-      scale_rows<Scalar>(device, 1, flatten_rows(dregion_features), d);
+      assign_scaled<Scalar>(device, 1, flatten_rows(dregion_features), d);
     if (!dglobal.empty()) mean_of_rows_gradient<Scalar>(device, dglobal, gradient);
     norm_.backward(device, state(blocks_.size()), d, d);
     for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(device, state(i), offsets_, d, d);

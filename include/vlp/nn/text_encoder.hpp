@@ -70,7 +70,7 @@ class TextEncoder {
       blocks_[i].forward(device, state(i), tokens.offsets, state(i + 1));
     if (!cls.empty()) gather_rows<Scalar>(device, state(blocks_.size()), first_tokens(tokens), cls);
     if (pieces.empty()) return;
-    scale_rows<Scalar>(device, layer_weight(), state(blocks_.size()), pieces);
+    assign_scaled<Scalar>(device, layer_weight(), state(blocks_.size()), pieces);
     for (std::size_t i = blocks_.size(); --i >= first_pooled();)
       add_scaled<Scalar>(device, layer_weight(), state(i), pieces);
   }

@@ -81,7 +81,7 @@ class TransformerBlock {
       auto scope = device.scratch().scope();
       const auto branch = scope.template take_view<Scalar>(x.rows(), width());
       feed_forward_.backward(device, c, dy, branch);
-      if (dx.data() != dy.data()) scale_rows<Scalar>(device, 1, dy, dx);
+      if (dx.data() != dy.data()) assign_scaled<Scalar>(device, 1, dy, dx);
       norm2_.backward(device, b, branch, dx, Into::add);
       attention_.backward(device, a, offsets, dx, branch);
       norm1_.backward(device, x, branch, dx, Into::add);

@@ -83,8 +83,8 @@ void add_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<cons
 
 /// y = factor x, both [T, N].
 template <class Scalar>
-void scale_rows(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<const Scalar>> x,
-                std::type_identity_t<MatrixView<Scalar>> y) {
+void assign_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<const Scalar>> x,
+                   std::type_identity_t<MatrixView<Scalar>> y) {
   device.parallel_ranges(y.rows(), nn::detail::row_grain(y.cols()), [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) nn::detail::row(y, t) = factor * nn::detail::row(x, t);
   });
