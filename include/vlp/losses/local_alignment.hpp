@@ -109,6 +109,7 @@ class LocalAlignment {
     check_output("attention", outputs.attention,
                  {inputs.words.extent(0), inputs.words.extent(1), inputs.regions.extent(1)});
     prepare(inputs);
+    contrast_.begin(name, shape_.batch, inputs.group, options_);
 
     const detail::SerialEigen serial;
     auto scratch = device.scratch().scope();
@@ -129,7 +130,6 @@ class LocalAlignment {
     });
     if (!outputs.similarity.empty())
       detail::as_eigen(outputs.similarity) = detail::as_eigen(similarity).template cast<Scalar>();
-    contrast_.begin(name, shape_.batch, inputs.group, options_);
     const double loss = contrast_.forward(device, similarity);
     if (outputs.loss != nullptr) *outputs.loss = static_cast<Accumulator>(loss);
   }
