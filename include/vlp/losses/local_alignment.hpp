@@ -103,6 +103,8 @@ class LocalAlignment {
     check("pair_temperature", options.pair_temperature);
   }
 
+  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs and outputs
+  /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
     check(inputs);
     check_output("similarity", outputs.similarity, {inputs.regions.extent(0), inputs.regions.extent(0)});
@@ -134,6 +136,7 @@ class LocalAlignment {
     if (outputs.loss != nullptr) *outputs.loss = static_cast<Accumulator>(loss);
   }
 
+  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
     check_same(inputs);
     detail::check_gradient<Scalar>(name, "regions", gradients.regions, inputs.regions);
@@ -157,6 +160,7 @@ class LocalAlignment {
     words_.unpack<Scalar>(d_words, gradients.words, gradients.accumulate);
   }
 
+  /// Visits each input with its gradient, if it has one, by name.
   template <class OwnInputs, class OwnGradients, class Visitor>
   static void for_each_input(OwnInputs& inputs, OwnGradients& gradients, Visitor&& visit) {
     visit("regions", inputs.regions, gradients.regions);
