@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/checks.hpp>

@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/checks.hpp>

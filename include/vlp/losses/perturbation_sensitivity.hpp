@@ -6,6 +6,7 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/checks.hpp>
