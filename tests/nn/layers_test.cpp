@@ -6,8 +6,8 @@
 #include <vlp/nn/gelu.hpp>
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/linear.hpp>
-#include <vlp/nn/unit_norm.hpp>
 #include <vlp/nn/projection_head.hpp>
+#include <vlp/nn/unit_norm.hpp>
 
 #include <cmath>
 #include <numbers>
@@ -216,7 +216,8 @@ TEST_CASE("rows come to unit length and a row of zeros stays finite") {
   unit.forward(device, as_view(zeros, 1, 5), as_view(result, 1, 5));
   CHECK(result == zeros);
   unit.backward(device, as_view(zeros, 1, 5), as_view(gradients, 1, 5), as_view(result, 1, 5));
-  for (double d : result) CHECK(d == 1e12);  // linear below the smallest norm, as torch.nn.functional.normalize
+  for (double d : result)
+    CHECK(d == 1e12);  // linear below the smallest norm, as torch.nn.functional.normalize
   CHECK(error_of([&] { unit.backward(device, as_view(x, 3, 5), as_view(dy, 3, 5), as_view(dx, 3, 5)); }) ==
         "UnitNorm: x is 3 x 5 but must be 1 x 5");
 }
