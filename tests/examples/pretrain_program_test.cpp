@@ -1,0 +1,265 @@
+// The program pretrain, run as a process on tiny data.
+#include "io/temporary_folder.hpp"
+#include "support/catch.hpp"
+#include "support/program.hpp"
+
+#include <signal.h>
+
+#include <vlp/io/csv.hpp>
+#include <vlp/io/file.hpp>
+#include <vlp/io/image.hpp>
+#include <vlp/io/safetensors.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <initializer_list>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#ifdef VLP_TEST_PRETRAIN
+
+using namespace vlp;
+using test::Program;
+using test::ProgramResult;
+using test::TemporaryFolder;
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+/// A model and a data set as small as they go, so that a run takes a moment.
+const Arguments tiny{"--studies",     "60", "--image-size", "32", "--width",      "16", "--heads",    "2",
+                     "--text-blocks", "1",  "--embedding",  "8",  "--batch-size", "9",  "--overlays", "1",
+                     "--threads",     "1",  "--held-out",   "0.2"};
+
+Arguments joined(std::initializer_list<Arguments> parts) {
+  Arguments all{VLP_TEST_PRETRAIN};
+  for (const Arguments& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+ProgramResult pretrain(const TemporaryFolder& folder, std::initializer_list<Arguments> parts) {
+  return test::run_program(folder.path(), joined(parts));
+}
+
+/// One line on stderr that holds `part`, and exit status 2.
+void check_refused(const ProgramResult& result, const std::string& part) {
+  INFO("stderr: " << result.error);
+  CHECK(result.status == 2);
+  CHECK(std::count(result.error.begin(), result.error.end(), '\n') == 1);
+  CHECK(result.error.rfind("pretrain: ", 0) == 0);
+  CHECK(result.error.find(part) != std::string::npos);
+}
+
+std::vector<double> column(const io::Path& csv, const char* name) {
+  const io::CsvTable table = io::read_csv(csv);
+  std::vector<double> values;
+  for (const auto& row : table.rows)
+    values.push_back(std::stod(row[static_cast<std::size_t>(table.column(name))]));
+  return values;
+}
+
+/// Everything that a run computed, as bytes: equal for equal runs.
+std::vector<std::string> results_of(const io::Path& run) {
+  std::vector<std::string> bytes;
+  for (const char* file :
+       {"config.json", "vocab.txt", "log.csv", "held_out.csv", "best.safetensors", "last.safetensors"})
+    bytes.push_back(io::read_file(run / file));
+  return bytes;
+}
+
+io::GrayImage picture(Index width, Index height, int seed) {
+  io::GrayImage image = io::make_gray_image(width, height);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i)
+    image.pixels[i] = static_cast<float>((i * static_cast<std::size_t>(37 + seed)) % 251) / 251.0f;
+  return image;
+}
+
+/// A manifest of six pairs of six patients, with quotes and line breaks in its reports.
+void write_manifest(const TemporaryFolder& folder) {
+  std::string csv = "image,report,patient\n";
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = "image" + std::to_string(i) + ".png";
+    io::write_png(folder / name, picture(40 + i, 50, i));
+    csv += name + ",\"The \"\"left\"\" lung,\nis clear in patient number " + std::to_string(i) + ".\"," +
+           std::to_string(i) + "\n";
+  }
+  folder.write("manifest.csv", csv);
+}
+
+}  // namespace
+
+TEST_CASE("a run trains and evaluates and leaves what it promises") {
+  const TemporaryFolder folder;
+  const io::Path run = folder / "run";
+  const ProgramResult result =
+      pretrain(folder, {tiny, {"--epochs", "12", "--lr", "0.003", "--out", run.string()}});
+  INFO(result.error);
+  REQUIRE(result.status == 0);
+  CHECK(result.error.empty());
+  for (const char* file : {"config.json", "vocab.txt", "log.csv", "held_out.csv", "best.safetensors",
+                           "last.safetensors", "summary.md", "overlays/1.png"})
+    CHECK(std::filesystem::exists(run / file));
+  CHECK(io::read_image(run / "overlays/1.png").width > 100);
+  const auto loss = column(run / "log.csv", "loss");
+  REQUIRE(loss.size() == 60);
+  CHECK(std::accumulate(loss.end() - 10, loss.end(), 0.0) <
+        0.95 * std::accumulate(loss.begin(), loss.begin() + 10, 0.0));
+  CHECK(column(run / "held_out.csv", "epoch").size() == 12);
+  const std::string summary = io::read_file(run / "summary.md");
+  for (const char* part :
+       {"Structure discrimination", "swap_adjacent_words", "R@10", "Pointing game", "examples/s"})
+    CHECK(summary.find(part) != std::string::npos);
+
+  const ProgramResult evaluation = pretrain(folder, {{"--eval-only", "--out", run.string()}});
+  CHECK(evaluation.status == 0);
+  const std::string tables = evaluation.out.substr(evaluation.out.find("### Structure"));
+  CHECK(summary.find(tables) != std::string::npos);
+}
+
+TEST_CASE("a run that is killed goes on bit for bit") {
+  const TemporaryFolder folder;
+  const Arguments settings{"--epochs", "4", "--checkpoint-every", "1"};
+  const io::Path whole = folder / "whole", cut = folder / "cut";
+  REQUIRE(pretrain(folder, {tiny, settings, {"--out", whole.string()}}).status == 0);
+  const auto expected = results_of(whole);
+
+  for (const int signal : {SIGKILL, SIGTERM}) {
+    std::filesystem::remove_all(cut);
+    int status = 0, cuts = 0;
+    // Cut it again and again, a step or so after each start.
+    for (Arguments more{"--out", cut.string()}; cuts < 3; more = {"--out", cut.string(), "--resume"}) {
+      const auto saved = [&] {
+        std::error_code error;
+        return std::filesystem::last_write_time(cut / "last.safetensors", error);
+      };
+      const auto before = saved();
+      Program program(folder.path(), joined({tiny, settings, more}));
+      REQUIRE(program.wait_until([&] { return saved() != before; }));
+      program.send(signal);
+      status = program.finish().status;
+      CHECK(status == (signal == SIGKILL ? -SIGKILL : 130));
+      ++cuts;
+    }
+    CHECK(pretrain(folder, {{"--out", cut.string(), "--resume"}}).status == 0);
+    CHECK(results_of(cut) == expected);
+  }
+}
+
+TEST_CASE("a run does not depend on the number of threads") {
+  const TemporaryFolder folder;
+  REQUIRE(pretrain(folder, {tiny, {"--epochs", "2", "--out", (folder / "one").string()}}).status == 0);
+  REQUIRE(pretrain(folder, {tiny, {"--epochs", "2", "--threads", "3", "--out", (folder / "three").string()}})
+              .status == 0);
+  CHECK(results_of(folder / "one") == results_of(folder / "three"));
+}
+
+TEST_CASE("a weight of 0 skips its term") {
+  const TemporaryFolder folder;
+  const io::Path run = folder / "run";
+  const ProgramResult result =
+      pretrain(folder, {tiny, {"--epochs", "2", "--alpha", "0", "--beta", "0", "--out", run.string()}});
+  INFO(result.error);
+  REQUIRE(result.status == 0);
+  for (const char* term : {"local", "perturbation"})
+    for (double value : column(run / "log.csv", term)) CHECK(value == 0);
+  const io::SafeTensors checkpoint = io::read_safetensors(run / "best.safetensors");
+  for (const std::string& name : checkpoint.names()) CHECK(name.find("word_head") == std::string::npos);
+  const std::string summary = io::read_file(run / "summary.md");
+  CHECK(summary.find("swap_adjacent_words") != std::string::npos);
+  CHECK(summary.find("Pointing game") == std::string::npos);
+}
+
+TEST_CASE("a manifest with quotes and line breaks is trained on") {
+  const TemporaryFolder folder;
+  write_manifest(folder);
+  const ProgramResult result =
+      pretrain(folder, {tiny,
+                        {"--epochs", "2", "--data", "manifest:" + (folder / "manifest.csv").string(), "--out",
+                         (folder / "run").string()}});
+  INFO(result.error);
+  CHECK(result.status == 0);
+  CHECK(result.out.find("5 pairs to train on, 1 held out, 6 different reports") != std::string::npos);
+}
+
+TEST_CASE("bad options are refused in one line and nothing is written") {
+  const TemporaryFolder folder;
+  const std::string out = (folder / "run").string();
+  const auto refused = [&](const Arguments& arguments, const std::string& part) {
+    check_refused(pretrain(folder, {tiny, {"--out", out}, arguments}), part);
+    CHECK_FALSE(std::filesystem::exists(out));
+  };
+  refused({"--epochs", "0"}, "--epochs must be from 1");
+  refused({"--lr", "nan"}, "--lr must be a positive number, but is nan");
+  refused({"--lr", "-1"}, "--lr");
+  refused({"--beta", "-0.5"}, "--beta");
+  refused({"--image-size", "33"}, "--image-size must be a multiple of 8, but is 33");
+  refused({"--data", "nothing"}, "--data must be builtin");
+  refused({"--perturbations", "reverse"}, "reverse");
+  refused({"--no-such-flag"}, "no-such-flag");
+  refused({"--resume"}, "there is no run in");
+  refused({"--data", "manifest:" + (folder / "none.csv").string()}, "none.csv: cannot open: No such file");
+  refused({"--data", "open-i:" + folder.path().string()}, "indiana_reports.csv");
+  refused({"--vocabulary", (folder / "none.txt").string()}, "none.txt");
+  check_refused(test::run_program(folder.path(), {VLP_TEST_PRETRAIN, "--batch-size", "0"}),
+                "--batch-size must be from 1 to 1000000000, but is 0");
+  CHECK(pretrain(folder, {{"--help"}}).status == 0);
+}
+
+TEST_CASE("bad data is refused in one line that names the file and nothing is written") {
+  const TemporaryFolder folder;
+  write_manifest(folder);
+  const std::string out = (folder / "run").string(), manifest = (folder / "manifest.csv").string();
+  const auto refused = [&](const std::string& part) {
+    check_refused(pretrain(folder, {tiny, {"--data", "manifest:" + manifest, "--out", out}}), part);
+    CHECK_FALSE(std::filesystem::exists(out));
+  };
+  const std::string good = io::read_file(manifest), png = io::read_file(folder / "image3.png");
+  folder.write("image3.png", png.substr(0, png.size() / 2));
+  refused("image3.png");
+  folder.write("image3.png", png);
+  folder.write("manifest.csv", "image,text" + good.substr(good.find(",patient")));
+  refused("no column 'report'");
+  folder.write("manifest.csv", good + "image0.png,,9\n");
+  refused("empty report");
+  folder.write("manifest.csv", good + "image0.png,\"never closed\n");
+  refused("manifest.csv:");
+  folder.write("manifest.csv", good + "image0.png,...,9\n");
+  refused("its report has no words");
+}
+
+TEST_CASE("a run is never overwritten and goes on with its own settings alone") {
+  const TemporaryFolder folder;
+  const io::Path run = folder / "run";
+  const std::string out = run.string();
+  REQUIRE(pretrain(folder, {tiny, {"--epochs", "1", "--out", out}}).status == 0);
+  const auto before = results_of(run);
+  check_refused(pretrain(folder, {tiny, {"--epochs", "1", "--out", out}}), "already holds a run");
+  check_refused(pretrain(folder, {{"--resume", "--lr", "0.5", "--out", out}}),
+                "was made with --lr 0.001, not 0.5");
+  CHECK(pretrain(folder, {{"--resume", "--out", out}}).status == 0);  // nothing is left to do
+  CHECK(results_of(run) == before);
+
+  // A checkpoint of another configuration, and a damaged one.
+  REQUIRE(pretrain(folder, {tiny, {"--epochs", "1", "--alpha", "0", "--out", (folder / "other").string()}})
+              .status == 0);
+  std::filesystem::copy_file(folder / "other/last.safetensors", run / "last.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  check_refused(pretrain(folder, {{"--resume", "--out", out}}), "last.safetensors was made with --alpha 0");
+  const std::string bytes = before.back();
+  io::write_file(run / "last.safetensors", bytes.substr(0, bytes.size() - 7));
+  check_refused(pretrain(folder, {{"--resume", "--out", out}}), "last.safetensors");
+  CHECK(io::read_file(run / "best.safetensors") == before[4]);
+}
+
+TEST_CASE("a loss that is not finite stops the run and says where") {
+  const TemporaryFolder folder;
+  const ProgramResult result = pretrain(
+      folder, {tiny, {"--epochs", "1", "--lr", "1e38", "--warmup", "0", "--out", (folder / "run").string()}});
+  check_refused(result, " at step ");
+  CHECK(result.error.find("of the batch that are not finite: 0 (image and text of built-in study") !=
+        std::string::npos);
+}
+
+#endif
