@@ -1,7 +1,7 @@
 // The program pretrain, run as a process on tiny data.
-#include "io/temporary_folder.hpp"
 #include "support/catch.hpp"
 #include "support/program.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <signal.h>
 

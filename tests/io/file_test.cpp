@@ -1,4 +1,4 @@
-#include "io/temporary_folder.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <sys/resource.h>
 #include <sys/stat.h>

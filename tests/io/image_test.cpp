@@ -1,5 +1,5 @@
 #include "io/image_bytes.hpp"
-#include "io/temporary_folder.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <rapidcheck.h>
 

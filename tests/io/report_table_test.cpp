@@ -1,4 +1,4 @@
-#include "io/temporary_folder.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <vlp/io/image.hpp>
 #include <vlp/io/report_table.hpp>

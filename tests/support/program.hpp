@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace vlp::test {
@@ -24,10 +25,11 @@ struct ProgramResult {
   std::string out, error;
 };
 
-/// A program that has been started, its output going to files in `folder`.
+/// A program that has been started, its input coming from a file and its output going to files in `folder`.
 class Program {
  public:
-  Program(const std::filesystem::path& folder, std::vector<std::string> command)
+  Program(const std::filesystem::path& folder, std::vector<std::string> command,
+          const std::filesystem::path& input = "/dev/null")
       : out_(folder / "stdout"), error_(folder / "stderr") {
     std::vector<char*> arguments;
     for (std::string& argument : command) arguments.push_back(argument.data());
@@ -35,7 +37,7 @@ class Program {
     child_ = ::fork();
     ensure(child_ >= 0, "cannot fork");
     if (child_ != 0) return;
-    redirect("/dev/null", O_RDONLY, STDIN_FILENO);
+    redirect(input.c_str(), O_RDONLY, STDIN_FILENO);
     redirect(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
     redirect(error_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
     ::execv(arguments[0], arguments.data());
@@ -85,8 +87,9 @@ class Program {
 };
 
 /// Runs a program to its end.
-inline ProgramResult run_program(const std::filesystem::path& folder, std::vector<std::string> command) {
-  return Program(folder, std::move(command)).finish();
+inline ProgramResult run_program(const std::filesystem::path& folder, std::vector<std::string> command,
+                                 const std::filesystem::path& input = "/dev/null") {
+  return Program(folder, std::move(command), input).finish();
 }
 
 }  // namespace vlp::test

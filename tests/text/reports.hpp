@@ -2,7 +2,7 @@
 /// Reports to test with: real ones where they are, and random ones that are hard on purpose.
 #pragma once
 
-#include "io/temporary_folder.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <rapidcheck.h>
 

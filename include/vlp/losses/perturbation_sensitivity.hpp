@@ -6,11 +6,11 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/checks.hpp>
-#include <vlp/losses/detail/normalize.hpp>
 #include <vlp/losses/types.hpp>
 
 #include <algorithm>

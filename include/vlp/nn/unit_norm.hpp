@@ -3,8 +3,8 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/normalize.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/ops/rows.hpp>
 

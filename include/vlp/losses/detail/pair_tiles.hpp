@@ -6,9 +6,9 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/normalize.hpp>
 
 #include <algorithm>
 

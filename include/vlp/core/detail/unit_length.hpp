@@ -1,5 +1,6 @@
 /// \file
-/// Normalised rows, x / max(|x|, 1e-12), without ever storing them.
+/// Rows brought to unit length, x^ = x / max(|x|, 1e-12), and the gradient of that: for the losses, which
+/// never store x^, and for the layers, which do.
 #pragma once
 
 #include <Eigen/Core>
@@ -22,9 +23,9 @@ template <class Scalar>
   return static_cast<Scalar>(norm > smallest_norm ? 1 / norm : 1 / smallest_norm);
 }
 
-/// With x^ = inverse * x and g the gradient for x^, the gradient for x is
-///   inverse * (g - x^ <x^, g>) = inverse * g - projection(inverse, <x^, g>) * x,
-/// and just inverse * g where the norm was below the smallest, since x^ is linear in x there.
+/// With `inverse` of inverse_norm, x^ = inverse x and g the gradient for x^, the gradient for x is
+///   inverse (g - x^ <x^, g>) = inverse g - projection(inverse, <x^, g>) x,
+/// and just inverse g where the norm was below the smallest, since x^ is linear in x there.
 template <class Scalar>
 [[nodiscard]] Scalar projection(Scalar inverse, double dot) {
   if (inverse >= static_cast<Scalar>(1 / smallest_norm)) return 0;
