@@ -6,6 +6,8 @@
 #include <vlp/text/detail/unicode.hpp>
 #include <vlp/text/span.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -29,41 +31,86 @@ namespace detail {
          c == ';' || c == '~';
 }
 
+/// What becomes of each byte: plain ASCII its lower case, and the rest one of these two, which no word holds.
+inline constexpr char gap = ' ', not_ascii = '.';
+inline constexpr std::array<char, 256> normalised_bytes = [] {
+  std::array<char, 256> bytes{};
+  for (int c = 0; c < 256; ++c)
+    bytes[static_cast<std::size_t>(c)] = c >= 0x80 ? not_ascii
+                                         : is_separator(c) || is_ascii_white_space(c)
+                                             ? gap
+                                             : ascii_lower(static_cast<char>(c));
+  return bytes;
+}();
+
+[[nodiscard]] inline char normalised(char byte) {
+  return normalised_bytes[static_cast<unsigned char>(byte)];
+}
+
+/// Appends the lower-case form of the plain ASCII from `at` on; returns where it ends.
+inline std::size_t append_plain(std::string_view report, std::size_t at, std::string& text) {
+  std::array<char, 32> block;  // spares the string a test of its capacity for each byte
+  std::size_t filled = 0;
+  for (; at < report.size(); ++at) {
+    const char c = normalised(report[at]);
+    if (c == gap || c == not_ascii) break;
+    block[filled++] = c;
+    if (filled == block.size()) {
+      text.append(block.data(), filled);
+      filled = 0;
+    }
+  }
+  text.append(block.data(), filled);
+  return at;
+}
+
+/// Appends the lower-case form of the word that starts at `at`; returns where it ends.
+inline std::size_t append_word(std::string_view report, std::size_t at, std::string& text) {
+  for (;;) {
+    at = append_plain(report, at, text);
+    if (at == report.size() || normalised(report[at]) == gap) return at;
+    const auto [code_point, length] = decode(report, at);
+    if (is_white_space(code_point)) return at;
+    append(text, utf8proc_tolower(code_point));
+    at += length;
+  }
+}
+
+/// The start of the next word at or after `at`, or the size.
+[[nodiscard]] inline std::size_t skip_gap(std::string_view report, std::size_t at) {
+  while (at < report.size()) {
+    const char c = normalised(report[at]);
+    if (c == gap) {
+      ++at;
+      continue;
+    }
+    if (c != not_ascii) break;
+    const auto [code_point, length] = decode(report, at);
+    if (!is_white_space(code_point)) break;
+    at += length;
+  }
+  return at;
+}
+
 /// Normalises into `text`, with the place of each word there (`spans`) and in the report (`sources`).
 inline void normalise(std::string_view report, std::size_t max_words, std::string& text,
                       std::vector<Span>& spans, std::vector<Span>& sources) {
   require(report.size() <= std::numeric_limits<std::uint32_t>::max() / 2, "normalise: a report of ",
           report.size(), " bytes is longer than 2 GiB");
+  const auto span = [](std::size_t begin, std::size_t end) {
+    return Span{static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)};
+  };
   text.clear();
   spans.clear();
   sources.clear();
-  bool in_word = false;
-  std::size_t at = 0;
-  const auto end_word = [&] {
-    spans.back().end = static_cast<std::uint32_t>(text.size());
-    sources.back().end = static_cast<std::uint32_t>(at);
-    in_word = false;
-  };
-  while (at < report.size()) {
-    const auto [code_point, length] = decode(report, at);
-    if (is_separator(code_point) || is_white_space(code_point)) {
-      if (in_word) end_word();
-    } else {
-      if (!in_word) {
-        if (spans.size() == max_words) return;
-        if (!spans.empty()) text.push_back(' ');
-        spans.push_back({static_cast<std::uint32_t>(text.size()), 0});
-        sources.push_back({static_cast<std::uint32_t>(at), 0});
-        in_word = true;
-      }
-      if (code_point < 0x80)
-        text.push_back(ascii_lower(static_cast<char>(code_point)));
-      else
-        append(text, utf8proc_tolower(code_point));
-    }
-    at += length;
+  for (std::size_t at = skip_gap(report, 0); at < report.size() && spans.size() < max_words;) {
+    if (!spans.empty()) text.push_back(' ');
+    const std::size_t begin = text.size();
+    const std::size_t end = append_word(report, at, text);
+    spans.push_back(span(begin, text.size()));
+    sources.push_back(span(at, end));
+    at = skip_gap(report, end);
   }
-  if (in_word) end_word();
 }
 
 }  // namespace detail

@@ -57,6 +57,14 @@ inline constexpr std::array<std::string_view, 9> perturbation_names{"shuffle_nou
   return static_cast<std::uint32_t>(perturbation);
 }
 
+/// Whether a perturbation asks for the words' classes: 1, 2, 7 and 8 do.
+[[nodiscard]] constexpr bool needs_word_classes(Perturbation perturbation) {
+  return perturbation == Perturbation::shuffle_nouns_and_adjectives ||
+         perturbation == Perturbation::shuffle_all_but_nouns_and_adjectives ||
+         perturbation == Perturbation::shuffle_nouns_verbs_and_adjectives ||
+         perturbation == Perturbation::replace_adjectives_with_antonyms;
+}
+
 /// The name of a perturbation, as written in Perturbation.
 [[nodiscard]] inline std::string_view name(Perturbation perturbation) {
   require(number(perturbation) >= 1 && number(perturbation) <= 9, "perturbation: number ",

@@ -6,6 +6,7 @@
 #include <vlp/core/random.hpp>
 #include <vlp/text/antonyms.hpp>
 #include <vlp/text/detail/arrangements.hpp>
+#include <vlp/text/detail/join_words.hpp>
 #include <vlp/text/perturbation.hpp>
 #include <vlp/text/span.hpp>
 #include <vlp/text/word_class.hpp>
@@ -76,33 +77,42 @@ class Perturber {
   Perturber(PerturberOptions options, Antonyms antonyms)
       : options_(options), antonyms_(std::move(antonyms)) {}
 
-  /// Writes the draw of `perturbation` for the report `report_index` in `epoch` to `out`.
+  /// Writes the draw of `perturbation` for the report `report_index` in `epoch` to `out`. Words read without
+  /// classes serve the perturbations that ask for none (needs_word_classes); std::invalid_argument otherwise.
   void operator()(const Words& words, Perturbation perturbation, std::uint32_t epoch,
                   std::uint32_t report_index, PerturbedReport& out) {
     require(number(perturbation) >= 1 && number(perturbation) <= 9, "perturbation: number ",
             number(perturbation), " is not within 1 to 9");
-    run(words, number(perturbation), epoch, report_index, out,
-        [&](Span range, Random& random) { draw(words, perturbation, range, random); });
+    if (needs_word_classes(perturbation) || !words.classes.empty()) check_classes(words);
+    draw_ranges(words, number(perturbation), epoch, report_index,
+                [&](Span range, Random& random) { draw(words, perturbation, range, random); });
+    compose(words, out);
   }
 
   /// The same with a perturbation of one's own, drawn from the stream `own_number`, 10 or more.
-  /// std::invalid_argument if it leaves an order that is not one word index for each word, or a replacement
-  /// with white space.
+  /// std::invalid_argument if words have no classes, or if it leaves an order that is not one word index for
+  /// each word, or a replacement with white space.
   template <OwnPerturbation F>
   void operator()(const Words& words, F&& own, std::uint32_t own_number, std::uint32_t epoch,
                   std::uint32_t report_index, PerturbedReport& out) {
     require(own_number >= 10, "perturbation: numbers below 10 belong to the built-in ones, but ", own_number,
             " was given");
-    run(words, own_number, epoch, report_index, out,
-        [&](Span range, Random& random) { own(words, range, random, draft_); });
+    check_classes(words);
+    draw_ranges(words, own_number, epoch, report_index,
+                [&](Span range, Random& random) { own(words, range, random, draft_); });
+    check_draft(words);
+    compose(words, out);
   }
 
  private:
-  template <class Draw>
-  void run(const Words& words, std::uint32_t stream, std::uint32_t epoch, std::uint32_t report_index,
-           PerturbedReport& out, Draw draw_range) {
+  static void check_classes(const Words& words) {
     require(words.classes.size() == words.size(), "perturbation: ", words.classes.size(), " classes for ",
             words.size(), " words");
+  }
+
+  template <class Draw>
+  void draw_ranges(const Words& words, std::uint32_t stream, std::uint32_t epoch, std::uint32_t report_index,
+                   Draw draw_range) {
     draft_.reset(words.size());
     Random random(options_.seed, stream, epoch, report_index);
     if (options_.scope == PerturbationScope::sentence) {
@@ -110,7 +120,6 @@ class Perturber {
     } else if (!words.empty()) {
       draw_range({0, static_cast<std::uint32_t>(words.size())}, random);
     }
-    compose(words, out);
   }
 
   void draw(const Words& words, Perturbation perturbation, Span range, Random& random) {
@@ -163,7 +172,8 @@ class Perturber {
     }
   }
 
-  void compose(const Words& words, PerturbedReport& out) const {
+  /// Checks what a perturbation of one's own left.
+  void check_draft(const Words& words) const {
     require(draft_.order.size() == words.size() && draft_.replacements.size() == words.size(),
             "perturbation: an order of ", draft_.order.size(), " words for a report of ", words.size());
     for (const std::uint32_t i : draft_.order)
@@ -171,7 +181,20 @@ class Perturber {
     for (const std::string_view replacement : draft_.replacements)
       require(replacement.find_first_of(" \t\n\v\f\r") == std::string_view::npos, "perturbation: \"",
               replacement, "\" is not one word");
-    out.order = draft_.order;
+  }
+
+  void compose(const Words& words, PerturbedReport& out) const {
+    out.order.assign(draft_.order.begin(), draft_.order.end());
+    const bool replaces = std::any_of(draft_.replacements.begin(), draft_.replacements.end(),
+                                      [](std::string_view replacement) { return !replacement.empty(); });
+    if (replaces)
+      compose_with_replacements(words, out);
+    else
+      detail::join_words(words.text, words.spans, draft_.order, out.text, out.spans);
+    out.changed = out.text != words.text;
+  }
+
+  void compose_with_replacements(const Words& words, PerturbedReport& out) const {
     out.text.clear();
     out.spans.clear();
     for (const std::uint32_t i : draft_.order) {
@@ -188,7 +211,6 @@ class Perturber {
       }
       out.spans.push_back({begin, static_cast<std::uint32_t>(out.text.size())});
     }
-    out.changed = out.text != words.text;
   }
 
   PerturberOptions options_;

@@ -46,6 +46,18 @@ inline constexpr std::array<std::string_view, 22> section_names{"findings",
                                                                 "final report",
                                                                 "reason for examination"};
 
+/// Whether a sentence may end at, or right after, each byte: `.`, `!`, `?` and the line feed.
+inline constexpr std::array<bool, 256> sentence_stops = [] {
+  std::array<bool, 256> stops{};
+  for (const unsigned char c : {'.', '!', '?', '\n'}) stops[c] = true;
+  return stops;
+}();
+
+[[nodiscard]] inline std::size_t next_stop(std::string_view report, std::size_t at) {
+  while (at < report.size() && !sentence_stops[static_cast<unsigned char>(report[at])]) ++at;
+  return at;
+}
+
 [[nodiscard]] inline bool equal_ignoring_case(std::string_view text, std::string_view lower) {
   return text.size() == lower.size() && std::equal(text.begin(), text.end(), lower.begin(),
                                                    [](char a, char b) { return ascii_lower(a) == b; });
@@ -54,11 +66,12 @@ inline constexpr std::array<std::string_view, 22> section_names{"findings",
 /// The header's words at the start of `text` (before its colon), or nothing. A header is a known name in any
 /// case, or, where a line starts, any run of letters and spaces in capitals.
 [[nodiscard]] inline std::string_view header_at(std::string_view text, bool line_start) {
-  constexpr std::size_t longest = 60;
+  constexpr std::size_t longest = 60, longest_known = 24;
   std::size_t colon = 0;
   bool capitals = true;
   while (colon < text.size() && colon < longest && (is_ascii_letter(text[colon]) || text[colon] == ' ')) {
     capitals = capitals && !is_ascii_lower(text[colon]);
+    if (!capitals && colon >= longest_known && text[colon] != ' ') return {};
     ++colon;
   }
   if (colon == 0 || colon == text.size() || text[colon] != ':' || !is_ascii_letter(text[0])) return {};
@@ -93,15 +106,15 @@ inline constexpr std::array<std::string_view, 22> section_names{"findings",
   if (const auto header = header_at(report.substr(begin), begin == 0 || report[begin - 1] == '\n');
       !header.empty())
     return report.find(':', begin) + 1;
-  for (std::size_t at = begin; at < report.size(); ++at) {
+  for (std::size_t at = next_stop(report, begin); at < report.size(); at = next_stop(report, at + 1)) {
     const char c = report[at];
     if (c == '\n') {
       const std::size_t next = skip_space(report, at);
       const auto gap = report.substr(at, next - at);
       if (std::count(gap.begin(), gap.end(), '\n') > 1) return at;
       if (!header_at(report.substr(next), report[next - 1] == '\n').empty()) return at;
+      continue;
     }
-    if (c != '.' && c != '!' && c != '?') continue;
     std::size_t next = at + 1;
     if (c == '.' && at > begin && is_ascii_lower(report[at - 1]) && next < report.size() &&
         is_ascii_upper(report[next]))

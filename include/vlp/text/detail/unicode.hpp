@@ -72,8 +72,11 @@ inline void append(std::string& text, CodePoint code_point) {
 
 /// White space as Unicode has it (White_Space), and the four ASCII separators 1C to 1F, as in Python's
 /// str.split.
+[[nodiscard]] constexpr bool is_ascii_white_space(CodePoint c) {
+  return is_ascii_space(c) || (c >= 0x1c && c <= 0x1f);
+}
 [[nodiscard]] inline bool is_white_space(CodePoint c) {
-  if (c < 0x80) return is_ascii_space(c) || (c >= 0x1c && c <= 0x1f);
+  if (c < 0x80) return is_ascii_white_space(c);
   if (c == 0x85) return true;
   const auto category = utf8proc_category(c);
   return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
