@@ -3,9 +3,9 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/text/detail/opposite_lists.hpp>
 #include <vlp/text/detail/radiology_antonyms.hpp>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -30,68 +30,33 @@ using AntonymPair = std::pair<std::string_view, std::string_view>;
 class AntonymTable {
  public:
   /// Copies the pairs. std::invalid_argument for an empty word, white space in one, or a pair of equal words.
-  explicit AntonymTable(std::span<const AntonymPair> pairs) : data_(std::make_shared<const Data>(pairs)) {}
+  explicit AntonymTable(std::span<const AntonymPair> pairs)
+      : lists_(std::make_shared<const detail::OppositeLists>(both_ways(pairs))) {}
 
   /// The opposites of `word` (lower case), in alphabetical order.
   [[nodiscard]] std::span<const std::string_view> antonyms(std::string_view word) const {
-    const auto& entries = data_->entries;
-    const auto found =
-        std::lower_bound(entries.begin(), entries.end(), word,
-                         [](const Entry& entry, std::string_view key) { return entry.word < key; });
-    if (found == entries.end() || found->word != word) return {};
-    return std::span(data_->opposites).subspan(found->first, found->count);
+    return lists_->find(word);
   }
 
   /// Number of words that have an opposite.
-  [[nodiscard]] std::size_t size() const noexcept { return data_->entries.size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return lists_->size(); }
 
  private:
-  struct Entry {
-    std::string_view word;
-    std::size_t first, count;  ///< its part of `opposites`
-  };
-
-  struct Data {
-    explicit Data(std::span<const AntonymPair> pairs) {
-      std::size_t bytes = 0;
-      for (const auto& [a, b] : pairs) {
-        for (std::string_view word : {a, b})
-          require(!word.empty() && word.find_first_of(" \t\n\v\f\r") == std::string_view::npos,
-                  "antonyms: \"", word, "\" is not one word");
-        require(a != b, "antonyms: \"", a, "\" is given as its own opposite");
-        bytes += a.size() + b.size();
-      }
-      letters.reserve(bytes);  // so that the views stay valid
-      std::vector<AntonymPair> both;
-      both.reserve(2 * pairs.size());
-      for (const auto& [a, b] : pairs) {
-        const std::string_view first = keep(a), second = keep(b);
-        both.emplace_back(first, second);
-        both.emplace_back(second, first);
-      }
-      std::sort(both.begin(), both.end());
-      both.erase(std::unique(both.begin(), both.end()), both.end());
-      for (const auto& [word, opposite] : both) {
-        if (entries.empty() || entries.back().word != word) entries.push_back({word, opposites.size(), 0});
-        opposites.push_back(opposite);
-        ++entries.back().count;
-      }
+  static std::vector<AntonymPair> both_ways(std::span<const AntonymPair> pairs) {
+    std::vector<AntonymPair> both;
+    both.reserve(2 * pairs.size());
+    for (const auto& [a, b] : pairs) {
+      for (std::string_view word : {a, b})
+        require(!word.empty() && word.find_first_of(" \t\n\v\f\r") == std::string_view::npos, "antonyms: \"",
+                word, "\" is not one word");
+      require(a != b, "antonyms: \"", a, "\" is given as its own opposite");
+      both.emplace_back(a, b);
+      both.emplace_back(b, a);
     }
-    Data(const Data&) = delete;
-    Data& operator=(const Data&) = delete;
+    return both;
+  }
 
-    std::string_view keep(std::string_view word) {
-      const std::size_t begin = letters.size();
-      letters.insert(letters.end(), word.begin(), word.end());
-      return {letters.data() + begin, word.size()};
-    }
-
-    std::vector<char> letters;
-    std::vector<std::string_view> opposites;
-    std::vector<Entry> entries;
-  };
-
-  std::shared_ptr<const Data> data_;
+  std::shared_ptr<const detail::OppositeLists> lists_;
 };
 static_assert(AntonymSource<AntonymTable>);
 
@@ -100,5 +65,23 @@ static_assert(AntonymSource<AntonymTable>);
   static const AntonymTable table(detail::radiology_antonym_pairs);
   return table;
 }
+
+/// Asks one source, and a second about the words that the first does not know: radiology's own sense of
+/// "right" before a dictionary's.
+template <AntonymSource First, AntonymSource Second>
+class FallbackAntonyms {
+ public:
+  FallbackAntonyms(First first, Second second) : first_(std::move(first)), second_(std::move(second)) {}
+
+  /// The opposites of `word` (lower case) in the first source that has any.
+  [[nodiscard]] std::span<const std::string_view> antonyms(std::string_view word) const {
+    const std::span<const std::string_view> known = first_.antonyms(word);
+    return known.empty() ? std::span<const std::string_view>(second_.antonyms(word)) : known;
+  }
+
+ private:
+  First first_;
+  Second second_;
+};
 
 }  // namespace vlp::text

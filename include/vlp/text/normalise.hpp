@@ -6,7 +6,6 @@
 #include <vlp/text/detail/unicode.hpp>
 #include <vlp/text/span.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -70,11 +70,13 @@ inline void append(std::string& text, CodePoint code_point) {
   return is_ascii_letter(c) || is_ascii_digit(c) || static_cast<unsigned char>(c) >= 0x80;
 }
 
-/// White space as Unicode has it (White_Space), and the four ASCII separators 1C to 1F, as in Python's
-/// str.split.
+/// The ASCII part of is_white_space.
 [[nodiscard]] constexpr bool is_ascii_white_space(CodePoint c) {
   return is_ascii_space(c) || (c >= 0x1c && c <= 0x1f);
 }
+
+/// White space as Unicode has it (White_Space), and the four ASCII separators 1C to 1F, as in Python's
+/// str.split.
 [[nodiscard]] inline bool is_white_space(CodePoint c) {
   if (c < 0x80) return is_ascii_white_space(c);
   if (c == 0x85) return true;
