@@ -31,13 +31,13 @@ namespace detail {
 }
 
 /// What becomes of each byte: plain ASCII its lower case, and the rest one of these two, which no word holds.
-inline constexpr char gap = ' ', not_ascii = '.';
+inline constexpr char word_gap = ' ', beyond_ascii = '.';
 inline constexpr std::array<char, 256> normalised_bytes = [] {
   std::array<char, 256> bytes{};
   for (int c = 0; c < 256; ++c)
-    bytes[static_cast<std::size_t>(c)] = c >= 0x80 ? not_ascii
+    bytes[static_cast<std::size_t>(c)] = c >= 0x80 ? beyond_ascii
                                          : is_separator(c) || is_ascii_white_space(c)
-                                             ? gap
+                                             ? word_gap
                                              : ascii_lower(static_cast<char>(c));
   return bytes;
 }();
@@ -52,7 +52,7 @@ inline std::size_t append_plain(std::string_view report, std::size_t at, std::st
   std::size_t filled = 0;
   for (; at < report.size(); ++at) {
     const char c = normalised(report[at]);
-    if (c == gap || c == not_ascii) break;
+    if (c == word_gap || c == beyond_ascii) break;
     block[filled++] = c;
     if (filled == block.size()) {
       text.append(block.data(), filled);
@@ -67,7 +67,7 @@ inline std::size_t append_plain(std::string_view report, std::size_t at, std::st
 inline std::size_t append_word(std::string_view report, std::size_t at, std::string& text) {
   for (;;) {
     at = append_plain(report, at, text);
-    if (at == report.size() || normalised(report[at]) == gap) return at;
+    if (at == report.size() || normalised(report[at]) == word_gap) return at;
     const auto [code_point, length] = decode(report, at);
     if (is_white_space(code_point)) return at;
     append(text, utf8proc_tolower(code_point));
@@ -79,11 +79,11 @@ inline std::size_t append_word(std::string_view report, std::size_t at, std::str
 [[nodiscard]] inline std::size_t skip_gap(std::string_view report, std::size_t at) {
   while (at < report.size()) {
     const char c = normalised(report[at]);
-    if (c == gap) {
+    if (c == word_gap) {
       ++at;
       continue;
     }
-    if (c != not_ascii) break;
+    if (c != beyond_ascii) break;
     const auto [code_point, length] = decode(report, at);
     if (!is_white_space(code_point)) break;
     at += length;

@@ -23,28 +23,40 @@ struct Section {
 
 namespace detail {
 
-inline constexpr std::array<std::string_view, 22> section_names{"findings",
-                                                                "impression",
-                                                                "indication",
-                                                                "indications",
+inline constexpr std::array<std::string_view, 28> section_names{"addendum",
+                                                                "clinical history",
+                                                                "clinical information",
                                                                 "comparison",
                                                                 "comparisons",
-                                                                "technique",
-                                                                "history",
-                                                                "clinical history",
-                                                                "exam",
-                                                                "procedure",
-                                                                "clinical information",
-                                                                "examination",
                                                                 "conclusion",
-                                                                "recommendation",
                                                                 "conclusions",
-                                                                "views",
-                                                                "reason for exam",
-                                                                "recommendations",
-                                                                "addendum",
+                                                                "exam",
+                                                                "examination",
                                                                 "final report",
-                                                                "reason for examination"};
+                                                                "findings",
+                                                                "findings and impression",
+                                                                "findings/impression",
+                                                                "history",
+                                                                "impression",
+                                                                "impressions",
+                                                                "indication",
+                                                                "indications",
+                                                                "notification",
+                                                                "procedure",
+                                                                "reason for exam",
+                                                                "reason for examination",
+                                                                "recommendation",
+                                                                "recommendation(s)",
+                                                                "recommendations",
+                                                                "technique",
+                                                                "views",
+                                                                "wet read"};
+
+inline constexpr std::size_t longest_section_name = [] {
+  std::size_t longest = 0;
+  for (const std::string_view section_name : section_names) longest = std::max(longest, section_name.size());
+  return longest;
+}();
 
 /// Whether a sentence may end at, or right after, each byte: `.`, `!`, `?` and the line feed.
 inline constexpr std::array<bool, 256> sentence_stops = [] {
@@ -63,15 +75,26 @@ inline constexpr std::array<bool, 256> sentence_stops = [] {
                                                    [](char a, char b) { return ascii_lower(a) == b; });
 }
 
-/// The header's words at the start of `text` (before its colon), or nothing. A header is a known name in any
-/// case, or, where a line starts, any run of letters and spaces in capitals.
-[[nodiscard]] inline std::string_view header_at(std::string_view text, bool line_start) {
-  constexpr std::size_t longest = 60, longest_known = 24;
+[[nodiscard]] constexpr bool is_header_byte(char c) {
+  return is_ascii_letter(c) || c == ' ' || c == '(' || c == ')' || c == '/' || c == '-' || c == '&';
+}
+
+/// Whether nothing but blanks stands before `at` in its line.
+[[nodiscard]] inline bool starts_line(std::string_view report, std::size_t at) {
+  while (at > 0 && (report[at - 1] == ' ' || report[at - 1] == '\t')) --at;
+  return at == 0 || report[at - 1] == '\n';
+}
+
+/// The words of the header (before its colon) at byte `begin` of `report`, or nothing. A header is a known
+/// name in any case, or, where a line starts, any run of letters, spaces and "()/-&" in capitals.
+[[nodiscard]] inline std::string_view header_at(std::string_view report, std::size_t begin) {
+  constexpr std::size_t longest = 60;
+  const std::string_view text = report.substr(begin);
   std::size_t colon = 0;
   bool capitals = true;
-  while (colon < text.size() && colon < longest && (is_ascii_letter(text[colon]) || text[colon] == ' ')) {
+  while (colon < text.size() && colon < longest && is_header_byte(text[colon])) {
     capitals = capitals && !is_ascii_lower(text[colon]);
-    if (!capitals && colon >= longest_known && text[colon] != ' ') return {};
+    if (!capitals && colon >= longest_section_name && text[colon] != ' ') return {};
     ++colon;
   }
   if (colon == 0 || colon == text.size() || text[colon] != ':' || !is_ascii_letter(text[0])) return {};
@@ -80,7 +103,7 @@ inline constexpr std::array<bool, 256> sentence_stops = [] {
   const bool known =
       std::any_of(section_names.begin(), section_names.end(),
                   [&](std::string_view known_name) { return equal_ignoring_case(words, known_name); });
-  return known || (line_start && capitals && words.size() > 2) ? words : std::string_view{};
+  return known || (capitals && words.size() > 2 && starts_line(report, begin)) ? words : std::string_view{};
 }
 
 /// Whether the full stop at `at` only ends an abbreviation or the number of a list item ("2. No effusion.").
@@ -103,16 +126,14 @@ inline constexpr std::array<bool, 256> sentence_stops = [] {
 
 /// One past the last byte of the sentence that starts at byte `begin`, which is not white space.
 [[nodiscard]] inline std::size_t sentence_end(std::string_view report, std::size_t begin) {
-  if (const auto header = header_at(report.substr(begin), begin == 0 || report[begin - 1] == '\n');
-      !header.empty())
-    return report.find(':', begin) + 1;
+  if (!header_at(report, begin).empty()) return report.find(':', begin) + 1;
   for (std::size_t at = next_stop(report, begin); at < report.size(); at = next_stop(report, at + 1)) {
     const char c = report[at];
     if (c == '\n') {
       const std::size_t next = skip_space(report, at);
       const auto gap = report.substr(at, next - at);
       if (std::count(gap.begin(), gap.end(), '\n') > 1) return at;
-      if (!header_at(report.substr(next), report[next - 1] == '\n').empty()) return at;
+      if (!header_at(report, next).empty()) return at;
       continue;
     }
     std::size_t next = at + 1;
@@ -144,8 +165,8 @@ inline constexpr std::array<bool, 256> sentence_stops = [] {
 }
 
 /// The sections of `report` in order. A header is a known name ("Findings:", in any case) at the start of a
-/// sentence, or any words in capitals at the start of a line, followed by a colon. Bodies point into
-/// `report`.
+/// sentence, or any words in capitals at the start of a line (which may be indented, as in MIMIC-CXR),
+/// followed by a colon. Bodies point into `report`.
 [[nodiscard]] inline std::vector<Section> sections(std::string_view report) {
   std::vector<Section> result;
   const auto close = [&](std::size_t end) {
@@ -155,8 +176,7 @@ inline constexpr std::array<bool, 256> sentence_stops = [] {
     while (!body.empty() && detail::is_ascii_space(body.back())) body.remove_suffix(1);
   };
   for (const Span sentence : sentences(report)) {
-    const bool line_start = sentence.begin == 0 || report[sentence.begin - 1] == '\n';
-    const std::string_view header = detail::header_at(slice(report, sentence), line_start);
+    const std::string_view header = detail::header_at(report, sentence.begin);
     if (header.empty() && !result.empty()) continue;
     if (!result.empty()) close(sentence.begin);
     std::string section_name(header);

@@ -5,8 +5,10 @@
 #include <vlp/text/detail/unicode.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,7 +48,7 @@ namespace vlp::text::detail {
 }
 
 /// Appends the canonical decomposition (NFD) of `c` to `out`, without ordering its marks.
-inline void decompose(CodePoint c, std::vector<CodePoint>& out) {
+inline void decompose(CodePoint c, std::pmr::vector<CodePoint>& out) {
   CodePoint buffer[32];
   int boundary = 0;
   const auto count = utf8proc_decompose_char(c, buffer, 32, UTF8PROC_DECOMPOSE, &boundary);
@@ -57,7 +59,7 @@ inline void decompose(CodePoint c, std::vector<CodePoint>& out) {
 }
 
 /// Puts each run of combining marks into canonical order.
-inline void order_marks(std::vector<CodePoint>& text) {
+inline void order_marks(std::pmr::vector<CodePoint>& text) {
   const auto combining = [](CodePoint c) { return utf8proc_get_property(c)->combining_class; };
   for (auto at = text.begin(); at != text.end();) {
     const auto begin = std::find_if(at, text.end(), [&](CodePoint c) { return combining(c) != 0; });
@@ -66,11 +68,34 @@ inline void order_marks(std::vector<CodePoint>& text) {
   }
 }
 
+/// What a word is worked on in. It lies on the stack as long as words have up to some 60 characters, as all
+/// do but the absurd.
+class TokenScratch {
+ public:
+  TokenScratch() {
+    token.reserve(256);
+    clean.reserve(64);
+    decomposed.reserve(128);
+  }
+  TokenScratch(const TokenScratch&) = delete;
+  TokenScratch& operator=(const TokenScratch&) = delete;
+
+ private:
+  alignas(std::max_align_t) std::array<std::byte, 1280> bytes_;
+  std::pmr::monotonic_buffer_resource memory_{bytes_.data(), bytes_.size()};
+
+ public:
+  std::pmr::string token{&memory_};
+  std::pmr::vector<CodePoint> clean{&memory_}, decomposed{&memory_};
+};
+
 /// Calls `use(token)` for each basic token of one word, which has no white space: with the dropped code
 /// points gone, accents stripped (NFD without nonspacing marks), lower-cased, and parted at punctuation and
-/// Chinese characters. `token` is scratch memory.
+/// Chinese characters.
 template <class Use>
-void for_each_token_of_word(std::string_view word, std::string& token, Use&& use) {
+void for_each_token_of_word(std::string_view word, TokenScratch& scratch, Use&& use) {
+  std::pmr::string& token = scratch.token;
+  std::pmr::vector<CodePoint>&clean = scratch.clean, &decomposed = scratch.decomposed;
   const auto flush = [&] {
     if (!token.empty()) use(std::string_view(token));
     token.clear();
@@ -85,7 +110,8 @@ void for_each_token_of_word(std::string_view word, std::string& token, Use&& use
     }
     return flush();
   }
-  std::vector<CodePoint> clean, decomposed;
+  clean.clear();
+  decomposed.clear();
   for (std::size_t at = 0; at < word.size();) {
     const auto [c, length] = decode(word, at);
     at += length;
@@ -112,11 +138,12 @@ void for_each_token_of_word(std::string_view word, std::string& token, Use&& use
 /// space from 0 (a word of dropped code points has no token, but counts).
 template <class Use>
 void for_each_basic_token(std::string_view text, Use&& use) {
-  std::string token;
+  TokenScratch scratch;
   std::int32_t word = 0;
   const auto use_word = [&](std::size_t begin, std::size_t end) {
     if (begin == end) return;
-    for_each_token_of_word(text.substr(begin, end - begin), token, [&](std::string_view t) { use(t, word); });
+    for_each_token_of_word(text.substr(begin, end - begin), scratch,
+                           [&](std::string_view t) { use(t, word); });
     ++word;
   };
   std::size_t begin = 0, at = 0;

@@ -32,7 +32,8 @@ struct Decoded {
 }
 
 /// Appends the UTF-8 form of `code_point`.
-inline void append(std::string& text, CodePoint code_point) {
+template <class Allocator>
+void append(std::basic_string<char, std::char_traits<char>, Allocator>& text, CodePoint code_point) {
   if (code_point < 0x80) {
     text.push_back(static_cast<char>(code_point));
     return;
