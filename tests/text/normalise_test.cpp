@@ -8,6 +8,29 @@
 using namespace vlp;
 using text::normalise;
 
+namespace {
+
+/// Normalisation to the letter: code point by code point.
+std::string literally_normalised(std::string_view report, std::size_t max_words) {
+  std::string text;
+  std::size_t words = 0;
+  bool in_word = false;
+  for (std::size_t at = 0; at < report.size();) {
+    const auto [c, length] = text::detail::decode(report, at);
+    at += length;
+    const bool parts =
+        (c < 0x80 && std::string_view(".!\"()*#:;~").find(static_cast<char>(c)) != std::string_view::npos) ||
+        text::detail::is_white_space(c);
+    if (!parts && !in_word && words++ == max_words) break;
+    if (!parts && !in_word && words > 1) text += ' ';
+    if (!parts) text::detail::append(text, utf8proc_tolower(c));
+    in_word = !parts;
+  }
+  return text;
+}
+
+}  // namespace
+
 TEST_CASE("normalisation lower-cases and drops the published punctuation and squeezes space") {
   CHECK(normalise("The Lungs ARE clear.  No effusion!") == "the lungs are clear no effusion");
   CHECK(normalise("(a) *b* #c: d; ~e \"f\"") == "a b c d e f");
@@ -69,5 +92,20 @@ TEST_CASE("each word knows where it lies in the text and in the report") {
       joined += (i > 0 ? " " : "") + std::string(slice(plain, spans[i]));
     }
     RC_ASSERT(joined == plain);
+  }));
+}
+
+TEST_CASE("normalisation is what it says to the letter") {
+  std::string every_byte, long_word(100, 'A');
+  for (int c = 0; c < 256; ++c)
+    every_byte += std::string(static_cast<std::size_t>(c % 70), 'X') + static_cast<char>(c);
+  for (const std::string& report : {every_byte, long_word, long_word + "\xc3\x89" + long_word})
+    CHECK(normalise(report, text::all_words) == literally_normalised(report, text::all_words));
+  for (const std::string& report : test::open_i_reports())
+    REQUIRE(normalise(report) == literally_normalised(report, 50));
+  CHECK(rc::check("literal", [] {
+    const std::string report = *test::random_report();
+    const std::size_t max_words = *rc::gen::inRange<std::size_t>(0, 60);
+    RC_ASSERT(normalise(report, max_words) == literally_normalised(report, max_words));
   }));
 }

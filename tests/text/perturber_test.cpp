@@ -187,7 +187,7 @@ effusion the heart there is a lungs are clear is mildly enlarged, small left ple
 heart pleural there the a is lungs enlarged, clear small effusion left is are mildly
 clear are lungs enlarged, mildly is heart the effusion pleural left small a is there
 there is a effusion left heart enlarged, the are small mildly lungs is pleural clear
-there is a big right pleural effusion the heart is mildly small, lungs are opaque
+there is a big right pleural effusion the heart is mildly normal-sized, lungs are opacified
 is there small a pleural left the effusion is heart enlarged, mildly are lungs clear
 )");
 }
@@ -224,6 +224,45 @@ TEST_CASE("the promises hold for any bytes") {
     for (const Perturbation perturbation : text::all_perturbations)
       check_promises(words, perturbation, scope, perturbed(words, perturbation, options, 0, report));
   }));
+}
+
+TEST_CASE("five perturbations ask for no classes and draw the same without") {
+  text::WordReader<text::NoTagger> plain;
+  CHECK(rc::check("no classes", [&] {
+    const std::string report = *test::random_report();
+    const Words untagged = plain.read(report), tagged = text::read_words(report);
+    for (const Perturbation perturbation : text::all_perturbations) {
+      if (needs_word_classes(perturbation)) {
+        if (!untagged.empty()) RC_ASSERT_THROWS_AS(perturbed(untagged, perturbation), std::invalid_argument);
+        continue;
+      }
+      const auto without = perturbed(untagged, perturbation), with = perturbed(tagged, perturbation);
+      RC_ASSERT(without.text == with.text);
+      RC_ASSERT(without.spans == with.spans);
+      RC_ASSERT(without.order == with.order);
+      RC_ASSERT(without.changed == with.changed);
+    }
+  }));
+  std::vector<std::uint32_t> asking;
+  for (const Perturbation perturbation : text::all_perturbations)
+    if (needs_word_classes(perturbation)) asking.push_back(number(perturbation));
+  CHECK(asking == std::vector<std::uint32_t>{1, 2, 7, 8});
+  const Words half = test::make_words({"a", "b"}, {WordClass::noun});
+  CHECK_THROWS_AS(perturbed(half, Perturbation::reverse_sentence), std::invalid_argument);
+}
+
+TEST_CASE("words of every length are joined whole") {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < 40; ++i)
+    names.push_back(std::string((i * 7) % 40 + 1, static_cast<char>('a' + i % 26)));
+  for (std::size_t first = 0; first < names.size(); ++first) {
+    const std::vector<std::string> part(names.begin() + static_cast<std::ptrdiff_t>(first), names.end());
+    const Words words = test::make_words(part, std::vector(part.size(), WordClass::other));
+    std::string reversed;
+    for (auto word = part.rbegin(); word != part.rend(); ++word)
+      reversed += (reversed.empty() ? "" : " ") + *word;
+    CHECK(perturbed(words, Perturbation::reverse_sentence).text == reversed);
+  }
 }
 
 TEST_CASE("a report changes exactly if another arrangement exists") {

@@ -7,9 +7,11 @@
 #include <rapidcheck.h>
 
 #include <vlp/io/csv.hpp>
+#include <vlp/text/detail/arrangements.hpp>
 #include <vlp/text/words.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +28,32 @@ inline std::vector<std::string> open_i_reports() {
   const auto impression = static_cast<std::size_t>(table.column("impression"));
   for (const auto& row : table.rows) reports.push_back(row[findings] + ' ' + row[impression]);
   return reports;
+}
+
+struct WordCount {
+  std::string word;
+  int count;
+};
+
+/// The words of the Open-I findings that are tagged as adjectives, without punctuation; none where the data
+/// is not there.
+inline std::vector<WordCount> open_i_adjectives() {
+  std::map<std::string, int> counts;
+  if (const auto folder = real_data()) {
+    const io::CsvTable table = io::read_csv(*folder / "open_i" / "indiana_reports.csv");
+    const auto findings = static_cast<std::size_t>(table.column("findings"));
+    text::WordReader reader(text::all_words);
+    text::Words words;
+    for (const auto& row : table.rows) {
+      reader.read(row[findings], words);
+      for (std::size_t i = 0; i < words.size(); ++i)
+        if (words.classes[i] == text::WordClass::adjective)
+          ++counts[std::string(slice(words[i], text::detail::without_punctuation(words[i])))];
+    }
+  }
+  std::vector<WordCount> result;
+  for (const auto& [word, count] : counts) result.push_back({word, count});
+  return result;
 }
 
 /// Pieces of random reports: words, punctuation, white space of all kinds, scripts, and bytes that are not

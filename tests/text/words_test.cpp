@@ -78,6 +78,19 @@ TEST_CASE("sentences of words follow those of the report") {
   CHECK(words.sentences == std::vector<text::Span>{{0, 1}, {1, 3}, {3, 6}, {6, 7}});
 }
 
+TEST_CASE("words read without a tagger are the same but for their classes") {
+  text::WordReader<text::NoTagger> plain;
+  CHECK(rc::check("no tagger", [&] {
+    const std::string report = *test::random_report();
+    const text::Words untagged = plain.read(report), tagged = text::read_words(report);
+    RC_ASSERT(untagged.text == tagged.text);
+    RC_ASSERT(untagged.spans == tagged.spans);
+    RC_ASSERT(untagged.sources == tagged.sources);
+    RC_ASSERT(untagged.sentences == tagged.sentences);
+    RC_ASSERT(untagged.classes.empty());
+  }));
+}
+
 TEST_CASE("reading again replaces all") {
   text::WordReader reader;
   text::Words words;
