@@ -1,9 +1,15 @@
-// perturb: prints the perturbations of reports as tab-separated values.
+// perturb: prints the perturbations of reports as tab-separated values, or shows those of one report as a
+// page.
+#include "perturb/html_page.hpp"
+
 #include <CLI/CLI.hpp>
 
 #include <vlp/core/errors.hpp>
 #include <vlp/io/csv.hpp>
+#include <vlp/io/file.hpp>
+#include <vlp/text/antonyms.hpp>
 #include <vlp/text/perturber.hpp>
+#include <vlp/text/wordnet.hpp>
 #include <vlp/text/words.hpp>
 
 #include <cstdint>
@@ -28,6 +34,9 @@ struct Options {
   std::string only = "all";
   text::PerturbationScope scope = text::PerturbationScope::report;
   std::size_t max_words = text::default_max_words;
+  std::string wordnet;
+  std::string html;
+  vlp::Index row = 1;
 };
 
 /// Calls `use(line number, report)` for each line of a stream, counted from 1.
@@ -54,10 +63,11 @@ void read_reports(const Options& options, const std::function<void(vlp::Index, s
   }
 }
 
-void run(const Options& options) {
-  const std::vector<text::Perturbation> perturbations = text::parse_perturbations(options.only);
+/// Prints a line for each report and perturbation.
+template <class Perturber>
+void print_lines(const Options& options, Perturber& perturb,
+                 const std::vector<text::Perturbation>& perturbations) {
   text::WordReader reader(options.max_words);
-  text::Perturber perturb({.seed = options.seed, .scope = options.scope});
   text::Words words;
   text::PerturbedReport perturbed;
   read_reports(options, [&](vlp::Index number, std::string_view report) {
@@ -70,6 +80,43 @@ void run(const Options& options) {
   });
   std::cout.flush();
   vlp::ensure(std::cout.good(), "standard output: cannot be written");
+}
+
+/// Writes the page of the report `options.row`.
+template <class Perturber>
+void write_page(const Options& options, Perturber& perturb,
+                const std::vector<text::Perturbation>& perturbations) {
+  text::Words words;
+  vlp::Index reports = 0;
+  read_reports(options, [&](vlp::Index number, std::string_view report) {
+    reports = number;
+    if (number == options.row) text::WordReader(options.max_words).read(report, words);
+  });
+  vlp::ensure(options.row <= reports, "--row: there is no report ", options.row, ", the input has ", reports);
+  std::vector<text::PerturbedReport> perturbed(perturbations.size());
+  for (std::size_t i = 0; i < perturbations.size(); ++i)
+    perturb(words, perturbations[i], options.epoch, static_cast<std::uint32_t>(options.row - 1),
+            perturbed[i]);
+  const std::string title = vlp::concat("Report ", options.row, " and its perturbations (seed ", options.seed,
+                                        ", epoch ", options.epoch, ")");
+  vlp::io::write_file(options.html, vlp::perturb_page::html_page(title, words, perturbations, perturbed));
+}
+
+template <class Antonyms>
+void run(const Options& options, const Antonyms& antonyms) {
+  const std::vector<text::Perturbation> perturbations = text::parse_perturbations(options.only);
+  text::Perturber perturb({.seed = options.seed, .scope = options.scope}, antonyms);
+  if (options.html.empty())
+    print_lines(options, perturb, perturbations);
+  else
+    write_page(options, perturb, perturbations);
+}
+
+void run(const Options& options) {
+  if (options.wordnet.empty())
+    run(options, text::radiology_antonyms());
+  else
+    run(options, text::FallbackAntonyms(text::radiology_antonyms(), text::WordNet::load(options.wordnet)));
 }
 
 }  // namespace
@@ -91,6 +138,13 @@ int main(int argc, char** argv) {
   app.add_option("--scope", scope, "What is perturbed as one: report or sentence")
       ->check(CLI::IsMember(std::vector<std::string>{"report", "sentence"}));
   app.add_option("--max-words", options.max_words, "Words of a report that are kept")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--wordnet", options.wordnet,
+                 "WordNet's folder dict, asked for opposites that radiology's table does not know");
+  auto* html =
+      app.add_option("--html", options.html, "Write one report and its perturbations to this page instead");
+  app.add_option("--row", options.row, "The report of the page, counted from 1")
+      ->needs(html)
       ->check(CLI::PositiveNumber);
   try {
     app.parse(argc, argv);
