@@ -55,19 +55,6 @@ void check_against_literal(const Arrays& arrays, const InfoNceOptions& options) 
   CHECK(relative_error(got.gradient_values(), want.gradients, 1e-3) < 1e-10);
 }
 
-std::string message_of(const InfoNce<float>::Inputs& inputs,
-                       const InfoNce<float>::Gradients* gradients = nullptr) {
-  Cpu device(1);
-  InfoNce<float> loss;
-  try {
-    loss.forward(device, inputs, {});
-    if (gradients != nullptr) loss.backward(device, inputs, 1, *gradients);
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("InfoNCE agrees with the golden vectors", "", float, double) {
@@ -218,18 +205,21 @@ TEST_CASE("InfoNCE says what does not fit") {
   };
   const float scale = 0;
   const std::vector<std::int64_t> group(5);
-  CHECK(message_of({view(4, 3), view(4, 3), &scale, {}}) == "no error");
-  CHECK(message_of({view(4, 3), view(4, 5), &scale, {}}) == "info_nce: image is 4 x 3 but text is 4 x 5");
-  CHECK(message_of({view(4, 3), view(5, 3), &scale, {}}) == "info_nce: image is 4 x 3 but text is 5 x 3");
-  CHECK(message_of({view(0, 3), view(0, 3), &scale, {}}) ==
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), &scale, {}}) == "no error");
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 5), &scale, {}}) ==
+        "info_nce: image is 4 x 3 but text is 4 x 5");
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(5, 3), &scale, {}}) ==
+        "info_nce: image is 4 x 3 but text is 5 x 3");
+  CHECK(refusal_of<InfoNce<float>>({view(0, 3), view(0, 3), &scale, {}}) ==
         "info_nce: image is 0 x 3, but every extent must be at least 1");
-  CHECK(message_of({view(4, 3), {}, &scale, {}}) ==
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), {}, &scale, {}}) ==
         "info_nce: text is 0 x 0, but every extent must be at least 1");
-  CHECK(message_of({view(4, 3), view(4, 3), nullptr, {}}) == "info_nce: log_scale is not given");
-  CHECK(message_of({view(4, 3), view(4, 3), &scale, group}) ==
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), nullptr, {}}) ==
+        "info_nce: log_scale is not given");
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), &scale, group}) ==
         "info_nce: group has 5 ids but the batch has 4 pairs");
   const InfoNce<float>::Gradients gradients{{}, view(4, 2)};
-  CHECK(message_of({view(4, 3), view(4, 3), &scale, {}}, &gradients) ==
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), &scale, {}}, gradients) ==
         "info_nce: the gradient of text is 4 x 2 but text is 4 x 3");
 
   Cpu device(1);

@@ -75,19 +75,6 @@ literal::Result literal_perturbation_sensitivity(const Arrays& in) {
   return out;
 }
 
-std::string message_of(const PerturbationSensitivity<float>::Inputs& inputs,
-                       const PerturbationSensitivity<float>::Gradients* gradients = nullptr) {
-  Cpu device(1);
-  PerturbationSensitivity<float> loss;
-  try {
-    loss.forward(device, inputs, {});
-    if (gradients != nullptr) loss.backward(device, inputs, 1, *gradients);
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("Perturbation sensitivity agrees with the golden vectors", "", float, double) {
@@ -200,15 +187,21 @@ TEST_CASE("Perturbation sensitivity says what does not fit") {
   const std::vector<std::uint8_t> bytes{1, 0, 0, 0, 1, 1};
   const vlp::MatrixView<const std::uint8_t> valid(bytes.data(), {2, 3}), narrow(bytes.data(), {2, 2});
   const std::string name = "perturbation_sensitivity: ";
-  CHECK(message_of({image, text, &scale}) == "no error");
-  CHECK(message_of({image, longer, &scale}) == name + "image is 2 x 4 but text is 3 x 3 x 4");
-  CHECK(message_of({image, wider, &scale}) == name + "image is 2 x 4 but text is 2 x 3 x 5");
-  CHECK(message_of({image, none, &scale}) == name + "text is 2 x 0 x 4, but every extent must be at least 1");
-  CHECK(message_of({image, text, nullptr}) == name + "log_scale is not given");
-  CHECK(message_of({image, text, &scale, narrow}) == name + "valid is 2 x 2 but text is 2 x 3 x 4");
-  CHECK(message_of({image, text, &scale, valid}) == name + "the report (k = 0) of row 1 is not valid");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, text, &scale}) == "no error");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, longer, &scale}) ==
+        name + "image is 2 x 4 but text is 3 x 3 x 4");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, wider, &scale}) ==
+        name + "image is 2 x 4 but text is 2 x 3 x 5");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, none, &scale}) ==
+        name + "text is 2 x 0 x 4, but every extent must be at least 1");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, text, nullptr}) ==
+        name + "log_scale is not given");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, text, &scale, narrow}) ==
+        name + "valid is 2 x 2 but text is 2 x 3 x 4");
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, text, &scale, valid}) ==
+        name + "the report (k = 0) of row 1 is not valid");
   const PerturbationSensitivity<float>::Gradients gradients{{}, longer};
-  CHECK(message_of({image, text, &scale}, &gradients) ==
+  CHECK(refusal_of<PerturbationSensitivity<float>>({image, text, &scale}, gradients) ==
         name + "the gradient of text is 3 x 3 x 4 but text is 2 x 3 x 4");
 
   Cpu device(1);

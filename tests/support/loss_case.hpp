@@ -3,6 +3,8 @@
 /// concept.
 #pragma once
 
+#include "support/messages.hpp"
+
 #include <vlp/core/random.hpp>
 #include <vlp/losses/types.hpp>
 
@@ -52,6 +54,18 @@ inline double relative_error(const Array& got, const Array& want, double floor =
     scale = std::max(scale, std::abs(want.values[i]));
   }
   return error / scale;
+}
+
+/// What a loss says against its arguments, forward and then backward; "no error" if it takes them.
+template <Loss L>
+std::string refusal_of(const typename L::Inputs& inputs, const typename L::Gradients& gradients = {},
+                       const typename L::Outputs& outputs = {}) {
+  return message_of<std::invalid_argument>([&] {
+    typename L::Device device(1);
+    L loss;
+    loss.forward(device, inputs, outputs);
+    loss.backward(device, inputs, 1, gradients);
+  });
 }
 
 /// Elements between the rows of a matrix, and between the matrices of a batch, that belong to nobody.

@@ -1,8 +1,9 @@
 /// \file
-/// A folder for a test's files, and what tests of readers ask of messages.
+/// A folder for a test's files, and the folder of real data.
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/messages.hpp"
 
 #include <unistd.h>
 
@@ -16,7 +17,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace vlp::test {
 
@@ -54,17 +54,6 @@ class TemporaryFolder {
   io::Path path_;
 };
 
-/// The message of the `Error` that `action` throws; empty if it throws none.
-template <class Error = std::runtime_error, class Action>
-std::string message_of(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
-
 /// Real data: the folder VLP_DATA_DIR, else the one beside the checkout. Says so when there is none.
 inline std::optional<io::Path> real_data() {
   const char* given = std::getenv("VLP_DATA_DIR");
@@ -75,14 +64,3 @@ inline std::optional<io::Path> real_data() {
 }
 
 }  // namespace vlp::test
-
-/// The message of what `action` throws contains every one of the given parts.
-#define CHECK_MESSAGE_HAS(action, ...)                                                      \
-  do {                                                                                      \
-    const std::string message_ = vlp::test::message_of([&] { static_cast<void>(action); }); \
-    INFO("message: " << message_);                                                          \
-    for (const std::string& part_ : std::vector<std::string>{__VA_ARGS__}) {                \
-      INFO("expected: " << part_);                                                          \
-      CHECK(message_.find(part_) != std::string::npos);                                     \
-    }                                                                                       \
-  } while (false)
