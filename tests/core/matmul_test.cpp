@@ -1,10 +1,12 @@
 #include "support/catch.hpp"
+#include "support/messages.hpp"
 
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/random.hpp>
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -68,11 +70,19 @@ TEST_CASE("shapes that do not fit are named") {
   Cpu device(1);
   std::vector<float> x(12);
   const MatrixView<float> a(x.data(), {2, 3}), c(x.data(), {2, 2});
-  try {
-    matmul(device, a, Op::none, a, Op::none, c);
-    FAIL("no error");
-  } catch (const std::invalid_argument& e) {
-    CHECK(std::string(e.what()) == "matmul: op(a) has 3 columns but op(b) has 2 rows");
-  }
+  CHECK(test::message_of<std::invalid_argument>([&] { matmul(device, a, Op::none, a, Op::none, c); }) ==
+        "matmul: op(a) has 3 columns but op(b) has 2 rows");
   CHECK_THROWS_AS(matmul(device, a, Op::none, a, Op::transpose, a), std::invalid_argument);
+}
+
+TEST_CASE("Eigen stays serial as long as anyone needs it to") {
+  const int usual = Eigen::nbThreads();
+  Eigen::setNbThreads(3);
+  const int before = Eigen::nbThreads();  // 1 where Eigen has no threads
+  auto first = std::make_unique<detail::SerialEigen>(), second = std::make_unique<detail::SerialEigen>();
+  first.reset();
+  CHECK(Eigen::nbThreads() == 1);
+  second.reset();
+  CHECK(Eigen::nbThreads() == before);
+  Eigen::setNbThreads(usual);
 }

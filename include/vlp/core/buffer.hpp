@@ -6,6 +6,7 @@
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <new>

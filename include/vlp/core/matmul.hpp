@@ -9,6 +9,8 @@
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
+#include <mutex>
+#include <type_traits>
 
 namespace vlp {
 
@@ -18,20 +20,35 @@ enum class Op { none, transpose };
 namespace detail {
 
 /// Eigen's own OpenMP threads stay out of our products: vlp cuts the work itself, so that results do not
-/// depend on the number of threads. Costs one read of a variable when Eigen is serial already.
+/// depend on the number of threads. Eigen's number of threads is one for the whole process, so the first of
+/// several that live at once, whatever threads they live on, sets it and the last puts it back.
 class SerialEigen {
  public:
-  SerialEigen() : before_(Eigen::nbThreads()) {
-    if (before_ != 1) Eigen::setNbThreads(1);
+  SerialEigen() {
+    Shared& shared = state();
+    const std::lock_guard lock(shared.mutex);
+    if (shared.alive++ > 0) return;
+    shared.before = Eigen::nbThreads();
+    if (shared.before != 1) Eigen::setNbThreads(1);
   }
   SerialEigen(const SerialEigen&) = delete;
   SerialEigen& operator=(const SerialEigen&) = delete;
   ~SerialEigen() {
-    if (before_ != 1) Eigen::setNbThreads(before_);
+    Shared& shared = state();
+    const std::lock_guard lock(shared.mutex);
+    if (--shared.alive == 0 && shared.before != 1) Eigen::setNbThreads(shared.before);
   }
 
  private:
-  int before_;
+  struct Shared {
+    std::mutex mutex;
+    Index alive = 0;
+    int before = 1;
+  };
+  static Shared& state() {
+    static Shared shared;
+    return shared;
+  }
 };
 
 template <class T>

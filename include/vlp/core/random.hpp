@@ -54,7 +54,7 @@ class Random {
   /// Uniform in [0, 1), a multiple of 2^-24: exact in float.
   float uniform() { return static_cast<float>((*this)() >> 8) * 0x1p-24f; }
 
-  /// Uniform in [low, high).
+  /// Uniform in [low, high), up to rounding, which may give `high` itself.
   float uniform(float low, float high) { return low + (high - low) * uniform(); }
 
   /// Standard normal (Box-Muller). Agrees between platforms up to the rounding of their log, cos and sin.

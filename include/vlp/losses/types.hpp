@@ -32,16 +32,13 @@ struct AnyVisitor {
 /// adapters are written once over it.
 ///
 /// - `Inputs` holds views of what the loss reads, `Outputs` where it writes, `Gradients` one member, of the
-/// same name,
-///   for each differentiable input. An empty view or null pointer in `Outputs` or `Gradients` skips that
-///   result.
-/// - `forward` computes and keeps O(B) numbers; `backward`, with the same inputs, writes upstream *
-/// dL/dinput. Gradients
-///   are overwritten unless `Gradients::accumulate` is set.
+///   same name, for each differentiable input. An empty view or null pointer in `Outputs` or `Gradients`
+///   skips that result. What is written must not overlap what is read, nor any other result.
+/// - `forward` computes and keeps the little that its documentation names; `backward`, with the same inputs,
+///   writes upstream * dL/dinput. Gradients are overwritten unless `Gradients::accumulate` is set.
 /// - `for_each_input(inputs, gradients, visit)` calls `visit(name, input, gradient)` for each differentiable
-/// input and
-///   `visit(name, input)` for each other; `for_each_option(options, visit)` calls `visit(name, option)`. The
-///   names are those of the golden vectors.
+///   input and `visit(name, input)` for each other; `for_each_option(options, visit)` calls `visit(name,
+///   option)`. The names are those of the golden vectors.
 template <class L>
 concept Loss = requires(L loss, typename L::Device& device, const typename L::Inputs& inputs,
                         const typename L::Outputs& outputs, const typename L::Gradients& gradients,
