@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <new>
 
 int main(int argc, char** argv) {
   try {
@@ -21,6 +22,10 @@ int main(int argc, char** argv) {
       std::signal(signal, [](int) { vlp::pretrain::stop_requested = true; });
     vlp::pretrain::Trainer trainer(options);
     return trainer.run() ? 0 : 130;
+  } catch (const std::bad_alloc&) {
+    std::fputs("pretrain: out of memory; a smaller --batch-size, --width or --image-size takes less\n",
+               stderr);
+    return 2;
   } catch (const std::exception& error) {
     std::fflush(stdout);
     std::fprintf(stderr, "pretrain: %s\n", error.what());

@@ -27,6 +27,12 @@ struct Progression {
   Index best_step = 0;       ///< when that was
 };
 
+/// What a checkpoint was made from.
+struct Provenance {
+  nlohmann::ordered_json settings;
+  std::string data;  ///< fingerprint of the images and reports
+};
+
 namespace detail {
 inline io::TensorRef tensor_of(const std::string& name, const std::vector<Index>& extents,
                                const Buffer<float>& values) {
@@ -44,7 +50,7 @@ inline void read_tensor(const io::SafeTensors& file, const std::string& name,
 
 /// Writes a checkpoint, atomically. `optimiser` may be null: then it serves evaluation alone.
 inline void save_checkpoint(const std::string& path, const ParameterList<float>& parameters,
-                            optim::AdamW<float>* optimiser, const nlohmann::ordered_json& settings,
+                            optim::AdamW<float>* optimiser, const Provenance& provenance,
                             const Progression& progression) {
   std::vector<io::TensorRef> tensors;
   for (const auto& [name, parameter] : parameters)
@@ -55,20 +61,24 @@ inline void save_checkpoint(const std::string& path, const ParameterList<float>&
           tensors.push_back(detail::tensor_of("optimiser." + name, extents, values));
         });
   io::write_safetensors(path, tensors,
-                        {{"settings", settings.dump()},
+                        {{"settings", provenance.settings.dump()},
+                         {"data", provenance.data},
                          {"step", std::to_string(progression.step)},
                          {"best_loss", number_text(progression.best_loss)},
                          {"best_step", std::to_string(progression.best_step)}});
 }
 
-/// Reads what save_checkpoint wrote. Throws std::runtime_error, naming the file, when it is missing, damaged,
-/// of other settings or of another model; then parameters may be partly read.
+/// Reads what save_checkpoint wrote. Throws, naming the file, when it is missing, damaged, of other settings,
+/// of another model or, where training is to go on (`optimiser` is not null), of other data; then parameters
+/// may be partly read.
 inline Progression load_checkpoint(const std::string& path, const ParameterList<float>& parameters,
-                                   optim::AdamW<float>* optimiser, const nlohmann::ordered_json& settings) {
+                                   optim::AdamW<float>* optimiser, const Provenance& provenance) {
   const io::SafeTensors file = io::read_safetensors(path);
   const auto saved = nlohmann::ordered_json::parse(file.metadata("settings"), nullptr, false);
   ensure(!saved.is_discarded(), path, ": its settings are not JSON");
-  require_same_settings(settings, saved, path);
+  require_same_settings(provenance.settings, saved, path);
+  ensure(optimiser == nullptr || file.metadata("data") == provenance.data, path,
+         ": the images or reports have changed since this run began; start in another --out");
   for (const auto& [name, parameter] : parameters)
     detail::read_tensor(file, name, parameter->extents, parameter->value);
   Progression progression{std::strtoll(file.metadata("step").c_str(), nullptr, 10),

@@ -5,6 +5,8 @@
 #include "pretrain/builtin_data.hpp"
 #include "pretrain/options.hpp"
 
+#include <unistd.h>
+
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/random.hpp>
@@ -16,6 +18,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -50,6 +54,17 @@ inline std::vector<std::uint16_t> to_pixels(const io::GrayImage& image) {
   return pixels;
 }
 
+/// Throws std::runtime_error unless `count` images of the model's size fit into this machine's memory.
+inline void require_memory(std::size_t count, Index image_size) {
+  constexpr double gib = 1 << 30;
+  const double wanted = 2.0 * static_cast<double>(count) * static_cast<double>(image_size * image_size) / gib;
+  const double present =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE)) / gib;
+  ensure(wanted < present, count, " images of ", image_size, " x ", image_size, " pixels take ",
+         std::ceil(wanted), " GiB of memory, but this machine has ", std::floor(present),
+         "; a smaller --image-size or fewer studies would do");
+}
+
 /// Runs `make(i)` for each i in [0, count) on all threads and passes on the first error by index.
 template <class Make>
 void for_each_in_parallel(Cpu& device, Index count, Make&& make) {
@@ -79,6 +94,7 @@ namespace detail {
 
 inline Dataset draw_builtin(const Options& options, Cpu& device) {
   Dataset data{options.image_size, {}, {}, {}};
+  require_memory(static_cast<std::size_t>(options.studies), options.image_size);
   std::vector<Example> examples(static_cast<std::size_t>(options.studies));
   for_each_in_parallel(device, options.studies, [&](std::size_t i) {
     BuiltinStudy study = draw_builtin_study(options.seed, static_cast<std::uint32_t>(i), options.image_size);
@@ -129,6 +145,7 @@ inline Dataset read_table(const Options& options, Cpu& device) {
                                                             : io::Projection::both;
   const io::ReportTable table =
       options.data.starts_with("manifest:") ? io::read_manifest(place) : io::read_open_i(place, projection);
+  require_memory(table.pairs.size(), options.image_size);
   std::vector<Example> examples(table.pairs.size());
   for_each_in_parallel(device, static_cast<Index>(examples.size()), [&](std::size_t i) {
     const io::ReportImagePair& pair = table.pairs[i];
@@ -172,6 +189,24 @@ inline Dataset load_dataset(const Options& options, Cpu& device) {
   data.notes.push_back(concat(data.train.size(), " pairs to train on, ", data.held_out.size(), " held out, ",
                               ids.size(), " different reports"));
   return data;
+}
+
+/// 16 hexadecimal digits that change with any pixel or report (FNV-1a over all of them): a run that goes on
+/// must meet the data it began with.
+inline std::string fingerprint(const Dataset& data) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  const auto take = [&](std::uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
+  for (const auto* examples : {&data.train, &data.held_out}) {
+    take(examples->size());
+    for (const Example& example : *examples) {
+      for (const std::uint16_t pixel : example.pixels) take(pixel);
+      take(example.report.size());
+      for (const char character : example.report) take(static_cast<unsigned char>(character));
+    }
+  }
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
+  return digits;
 }
 
 }  // namespace vlp::pretrain

@@ -11,6 +11,7 @@
 #include "pretrain/model.hpp"
 #include "pretrain/options.hpp"
 #include "pretrain/progress.hpp"
+#include "pretrain/run_lock.hpp"
 #include "pretrain/summary.hpp"
 
 #include <vlp/core/cpu.hpp>
@@ -24,6 +25,7 @@
 #include <vlp/text/perturbation.hpp>
 #include <vlp/text/word_piece.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -33,6 +35,7 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,6 +83,7 @@ class Trainer {
         device_(options_.threads),
         perturbations_(text::parse_perturbations(options_.perturbations)),
         data_(load_dataset(options_, device_)),
+        provenance_{to_json(options_), fingerprint(data_)},
         word_piece_(detail::choose_vocabulary(options_, data_)),
         model_(options_, static_cast<Index>(word_piece_.vocabulary().size())),
         training_maker_(options_, word_piece_, training_perturbations()),
@@ -95,8 +99,8 @@ class Trainer {
     steps_per_epoch_ = static_cast<Index>(data_.train.size()) / batch_size_;
     total_steps_ = steps_per_epoch_ * options_.epochs;
     if (options_.eval_only)
-      progression_ = load_checkpoint(path("best.safetensors"), parameters_, nullptr, to_json(options_));
-    else if (options_.resume && std::filesystem::exists(path("last.safetensors")))
+      progression_ = load_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_);
+    else if (options_.resume)
       resume();
     for (const std::string& note : data_.notes) std::printf("%s\n", note.c_str());
     Index count = 0;
@@ -118,7 +122,7 @@ class Trainer {
     std::printf("run folder: %s\n", options_.out.c_str());
     if (!train()) return false;
     // What is reported, and drawn, is the checkpoint that a user would take.
-    load_checkpoint(path("best.safetensors"), parameters_, nullptr, to_json(options_));
+    load_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_);
     const Evaluation evaluation = evaluate_held_out(attended);
     std::printf("\n%s", tables(evaluation).c_str());
     for (const std::string& note :
@@ -137,8 +141,9 @@ class Trainer {
   }
 
   void resume() {
-    progression_ =
-        load_checkpoint(path("last.safetensors"), parameters_, optimiser_.get(), to_json(options_));
+    lock_.emplace(options_.out);
+    if (!std::filesystem::exists(path("last.safetensors"))) return;  // killed before the first checkpoint
+    progression_ = load_checkpoint(path("last.safetensors"), parameters_, optimiser_.get(), provenance_);
     log_.load(static_cast<double>(progression_.step));
     held_out_log_.load(static_cast<double>(progression_.step / steps_per_epoch_));
     std::printf("going on after step %td\n", progression_.step);
@@ -149,6 +154,9 @@ class Trainer {
     std::error_code error;
     std::filesystem::create_directories(options_.out, error);
     ensure(!error, "--out: cannot create '", options_.out, "': ", error.message());
+    lock_.emplace(options_.out);
+    ensure(!std::filesystem::exists(path("config.json")), "--out: '", options_.out,
+           "' holds a run that began in the meantime");
     std::string pieces;
     for (const std::string& piece : word_piece_.vocabulary().pieces()) pieces += piece + "\n";
     io::write_file(path("vocab.txt"), pieces);
@@ -175,6 +183,7 @@ class Trainer {
   }
 
   bool train() {
+    if (progression_.step == total_steps_) return true;
     const optim::WarmupCosine learning_rate({.peak = options_.lr,
                                              .warmup_steps = static_cast<Index>(std::llround(
                                                  options_.warmup * static_cast<double>(total_steps_))),
@@ -251,10 +260,12 @@ class Trainer {
                           static_cast<double>(progression_.step), static_cast<double>(terms.total),
                           static_cast<double>(terms.global), static_cast<double>(terms.local),
                           static_cast<double>(terms.perturbation)});
+    ensure(std::isfinite(terms.total), "the held-out loss after step ", progression_.step, " is ",
+           terms.total, " (", text_of(terms), "); ", advice());
     if (static_cast<double>(terms.total) < progression_.best_loss) {
       progression_.best_loss = static_cast<double>(terms.total);
       progression_.best_step = progression_.step;
-      save_checkpoint(path("best.safetensors"), parameters_, nullptr, to_json(options_), progression_);
+      save_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_, progression_);
     }
     save();
   }
@@ -263,7 +274,7 @@ class Trainer {
   void save() {
     log_.save();
     held_out_log_.save();
-    save_checkpoint(path("last.safetensors"), parameters_, optimiser_.get(), to_json(options_), progression_);
+    save_checkpoint(path("last.safetensors"), parameters_, optimiser_.get(), provenance_, progression_);
   }
 
   [[nodiscard]] Evaluation evaluate_held_out(std::vector<AttendedPair>& attended) {
@@ -329,6 +340,8 @@ class Trainer {
   Cpu device_;
   std::vector<text::Perturbation> perturbations_;
   Dataset data_;
+  Provenance provenance_;
+  std::optional<RunLock> lock_;
   text::WordPiece word_piece_;
   Model<> model_;
   BatchMaker training_maker_, evaluation_maker_;
