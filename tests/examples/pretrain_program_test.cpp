@@ -33,9 +33,15 @@ const Arguments tiny{"--studies",     "60", "--image-size", "32", "--width",    
                      "--text-blocks", "1",  "--embedding",  "8",  "--batch-size", "9",  "--overlays", "1",
                      "--threads",     "1",  "--held-out",   "0.2"};
 
+/// The program and its arguments; an option that comes again replaces the one before.
 Arguments joined(std::initializer_list<Arguments> parts) {
   Arguments all{VLP_TEST_PRETRAIN};
-  for (const Arguments& part : parts) all.insert(all.end(), part.begin(), part.end());
+  for (const Arguments& part : parts)
+    for (const std::string& argument : part) {
+      const auto earlier = std::find(all.begin(), all.end(), argument);
+      if (argument.starts_with("--") && earlier != all.end()) all.erase(earlier, earlier + 2);
+      all.push_back(argument);
+    }
   return all;
 }
 
@@ -198,6 +204,7 @@ TEST_CASE("bad options are refused in one line and nothing is written") {
   refused({"--data", "nothing"}, "--data must be builtin");
   refused({"--perturbations", "reverse"}, "reverse");
   refused({"--no-such-flag"}, "no-such-flag");
+  refused({"--studies", "1000000000"}, "1000000000 images of 32 x 32 pixels take");
   refused({"--resume"}, "there is no run in");
   refused({"--data", "manifest:" + (folder / "none.csv").string()}, "none.csv: cannot open: No such file");
   refused({"--data", "open-i:" + folder.path().string()}, "indiana_reports.csv");
@@ -240,6 +247,7 @@ TEST_CASE("a run is never overwritten and goes on with its own settings alone") 
                 "was made with --lr 0.001, not 0.5");
   CHECK(pretrain(folder, {{"--resume", "--out", out}}).status == 0);  // nothing is left to do
   CHECK(results_of(run) == before);
+  CHECK(io::read_file(run / "summary.md").find("Nothing was left to train") != std::string::npos);
 
   // A checkpoint of another configuration, and a damaged one.
   REQUIRE(pretrain(folder, {tiny, {"--epochs", "1", "--alpha", "0", "--out", (folder / "other").string()}})
@@ -251,6 +259,34 @@ TEST_CASE("a run is never overwritten and goes on with its own settings alone") 
   io::write_file(run / "last.safetensors", bytes.substr(0, bytes.size() - 7));
   check_refused(pretrain(folder, {{"--resume", "--out", out}}), "last.safetensors");
   CHECK(io::read_file(run / "best.safetensors") == before[4]);
+}
+
+TEST_CASE("a run goes on with the data it began with alone") {
+  const TemporaryFolder folder;
+  write_manifest(folder);
+  const io::Path manifest = folder / "manifest.csv";
+  const Arguments out{"--out", (folder / "run").string()};
+  REQUIRE(
+      pretrain(folder, {tiny, {"--epochs", "1", "--data", "manifest:" + manifest.string()}, out}).status ==
+      0);
+  folder.write("image3.png", io::read_file(folder / "image4.png"));
+  check_refused(pretrain(folder, {out, {"--resume"}}), "the images or reports have changed");
+}
+
+TEST_CASE("one run at a time works in a folder") {
+  const TemporaryFolder folder;
+  const io::Path run = folder / "run";
+  const Arguments out{"--out", run.string()};
+  Program program(folder.path(), joined({tiny, {"--epochs", "100000"}, out}));
+  REQUIRE(program.wait_until([&] { return std::filesystem::exists(run / "last.safetensors"); }));
+  const TemporaryFolder other;
+  check_refused(pretrain(other, {out, {"--resume"}}), "another pretrain is at work in");
+  program.send(SIGKILL);
+  CHECK(program.finish().status == -SIGKILL);
+  // What a killed run was writing is cleared away by the next.
+  io::write_file(run / ".last.safetensors.1-0.tmp", "half");
+  Program next(other.path(), joined({out, {"--resume"}}));
+  CHECK(next.wait_until([&] { return !std::filesystem::exists(run / ".last.safetensors.1-0.tmp"); }));
 }
 
 TEST_CASE("a loss that is not finite stops the run and says where") {
