@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/layer_gradient.hpp"
+#include "support/messages.hpp"
 
 #include <vlp/nn/image_encoder.hpp>
 #include <vlp/nn/text_encoder.hpp>
@@ -60,16 +61,6 @@ TextResult<Scalar> run_text(const nn::TextEncoderOptions& options, const Reports
     out.gradients.insert(out.gradients.end(), parameter->gradient.data(),
                          parameter->gradient.data() + parameter->size());
   return out;
-}
-
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 }  // namespace
@@ -224,7 +215,7 @@ TEST_CASE("the text encoder names what does not fit") {
   std::vector<float> out(100);
   const auto error = [&](std::vector<std::int32_t> ids, std::vector<Index> offsets,
                          std::vector<std::int32_t> types = {}) {
-    return error_of([&] { encoder.forward(device, {ids, offsets, types}, {}, {}); });
+    return message_of<std::invalid_argument>([&] { encoder.forward(device, {ids, offsets, types}, {}, {}); });
   };
   CHECK(error({1, 7}, {0, 2}) == "Embedding: id 7 of token 1 is outside of the table of 7");
   CHECK(error({-1}, {0, 1}) == "Embedding: id -1 of token 0 is outside of the table of 7");
@@ -236,16 +227,16 @@ TEST_CASE("the text encoder names what does not fit") {
   CHECK(error({}, {0}) == "no error");
   const std::vector<std::int32_t> ids{1, 2};
   const std::vector<Index> offsets{0, 2};
-  CHECK(error_of([&] {
+  CHECK(message_of<std::invalid_argument>([&] {
           encoder.forward(device, {ids, offsets}, as_view(out, 2, 4), {});
         }) == "TextEncoder: cls is 2 x 4 but must be 1 x 4");
-  CHECK(error_of([&] {
+  CHECK(message_of<std::invalid_argument>([&] {
           encoder.backward(device, {ids, offsets}, {}, {});
         }) == "TextEncoder: 2 tokens in backward but there were 0 in forward");
-  CHECK(error_of([] {
+  CHECK(message_of<std::invalid_argument>([] {
           nn::TextEncoder<float>({.vocabulary = 7, .depth = 2, .last_layers = 3}, Random(1));
         }) == "TextEncoder: last_layers is 3 but must be from 1 to the depth, 2");
-  CHECK(error_of([] { nn::TextEncoder<float>({}, Random(1)); }) ==
+  CHECK(message_of<std::invalid_argument>([] { nn::TextEncoder<float>({}, Random(1)); }) ==
         "Embedding: vocabulary must be at least 1, but is 0");
 }
 
@@ -311,19 +302,21 @@ TEST_CASE("the image encoder does not depend on the number of threads, nor on th
 
 TEST_CASE("the image encoder names what does not fit") {
   Cpu device(1);
-  CHECK(error_of([] { nn::ImageEncoder<float>({.image_size = 60}, Random(1)); }) ==
+  CHECK(message_of<std::invalid_argument>([] { nn::ImageEncoder<float>({.image_size = 60}, Random(1)); }) ==
         "ImageEncoder: the image size 60 is not a multiple of the patch stride 8");
-  CHECK(error_of([] { nn::ImageEncoder<float>({.image_size = 0}, Random(1)); }) ==
+  CHECK(message_of<std::invalid_argument>([] { nn::ImageEncoder<float>({.image_size = 0}, Random(1)); }) ==
         "ImageEncoder: image_size must be at least 1, but is 0");
   nn::ImageEncoder<float> encoder({.image_size = 8, .stem_channels = {2}, .width = 4, .heads = 2}, Random(1));
   std::vector<float> memory(1000);
-  CHECK(error_of([&] { encoder.forward(device, as_view(memory, 1, 8, 9, 1), {}, {}); }) ==
-        "ImageEncoder: images are 8 x 9 x 1 but must be 8 x 8 x 1");
-  CHECK(error_of([&] {
+  CHECK(message_of<std::invalid_argument>([&] {
+          encoder.forward(device, as_view(memory, 1, 8, 9, 1), {}, {});
+        }) == "ImageEncoder: images are 8 x 9 x 1 but must be 8 x 8 x 1");
+  CHECK(message_of<std::invalid_argument>([&] {
           encoder.forward(device, as_view(memory, 1, 8, 8, 1), as_view(memory, 1, 3, 4), {});
         }) == "ImageEncoder: region features is 1 x 3 x 4 but must be 1 x 4 x 4");
-  CHECK(error_of([&] { encoder.backward(device, as_view(memory, 1, 8, 8, 1), {}, {}); }) ==
-        "ImageEncoder: 1 images in backward are not those of forward");
+  CHECK(message_of<std::invalid_argument>([&] {
+          encoder.backward(device, as_view(memory, 1, 8, 8, 1), {}, {});
+        }) == "ImageEncoder: 1 images in backward are not those of forward");
 }
 
 TEST_CASE("encoders allocate nothing once warm") {

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/layer_gradient.hpp"
+#include "support/messages.hpp"
 
 #include <vlp/nn/aggregate_to_words.hpp>
 #include <vlp/nn/feed_forward.hpp>
@@ -35,17 +36,6 @@ void check_row_layer(Layer& layer, Index rows, Index inputs, Index outputs) {
                    layer.backward(device, as_view(x, rows, inputs), as_view(dy, rows, outputs),
                                   as_view(dx, rows, inputs));
                  });
-}
-
-/// The message of the std::invalid_argument that `call` throws.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 }  // namespace
@@ -189,10 +179,10 @@ TEST_CASE("word pieces are summed or averaged into words") {
         });
   }
 
-  CHECK(error_of([&] {
+  CHECK(message_of<std::invalid_argument>([&] {
           nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::sum, as_view(words, 2, 2));
         }) == "aggregate_to_words: slot 2 of word piece 2 is not in -1 to 1");
-  CHECK(error_of([&] {
+  CHECK(message_of<std::invalid_argument>([&] {
           nn::aggregate_to_words(device, as_view(pieces, 5, 2), slots, Pooling::sum, as_view(words, 4, 2));
         }) == "aggregate_to_words: 6 slots for 5 word pieces");
 }
@@ -218,8 +208,9 @@ TEST_CASE("rows come to unit length and a row of zeros stays finite") {
   unit.backward(device, as_view(zeros, 1, 5), as_view(gradients, 1, 5), as_view(result, 1, 5));
   for (double d : result)
     CHECK(d == 1e12);  // linear below the smallest norm, as torch.nn.functional.normalize
-  CHECK(error_of([&] { unit.backward(device, as_view(x, 3, 5), as_view(dy, 3, 5), as_view(dx, 3, 5)); }) ==
-        "UnitNorm: x is 3 x 5 but must be 1 x 5");
+  CHECK(message_of<std::invalid_argument>([&] {
+          unit.backward(device, as_view(x, 3, 5), as_view(dy, 3, 5), as_view(dx, 3, 5));
+        }) == "UnitNorm: x is 3 x 5 but must be 1 x 5");
 }
 
 TEST_CASE("row layers name what does not fit") {
@@ -229,15 +220,20 @@ TEST_CASE("row layers name what does not fit") {
   nn::LayerNorm<double> norm(3);
   nn::FeedForward<double> feed_forward(3, 4, 3, random);
   Values v(24);
-  CHECK(error_of([&] { linear.forward(device, as_view(v, 2, 4), as_view(v, 2, 2)); }) ==
-        "Linear: x has 4 columns but must have 3");
-  CHECK(error_of([&] { linear.forward(device, as_view(v, 2, 3), as_view(v, 3, 2)); }) ==
-        "Linear: y is 3 x 2 but must be 2 x 2");
-  CHECK(error_of([&] { norm.backward(device, as_view(v, 2, 3), as_view(v, 2, 3), {}); }) ==
-        "LayerNorm: x of backward is 2 x 3 but must be 0 x 3");
-  CHECK(error_of([&] { feed_forward.backward(device, as_view(v, 2, 3), as_view(v, 2, 3), {}); }) ==
-        "FeedForward: x of backward has 2 rows but that of forward had 0");
-  CHECK(error_of([&] { nn::Linear<double>(0, 3, random); }) == "Linear: inputs must be at least 1, but is 0");
-  CHECK(error_of([&] { nn::LayerNorm<double>(3, std::nan("")); }) ==
+  CHECK(message_of<std::invalid_argument>([&] {
+          linear.forward(device, as_view(v, 2, 4), as_view(v, 2, 2));
+        }) == "Linear: x has 4 columns but must have 3");
+  CHECK(message_of<std::invalid_argument>([&] {
+          linear.forward(device, as_view(v, 2, 3), as_view(v, 3, 2));
+        }) == "Linear: y is 3 x 2 but must be 2 x 2");
+  CHECK(message_of<std::invalid_argument>([&] {
+          norm.backward(device, as_view(v, 2, 3), as_view(v, 2, 3), {});
+        }) == "LayerNorm: x of backward is 2 x 3 but must be 0 x 3");
+  CHECK(message_of<std::invalid_argument>([&] {
+          feed_forward.backward(device, as_view(v, 2, 3), as_view(v, 2, 3), {});
+        }) == "FeedForward: x of backward has 2 rows but that of forward had 0");
+  CHECK(message_of<std::invalid_argument>([&] { nn::Linear<double>(0, 3, random); }) ==
+        "Linear: inputs must be at least 1, but is 0");
+  CHECK(message_of<std::invalid_argument>([&] { nn::LayerNorm<double>(3, std::nan("")); }) ==
         "LayerNorm: epsilon must be positive, but is nan");
 }
