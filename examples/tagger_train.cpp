@@ -27,7 +27,7 @@ struct Options {
   std::string header = "include/vlp/text/detail/shipped_tagger_weights.hpp";
   std::string held_out;
   int held_out_documents = 8;
-  int radiology_sentences = 3000;
+  int radiology_sentences = 3600;
   tagger::TrainingOptions training;
 };
 

@@ -298,7 +298,36 @@ Probable/JJ <finding> ./.
 Left/JJ and/CC right/JJ <organs> <state> ./.
 Both/DT <organs> are/VBP <state> ./.
 Right/JJ <organ> <state> ,/, left/JJ <organ> <state> ./.
-<place_adjective> <sign> ,/, <quality> ./.)"},
+<place_adjective> <sign> ,/, <quality> ./.
+<number> ./LS <state> <np_organs> ./.
+<number> ./LS <participle_adjective> <organs> ./.
+<number> ./LS <finding> and/CC <finding> ./.
+<number> mm/NN left/JJ <place_adjective> <sign> ./.
+<number> cm/NN right/JJ <place_adjective> <organ> <sign> <seen> ./.
+<number> mm/NN <sign> overlying/VBG the/DT <np_organ> ./.
+<finding> and/CC left/JJ <place_adjective> <sign> ./.
+<finding> and/CC right/JJ <organ> <sign> ./.
+<finding> and/CC <participle_adjective> <signs> ./.
+<finding> ,/, <participle_adjective> <where> ./.
+<findings> and/CC <participle_adjective> <field> <signs> ./.
+<np_organs> are/VBP <state> with/IN <participle_adjective> <signs> ./.
+<np_organs> are/VBP <state> with/IN <finding> <where> ./.
+<np_organs> are/VBP <state> with/IN flattening/NN of/IN the/DT <organs> ./.
+<findings> with/IN blunting/NN of/IN the/DT <np_organ> ./.
+<finding> and/CC flattening/NN of/IN the/DT <organs> ./.
+<quality> left/JJ <place_adjective> <place_adjective> <sign> ./.
+<quality> right/JJ <organ> <sign> may/MD persist/VB ./.
+<organ> <measure> borderline/JJ enlarged/JJ ./.
+<np_organ> is/VBZ borderline/JJ enlarged/JJ ./.
+<organ> and/CC <organ> <state> <where> ./.
+<np_device> with/IN leads/NNS <where> ./.
+<np_device> with/IN leads/NNS terminating/VBG <where> ./.
+<np_device> leads/NNS intact/JJ ./.
+<np_device> projects/VBZ over/IN the/DT <np_organ> ./.
+<np_device> tip/NN projects/VBZ over/IN the/DT <place_adjective> <organ> ./.
+The/DT descending/JJ thoracic/JJ <organ> is/VBZ <state> ./.
+<findings> scattered/VBN throughout/IN the/DT <organs> ./.
+Scattered/JJ calcified/JJ <signs> <where> ./.)"},
     {"no",
      "No/DT\nno/DT\nNo/DT\nNo/DT definite/JJ\nNo/DT acute/JJ\nno/DT focal/JJ\nNo/DT large/JJ\nNo/DT new/JJ"},
     {"finding",
