@@ -53,6 +53,52 @@ TEST_CASE("perturb reads a column of a CSV file") {
             .out == "1\treverse_sentence\t1\tnormal heart clear, lungs effusion no\n");
 }
 
+TEST_CASE("perturb writes a page of one report") {
+  const test::TemporaryFolder folder;
+  const std::string file =
+      folder.write("reports.txt", "Stable.\nLeft <lung> & heart clear, \x01 no \"acute\" disease.\n")
+          .string();
+  const std::string page = (folder / "page.html").string();
+  const auto result = run(folder, {file, "--html", page, "--row", "2", "--seed", "3"});
+  CHECK(result.status == 0);
+  CHECK(result.error.empty());
+  CHECK(result.out.empty());
+  const std::string html = io::read_file(folder / "page.html");
+  CHECK(html.starts_with("<!DOCTYPE html>"));
+  CHECK(html.find("Report 2 and its perturbations (seed 3, epoch 0)") != std::string::npos);
+  const auto count = [&](std::string_view part) {
+    std::size_t found = 0;
+    for (auto at = html.find(part); at != std::string::npos; at = html.find(part, at + 1)) ++found;
+    return found;
+  };
+  CHECK(count("<section>") == 10);
+  CHECK(count("&lt;lung&gt;") >= 9);  // in the report and every perturbation, but for a hint or two
+  CHECK(count("<lung>") == 0);
+  CHECK(count("\x01") == 0);
+  CHECK(count("http") == 0);  // needs nothing but itself
+  CHECK(count("in place of left\">right</mark>") == 1);
+  CHECK(count("<mark") == count("</mark>"));
+  // The same words as in the lines.
+  run(folder, {file, "--html", page, "--only", "6"});
+  const std::string single = io::read_file(folder / "page.html");
+  CHECK(single.find("no other arrangement") != std::string::npos);
+  CHECK(run(folder, {file, "--html", page, "--row", "3"}).error.find("the input has 2") != std::string::npos);
+}
+
+TEST_CASE("perturb asks WordNet after its own table") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder.write("reports.txt", "A right lytic lesion, a bony one.\n").string();
+  folder.write("data.adj",
+               "00000100 00 a 01 right 0 001 ! 00000200 a 0101 | a\n"
+               "00000200 00 a 01 wrong 0 001 ! 00000100 a 0101 | b\n"
+               "00000300 00 a 01 bony 0 001 ! 00000400 a 0101 | c\n"
+               "00000400 00 a 01 boneless 0 001 ! 00000300 a 0101 | d\n");
+  const std::string line = "1\treplace_adjectives_with_antonyms\t1\ta left sclerotic lesion, a ";
+  CHECK(run(folder, {file, "--only", "8"}).out == line + "bony one\n");
+  CHECK(run(folder, {file, "--only", "8", "--wordnet", folder.path().string()}).out ==
+        line + "boneless one\n");
+}
+
 TEST_CASE("perturb says what is wrong in one line") {
   const test::TemporaryFolder folder;
   const std::string csv = folder.write("reports.csv", "id,findings\n1,a\n").string();
@@ -68,6 +114,11 @@ TEST_CASE("perturb says what is wrong in one line") {
       {{"--csv", csv, "--column", "report"}, "report"},
       {{"--column", "findings"}, "csv"},
       {{"--csv", csv, csv}, "csv"},
+      {{"--row", "2"}, "html"},
+      {{"--html", "page.html", "--row", "0"}, "row"},
+      {{"--html", "page.html"}, "the input has 0"},
+      {{"--html", (folder / "none" / "page.html").string(), csv}, "page.html"},
+      {{"--wordnet", "missing"}, "data.adj"},
       {{"--nonsense"}, "nonsense"}};
   for (const auto& [arguments, part] : cases) {
     const auto result = run(folder, arguments);
