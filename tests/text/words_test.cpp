@@ -1,11 +1,9 @@
 #include "support/catch.hpp"
 #include "text/reports.hpp"
 
-#include <vlp/text/rule_tagger.hpp>
 #include <vlp/text/word_class.hpp>
 #include <vlp/text/words.hpp>
 
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -121,42 +119,4 @@ TEST_CASE("any bytes are read into consistent words") {
     }
     RC_ASSERT(at == words.size());
   }));
-}
-
-TEST_CASE("the rules agree with the hand-tagged radiology sentences") {
-  const auto folder = test::real_data();
-  if (!folder) return;
-  std::ifstream file(*folder / "tagged" / "radiology_dev.tsv");
-  REQUIRE(file.good());
-  int scored = 0, right = 0;
-  std::string sentence, wanted;
-  std::vector<text::Span> tokens;
-  const auto score = [&] {
-    std::vector<WordClass> classes(tokens.size());
-    text::RuleTagger().tag(sentence, tokens, classes);
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      if (wanted[i] == '?') continue;
-      ++scored;
-      right += "NJVO"[static_cast<int>(classes[i])] == wanted[i] ? 1 : 0;
-    }
-    sentence.clear();
-    wanted.clear();
-    tokens.clear();
-  };
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t tab = line.find('\t');
-    if (tab == std::string::npos) {
-      score();
-      continue;
-    }
-    if (!sentence.empty()) sentence += ' ';
-    const auto begin = static_cast<std::uint32_t>(sentence.size());
-    sentence += line.substr(0, tab);
-    tokens.push_back({begin, static_cast<std::uint32_t>(sentence.size())});
-    wanted += line[tab + 1];
-  }
-  score();
-  INFO(right << " of " << scored);
-  CHECK(scored > 190);
-  CHECK(right >= 0.97 * scored);
 }

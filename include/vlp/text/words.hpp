@@ -3,8 +3,8 @@
 #pragma once
 
 #include <vlp/text/normalise.hpp>
+#include <vlp/text/perceptron_tagger.hpp>
 #include <vlp/text/report.hpp>
-#include <vlp/text/rule_tagger.hpp>
 #include <vlp/text/span.hpp>
 #include <vlp/text/tagger.hpp>
 #include <vlp/text/tokenise.hpp>
@@ -41,7 +41,7 @@ struct NoTagger {};
 
 /// Reads reports into Words: normalises, and tags the original, cased and punctuated text. Keeps scratch
 /// memory, so each thread needs a reader of its own.
-template <class T = RuleTagger>
+template <class T = PerceptronTagger>
 requires Tagger<T> || std::same_as<T, NoTagger>
 class WordReader {
  public:
@@ -109,7 +109,7 @@ class WordReader {
   std::vector<WordClass> token_classes_;
 };
 
-/// The words of one report, read with the rules' tagger.
+/// The words of one report, read with the trained tagger.
 [[nodiscard]] inline Words read_words(std::string_view report, std::size_t max_words = default_max_words) {
   return WordReader<>(max_words).read(report);
 }
