@@ -35,8 +35,9 @@ struct Words {
   [[nodiscard]] std::string_view operator[](std::size_t i) const { return slice(text, spans[i]); }
 };
 
-/// In place of a tagger: words are read without classes (`classes` stays empty), in half the time. Enough for
-/// shuffle_within_trigrams, shuffle_trigrams, shuffle_all_words, reverse_sentence and swap_adjacent_words.
+/// In place of a tagger: words are read without classes (`classes` stays empty), several times as fast.
+/// Enough for shuffle_within_trigrams, shuffle_trigrams, shuffle_all_words, reverse_sentence and
+/// swap_adjacent_words.
 struct NoTagger {};
 
 /// Reads reports into Words: normalises, and tags the original, cased and punctuated text. Keeps scratch
