@@ -1,8 +1,8 @@
 /// \file
-/// The 201 most frequent adjectives of the Open-I findings, as the rules tag them (8 times or more each, 97 %
-/// of all), read one by one: which have a clinical opposite, that is, one word that could stand in their
-/// place in a report and say the contrary. Anatomical and relational adjectives (pleural, degenerative,
-/// atherosclerotic) have none. Some of the first list are not in the table (adjacent, postsurgical).
+/// 201 frequent adjectives of the Open-I findings, 8 times or more each, read one by one: which have a
+/// clinical opposite, that is, one word that could stand in their place in a report and say the contrary.
+/// Anatomical and relational adjectives (pleural, degenerative, atherosclerotic) have none. Some of the first
+/// list are not in the table (adjacent, postsurgical).
 #pragma once
 
 #include <array>

@@ -8,7 +8,6 @@
 
 #include <vlp/io/csv.hpp>
 #include <vlp/text/detail/arrangements.hpp>
-#include <vlp/text/rule_tagger.hpp>
 #include <vlp/text/words.hpp>
 
 #include <cstdint>
@@ -36,14 +35,14 @@ struct WordCount {
   int count;
 };
 
-/// The words of the Open-I findings that the rules tag as adjectives, without punctuation; none where the
+/// The words of the Open-I findings that are tagged as adjectives, without punctuation; none where the
 /// data is not there.
 inline std::vector<WordCount> open_i_adjectives() {
   std::map<std::string, int> counts;
   if (const auto folder = real_data()) {
     const io::CsvTable table = io::read_csv(*folder / "open_i" / "indiana_reports.csv");
     const auto findings = static_cast<std::size_t>(table.column("findings"));
-    text::WordReader<text::RuleTagger> reader(text::all_words);
+    text::WordReader reader(text::all_words);
     text::Words words;
     for (const auto& row : table.rows) {
       reader.read(row[findings], words);
