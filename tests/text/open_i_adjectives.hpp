@@ -1,11 +1,10 @@
 /// \file
-/// 201 frequent adjectives of the Open-I findings, 8 times or more each, read one by one: which have a
+/// 213 adjectives of the Open-I findings, all that occur there 8 times or more, read one by one: which have a
 /// clinical opposite, that is, one word that could stand in their place in a report and say the contrary.
 /// Anatomical and relational adjectives (pleural, degenerative, atherosclerotic) have none. Some of the first
 /// list are not in the table (adjacent, postsurgical).
 #pragma once
 
-#include <array>
 #include <string_view>
 
 namespace vlp::test {
@@ -142,6 +141,10 @@ inline constexpr std::string_view adjectives_with_opposite[] = {
     "destructive",
     "coarse",
     "apparent",
+    "vague",
+    "rotated",
+    "well-aerated",
+    "accentuated",
 };
 
 inline constexpr std::string_view adjectives_without_opposite[] = {
@@ -215,6 +218,14 @@ inline constexpr std::string_view adjectives_without_opposite[] = {
     "pericardial",
     "parenchymal",
     "lingular",
+    "cardio",
+    "xxxx",
+    "foreign",
+    "unfolding",
+    "relative",
+    "pectus",
+    "osseus",
+    "engorged",
 };
 
 }  // namespace vlp::test
