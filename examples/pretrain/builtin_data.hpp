@@ -28,13 +28,17 @@ struct BuiltinStudy {
   std::vector<Finding> truth;  ///< 0 to 3, of different kinds
 };
 
+/// Pixels along an edge of the smallest radiograph that is drawn.
+inline constexpr Index smallest_builtin_image = 32;
+
 /// Study number `index` of the endless series `seed`, at `image_size` x `image_size` pixels (32 or more; made
 /// for 64 to 512). The same for the same arguments, whatever was drawn before and in whichever thread; truth
 /// (but for the boxes) and report do not depend on the size.
 /// Throws std::invalid_argument for a smaller size.
 [[nodiscard]] inline BuiltinStudy draw_builtin_study(std::uint64_t seed, std::uint32_t index,
                                                      Index image_size) {
-  require(image_size >= 32, "draw_builtin_study: image_size must be at least 32, but is ", image_size);
+  require(image_size >= smallest_builtin_image, "draw_builtin_study: image_size must be at least ",
+          smallest_builtin_image, ", but is ", image_size);
   // A stream of its own for each part, so that a change to one leaves the others as they were.
   enum Part : std::uint32_t { truth, report, radiograph };
   const auto random_of = [&](Part part) { return Random(seed, 0xB17D, index, part); };

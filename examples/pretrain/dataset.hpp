@@ -94,6 +94,8 @@ namespace detail {
 
 inline Dataset draw_builtin(const Options& options, Cpu& device) {
   Dataset data{options.image_size, {}, {}, {}};
+  require(options.image_size >= smallest_builtin_image, "--image-size must be at least ",
+          smallest_builtin_image, " for the built-in data, but is ", options.image_size);
   require_memory(static_cast<std::size_t>(options.studies), options.image_size);
   std::vector<Example> examples(static_cast<std::size_t>(options.studies));
   for_each_in_parallel(device, options.studies, [&](std::size_t i) {
@@ -140,6 +142,7 @@ inline std::vector<char> choose_held_out(const io::ReportTable& table, double sh
 
 inline Dataset read_table(const Options& options, Cpu& device) {
   const std::string place = options.data.substr(options.data.find(':') + 1);
+  require(!place.empty(), "--data '", options.data, "' names no file or folder");
   const auto projection = options.projection == "frontal"   ? io::Projection::frontal
                           : options.projection == "lateral" ? io::Projection::lateral
                                                             : io::Projection::both;

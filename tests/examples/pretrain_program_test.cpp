@@ -203,6 +203,8 @@ TEST_CASE("bad options are refused in one line and nothing is written") {
   refused({"--image-size", "33"}, "--image-size must be a multiple of 8, but is 33");
   refused({"--data", "nothing"}, "--data must be builtin");
   refused({"--perturbations", "reverse"}, "reverse");
+  refused({"--image-size", "16"}, "--image-size must be at least 32 for the built-in data, but is 16");
+  refused({"--data", "manifest:"}, "--data 'manifest:' names no file or folder");
   refused({"--no-such-flag"}, "no-such-flag");
   refused({"--studies", "1000000000"}, "1000000000 images of 32 x 32 pixels take");
   refused({"--resume"}, "there is no run in");
