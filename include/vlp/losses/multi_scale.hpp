@@ -68,7 +68,7 @@ class MultiScale {
     MatrixView<Scalar> image{};
     BatchView<Scalar> text{};
     Accumulator* log_scale = nullptr;
-    Accumulator* perturbation_log_scale = nullptr;
+    Accumulator* perturbation_log_scale = nullptr;  ///< another number than log_scale's, even if s is shared
     BatchView<Scalar> regions{};
     BatchView<Scalar> words{};
     bool accumulate = false;  ///< add to what is there instead of overwriting it
