@@ -5,6 +5,7 @@
 
 #include "pretrain/dataset.hpp"
 
+#include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/resize.hpp>
@@ -50,13 +51,17 @@ inline constexpr std::uint32_t evaluation_epoch = 0xffffffffu;
 /// Makes batches. Keeps scratch memory, so each thread needs one of its own.
 class BatchMaker {
  public:
-  /// `perturbations` may be empty: then texts are the reports alone.
+  /// Each report comes with `per_report` of the `perturbations`, drawn anew for each epoch, or with all of
+  /// them in their order when it is 0. `perturbations` may be empty: then texts are the reports alone.
   BatchMaker(const Options& options, const text::WordPiece& word_piece,
-             std::vector<text::Perturbation> perturbations)
-      : image_size_(options.image_size),
+             std::vector<text::Perturbation> perturbations, Index per_report = 0)
+      : seed_(options.seed),
+        image_size_(options.image_size),
         max_pieces_(static_cast<std::size_t>(max_pieces(options))),
         word_piece_(&word_piece),
         perturbations_(std::move(perturbations)),
+        per_report_(per_report == 0 ? perturbations_.size()
+                                    : std::min(static_cast<std::size_t>(per_report), perturbations_.size())),
         reader_(static_cast<std::size_t>(options.max_words)),
         perturber_({options.seed, options.scope == "report" ? text::PerturbationScope::report
                                                             : text::PerturbationScope::sentence}) {}
@@ -69,7 +74,7 @@ class BatchMaker {
   Batch make(std::span<const Example> examples, std::span<const Index> indices, std::uint32_t epoch) {
     Batch batch;
     batch.pairs = static_cast<Index>(indices.size());
-    batch.texts_per_pair = 1 + static_cast<Index>(perturbations_.size());
+    batch.texts_per_pair = 1 + static_cast<Index>(per_report_);
     batch.examples.assign(indices.begin(), indices.end());
     batch.offsets.push_back(0);
     for (const Index index : indices) {
@@ -106,7 +111,7 @@ class BatchMaker {
     batch.word_count.push_back(count);
     batch.max_words = std::max<Index>(batch.max_words, count);
     batch.valid.push_back(1);
-    for (const text::Perturbation perturbation : perturbations_) {
+    for (const text::Perturbation perturbation : draw_perturbations(epoch, index)) {
       perturber_(words_, perturbation, epoch, index, perturbed_);
       // One that changed nothing is no candidate; an empty text holds its place at no cost.
       const std::size_t first = batch.word_slot.size();
@@ -116,15 +121,25 @@ class BatchMaker {
     }
   }
 
+  std::span<const text::Perturbation> draw_perturbations(std::uint32_t epoch, std::uint32_t index) {
+    if (per_report_ == perturbations_.size()) return perturbations_;
+    drawn_ = perturbations_;
+    constexpr std::uint32_t choice_stream = 0xC401;
+    Random(seed_, choice_stream, epoch, index).shuffle(drawn_.begin(), drawn_.end());
+    return std::span(drawn_).first(per_report_);
+  }
+
   void add_text(const std::string& text, Batch& batch) {
     word_piece_->encode(text, max_pieces_, batch.pieces, batch.word_slot);
     batch.offsets.push_back(static_cast<Index>(batch.pieces.size()));
   }
 
+  std::uint64_t seed_;
   Index image_size_;
   std::size_t max_pieces_;
   const text::WordPiece* word_piece_;
-  std::vector<text::Perturbation> perturbations_;
+  std::vector<text::Perturbation> perturbations_, drawn_;
+  std::size_t per_report_;
   text::WordReader<> reader_;
   text::Perturber<> perturber_;
   text::Words words_;

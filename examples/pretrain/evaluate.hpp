@@ -38,7 +38,7 @@ struct Evaluation {
 struct AttendedPair {
   struct Word {
     std::string word;
-    std::vector<float> attention;  ///< [grid, grid]
+    std::vector<float> attention;  ///< [grid, grid], the mean over the word's occurrences in the report
     std::optional<eval::Box> box;  ///< of the finding that the word names, where it is known
   };
   const Example* example = nullptr;
@@ -77,26 +77,37 @@ inline std::string_view bare(std::string_view word) {
 
 /// The words of an example to look at: those that name its findings, or, without truth, its nouns.
 struct WordToSee {
-  Index index;
   std::string word;
+  std::vector<Index> occurrences;  ///< where it stands in the report
   const Finding* finding;
 };
 
 inline std::vector<WordToSee> words_to_see(const Example& example, const text::Words& words,
                                            Index word_count) {
-  std::vector<WordToSee> out;
   const auto known = std::min<Index>(static_cast<Index>(words.size()), word_count);
-  for (const Finding& finding : example.truth)
+  const auto bare_word = [&](Index w) { return bare(words[static_cast<std::size_t>(w)]); };
+  std::vector<WordToSee> out;
+  for (const Finding& finding : example.truth) out.push_back({finding.word, {}, &finding});
+  if (out.empty())
     for (Index w = 0; w < known; ++w)
-      if (bare(words[static_cast<std::size_t>(w)]) == finding.word) {
-        out.push_back({w, finding.word, &finding});
-        break;
-      }
-  if (!example.truth.empty()) return out;
-  for (Index w = 0; w < known; ++w)
-    if (words.classes[static_cast<std::size_t>(w)] == text::WordClass::noun)
-      out.push_back({w, std::string(bare(words[static_cast<std::size_t>(w)])), nullptr});
+      if (words.classes[static_cast<std::size_t>(w)] == text::WordClass::noun &&
+          std::ranges::find(out, bare_word(w), &WordToSee::word) == out.end())
+        out.push_back({std::string(bare_word(w)), {}, nullptr});
+  for (WordToSee& see : out)
+    for (Index w = 0; w < known; ++w)
+      if (bare_word(w) == see.word) see.occurrences.push_back(w);
+  std::erase_if(out,
+                [](const WordToSee& see) { return see.occurrences.empty(); });  // cut off with the report
   return out;
+}
+
+/// The attention [R] of a word, the mean over its occurrences, from that of all words of its report [W, R].
+inline std::vector<float> mean_attention(MatrixView<const float> attention, std::span<const Index> words) {
+  std::vector<float> mean(static_cast<std::size_t>(attention.cols()));
+  for (const Index w : words)
+    for (std::size_t r = 0; r < mean.size(); ++r)
+      mean[r] += attention(w, static_cast<Index>(r)) / static_cast<float>(words.size());
+  return mean;
 }
 
 }  // namespace detail
@@ -155,7 +166,8 @@ inline Evaluation evaluate(Model<>& model, Cpu& device, BatchMaker& maker, const
 
     if (options.alpha == 0) return;  // no attention was trained
     attention.resize(static_cast<std::size_t>(batch.pairs * batch.max_words * regions));
-    model.losses(device, batch, {attention.data(), {batch.pairs, batch.max_words, regions}});
+    const BatchView<float> maps(attention.data(), {batch.pairs, batch.max_words, regions});
+    model.losses(device, batch, maps);
     for (Index b = 0; b < batch.pairs; ++b) {
       const Example& example =
           examples[static_cast<std::size_t>(batch.examples[static_cast<std::size_t>(b)])];
@@ -163,15 +175,14 @@ inline Evaluation evaluate(Model<>& model, Cpu& device, BatchMaker& maker, const
       AttendedPair seen{&example, grid, {}};
       for (const auto& see :
            detail::words_to_see(example, words, batch.word_count[static_cast<std::size_t>(b)])) {
-        const float* map = &attention[static_cast<std::size_t>((b * batch.max_words + see.index) * regions)];
-        std::optional<eval::Box> box;
+        AttendedPair::Word word{see.word, detail::mean_attention(maps[b], see.occurrences), {}};
         if (see.finding != nullptr) {
-          box = see.finding->box;
+          word.box = see.finding->box;
           out.pointing.add(finding_kind_names[static_cast<std::size_t>(see.finding->kind)],
-                           eval::point(MatrixView<const float>(map, {grid, grid}), *box, options.image_size,
-                                       options.image_size));
+                           eval::point(MatrixView<const float>(word.attention.data(), {grid, grid}),
+                                       *word.box, options.image_size, options.image_size));
         }
-        seen.words.push_back({see.word, {map, map + regions}, box});
+        seen.words.push_back(std::move(word));
       }
       if (!seen.words.empty() && attended.size() < attended_pairs) attended.push_back(std::move(seen));
     }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace vlp::pretrain {
@@ -19,7 +20,7 @@ namespace vlp::pretrain {
 struct Options {
   // Data
   std::string data = "builtin";
-  std::int64_t studies = 3600;
+  std::int64_t studies = 14000;
   double held_out = 0.1;
   std::string projection = "frontal";
   std::string vocabulary;
@@ -27,21 +28,24 @@ struct Options {
   std::int64_t image_size = 64;
   std::int64_t max_words = 50;
   std::string perturbations = "all";
+  std::int64_t perturbations_per_step = 3;
   std::string scope = "report";
   // Model
   std::int64_t width = 96;
   std::int64_t heads = 4;
   std::int64_t image_blocks = 1;
   std::int64_t text_blocks = 2;
+  std::int64_t region_blocks = 0;
+  std::int64_t word_layers = 3;
   std::int64_t embedding = 64;
   // Objective
-  double alpha = 0.1;
+  double alpha = 1;
   double beta = 0.1;
   std::string duplicates = "ignore";
   // Training
-  std::int64_t epochs = 10;
+  std::int64_t epochs = 5;
   std::int64_t batch_size = 32;
-  double lr = 1e-3;
+  double lr = 2e-3;
   double warmup = 0.05;
   double weight_decay = 0.05;
   double clip = 1.0;
@@ -70,11 +74,18 @@ void for_each_setting(AnyOptions& o, Visitor&& visit) {
   visit("image-size", o.image_size, "pixels a side that images are brought to, a multiple of 8");
   visit("max-words", o.max_words, "words of a report that are kept");
   visit("perturbations", o.perturbations, "all, or a comma-separated list of names or numbers 1-9");
+  visit("perturbations-per-step", o.perturbations_per_step,
+        "how many of them a report meets in one step, drawn anew each epoch; 0 takes all. Evaluation takes "
+        "all");
   visit("scope", o.scope, "perturb the whole report or each sentence: report | sentence");
   visit("width", o.width, "features inside the encoders");
   visit("heads", o.heads, "attention heads");
   visit("image-blocks", o.image_blocks, "transformer blocks of the image encoder");
   visit("text-blocks", o.text_blocks, "transformer blocks of the text encoder");
+  visit("region-blocks", o.region_blocks,
+        "of these, how many come before the regions are taken; with 0 a region knows its surroundings alone");
+  visit("word-layers", o.word_layers,
+        "last layers of the text encoder that a word's feature is the sum of, the embedding among them");
   visit("embedding", o.embedding, "features of the shared image-text space");
   visit("alpha", o.alpha, "weight of the local alignment loss; 0 skips it");
   visit("beta", o.beta, "weight of the perturbation loss; 0 skips it");
@@ -133,18 +144,21 @@ inline void validate(const Options& o) {
   require_range<std::int64_t>("image-size", o.image_size, 16, 4096);
   require(o.image_size % 8 == 0, "--image-size must be a multiple of 8, but is ", o.image_size);
   require_range<std::int64_t>("max-words", o.max_words, 2, 510);
+  require_range<std::int64_t>("perturbations-per-step", o.perturbations_per_step, 0, 9);
   require_range<std::int64_t>("width", o.width, 4, 65536);
   require_range<std::int64_t>("heads", o.heads, 1, o.width);
   require(o.width % o.heads == 0, "--width must be a multiple of --heads, but is ", o.width, " for ", o.heads,
           " heads");
   require_range<std::int64_t>("image-blocks", o.image_blocks, 0, 100);
   require_range<std::int64_t>("text-blocks", o.text_blocks, 1, 100);
+  require_range<std::int64_t>("region-blocks", o.region_blocks, 0, o.image_blocks);
+  require_range<std::int64_t>("word-layers", o.word_layers, 1, 101);
   require_range<std::int64_t>("embedding", o.embedding, 1, 65536);
   require_range<std::int64_t>("epochs", o.epochs, 1, many);
   require_range<std::int64_t>("batch-size", o.batch_size, 1, many);
   require_range<std::int64_t>("checkpoint-every", o.checkpoint_every, 1, many);
   require_range<std::int64_t>("overlays", o.overlays, 0, 1000);
-  require_range("threads", o.threads, 0, 4096);
+  require_range("threads", o.threads, 0, 1024);
   require_range("warmup", o.warmup, 0.0, 1.0);
   require(std::isfinite(o.lr) && o.lr > 0, "--lr must be a positive number, but is ", o.lr);
   require(std::isfinite(o.clip) && o.clip > 0, "--clip must be a positive number, but is ", o.clip);
@@ -186,7 +200,10 @@ inline void require_same_settings(const nlohmann::ordered_json& given, const nlo
 namespace detail {
 inline void add_to(CLI::App& app, Options& o) {
   const auto add = [&](const char* name, auto& field, const char* help) {
-    app.add_option(std::string("--") + name, field, help)->capture_default_str();
+    auto* option = app.add_option(std::string("--") + name, field, help)->capture_default_str();
+    // A negative number would wrap around.
+    if constexpr (std::is_unsigned_v<std::remove_reference_t<decltype(field)>>)
+      option->check(CLI::NonNegativeNumber);
   };
   for_each_setting(o, add);
   for_each_run_option(o, add);

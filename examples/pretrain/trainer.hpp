@@ -86,7 +86,8 @@ class Trainer {
         provenance_{to_json(options_), fingerprint(data_)},
         word_piece_(detail::choose_vocabulary(options_, data_)),
         model_(options_, static_cast<Index>(word_piece_.vocabulary().size())),
-        training_maker_(options_, word_piece_, training_perturbations()),
+        training_maker_(options_, word_piece_, training_perturbations(), options_.perturbations_per_step),
+        held_out_maker_(options_, word_piece_, training_perturbations(), options_.perturbations_per_step),
         evaluation_maker_(options_, word_piece_, perturbations_),
         log_(options_.out + "/log.csv", {"step", "epoch", "loss", "global", "local", "perturbation",
                                          "learning_rate", "gradient_norm", "log_scale"}),
@@ -254,8 +255,7 @@ class Trainer {
   }
 
   void finish_epoch() {
-    const LossTerms terms = held_out_losses(
-        model_, device_, options_.beta > 0 ? evaluation_maker_ : report_maker(), data_.held_out, batch_size_);
+    const LossTerms terms = held_out_losses(model_, device_, held_out_maker_, data_.held_out, batch_size_);
     held_out_log_.append({static_cast<double>(progression_.step / steps_per_epoch_),
                           static_cast<double>(progression_.step), static_cast<double>(terms.total),
                           static_cast<double>(terms.global), static_cast<double>(terms.local),
@@ -280,13 +280,6 @@ class Trainer {
   [[nodiscard]] Evaluation evaluate_held_out(std::vector<AttendedPair>& attended) {
     return evaluate(model_, device_, evaluation_maker_, options_, perturbations_, data_.held_out,
                     static_cast<std::size_t>(options_.overlays), attended);
-  }
-
-  /// Makes batches of reports alone.
-  BatchMaker& report_maker() {
-    if (!report_maker_)
-      report_maker_ = std::make_unique<BatchMaker>(options_, word_piece_, std::vector<text::Perturbation>{});
-    return *report_maker_;
   }
 
   [[nodiscard]] static std::string text_of(const LossTerms& terms) {
@@ -344,8 +337,8 @@ class Trainer {
   std::optional<RunLock> lock_;
   text::WordPiece word_piece_;
   Model<> model_;
-  BatchMaker training_maker_, evaluation_maker_;
-  std::unique_ptr<BatchMaker> report_maker_;
+  BatchMaker training_maker_, held_out_maker_,
+      evaluation_maker_;  // as in training (input thread, this thread), all
   Log log_, held_out_log_;
   ParameterList<float> parameters_;
   std::unique_ptr<optim::AdamW<float>> optimiser_;

@@ -246,7 +246,7 @@ TEST_CASE("a run is never overwritten and goes on with its own settings alone") 
   const auto before = results_of(run);
   check_refused(pretrain(folder, {tiny, {"--epochs", "1", "--out", out}}), "already holds a run");
   check_refused(pretrain(folder, {{"--resume", "--lr", "0.5", "--out", out}}),
-                "was made with --lr 0.001, not 0.5");
+                "was made with --lr 0.002, not 0.5");
   CHECK(pretrain(folder, {{"--resume", "--out", out}}).status == 0);  // nothing is left to do
   CHECK(results_of(run) == before);
   CHECK(io::read_file(run / "summary.md").find("Nothing was left to train") != std::string::npos);

@@ -69,7 +69,7 @@ TEST_CASE("gradients of the text encoder agree with central differences") {
   Cpu device(1);  // many passes over little work
   const Reports reports({4, 1, 3}, 7);
   const Index tokens = reports.tokens(), width = 4;
-  const auto last_layers = GENERATE(Index(1), Index(3));
+  const auto last_layers = GENERATE(Index(1), Index(3), Index(4));
   const auto pooling = GENERATE(Pooling::sum, Pooling::mean);
   const bool with_types = GENERATE(false, true);
   nn::TextEncoder<double> encoder({.vocabulary = 7,
@@ -234,33 +234,66 @@ TEST_CASE("the text encoder names what does not fit") {
           encoder.backward(device, {ids, offsets}, {}, {});
         }) == "TextEncoder: 2 tokens in backward but there were 0 in forward");
   CHECK(message_of<std::invalid_argument>([] {
-          nn::TextEncoder<float>({.vocabulary = 7, .depth = 2, .last_layers = 3}, Random(1));
-        }) == "TextEncoder: last_layers is 3 but must be from 1 to the depth, 2");
+          nn::TextEncoder<float>({.vocabulary = 7, .depth = 2, .last_layers = 4}, Random(1));
+        }) == "TextEncoder: last_layers is 4 but must be from 1 to the depth + 1, 3");
   CHECK(message_of<std::invalid_argument>([] { nn::TextEncoder<float>({}, Random(1)); }) ==
         "Embedding: vocabulary must be at least 1, but is 0");
 }
 
 TEST_CASE("gradients of the image encoder agree with central differences") {
-  Cpu device(1);  // many passes over little work
+  Cpu device(1);                                 // many passes over little work
+  for (const Index region_depth : {-1, 0, 1}) {  // after both blocks, before them, between them
+    INFO("region_depth " << region_depth);
+    nn::ImageEncoder<double> encoder({.image_size = 8,
+                                      .channels = 2,
+                                      .stem_channels = {3},
+                                      .width = 4,
+                                      .heads = 2,
+                                      .region_depth = region_depth},
+                                     Random(3));
+    CHECK(encoder.regions() == 4);
+    Values images = normal_values(2 * 8 * 8 * 2, 1), dimages, regions, global, dregions, dglobal;
+    LayerGradient gradient(device);
+    gradient.input("images", images, dimages);
+    gradient.output(regions, dregions, 2 * 4 * 4);
+    gradient.output(global, dglobal, 2 * 4);
+    gradient.parameters(encoder);
+    gradient.check(
+        [&] {
+          encoder.forward(device, as_view(images, 2, 8, 8, 2), as_view(regions, 2, 4, 4),
+                          as_view(global, 2, 4));
+        },
+        [&] {
+          encoder.backward(device, as_view(images, 2, 8, 8, 2), as_view(dregions, 2, 4, 4),
+                           as_view(dglobal, 2, 4), as_view(dimages, 2, 8, 8, 2));
+        },
+        8);
+  }
+}
+
+TEST_CASE("early regions know their surroundings alone and need no blocks") {
+  Cpu device(1);
   nn::ImageEncoder<double> encoder(
-      {.image_size = 8, .channels = 2, .stem_channels = {3}, .width = 4, .heads = 2}, Random(3));
-  CHECK(encoder.regions() == 4);
-  Values images = normal_values(2 * 8 * 8 * 2, 1), dimages, regions, global, dregions, dglobal;
-  LayerGradient gradient(device);
-  gradient.input("images", images, dimages);
-  gradient.output(regions, dregions, 2 * 4 * 4);
-  gradient.output(global, dglobal, 2 * 4);
-  gradient.parameters(encoder);
-  gradient.check(
-      [&] {
-        encoder.forward(device, as_view(images, 2, 8, 8, 2), as_view(regions, 2, 4, 4),
-                        as_view(global, 2, 4));
-      },
-      [&] {
-        encoder.backward(device, as_view(images, 2, 8, 8, 2), as_view(dregions, 2, 4, 4),
-                         as_view(dglobal, 2, 4), as_view(dimages, 2, 8, 8, 2));
-      },
-      8);
+      {.image_size = 32, .stem_channels = {2}, .width = 4, .heads = 2, .region_depth = 0}, Random(3));
+  Values images = normal_values(32 * 32, 1), regions(64 * 4), others(64 * 4);
+  encoder.forward(device, as_view(images, 1, 32, 32, 1), as_view(regions, 1, 64, 4), {});
+  images[31 * 32 + 31] += 1;  // the last pixel
+  encoder.forward(device, as_view(images, 1, 32, 32, 1), as_view(others, 1, 64, 4), {});
+  for (std::size_t i = 0; i < regions.size(); ++i) CHECK((regions[i] == others[i]) == (i / 4 != 63));
+
+  ParameterList<double> list;
+  append_parameters(list, "", encoder);
+  zero_gradients(device, list);
+  encoder.backward(device, as_view(images, 1, 32, 32, 1), as_view(regions, 1, 64, 4), {});
+  for (const auto& [name, parameter] : list) {
+    const double* g = parameter->gradient.data();
+    const bool touched = std::any_of(g, g + parameter->size(), [](double x) { return x != 0; });
+    INFO(name);
+    CHECK(touched == (name.find("block") == std::string::npos && name.rfind("norm", 0) != 0));
+  }
+  CHECK(message_of<std::invalid_argument>([] {
+          nn::ImageEncoder<float>({.depth = 2, .region_depth = 3}, Random(1));
+        }) == "ImageEncoder: region_depth must be from -1 to the depth 2, but is 3");
 }
 
 TEST_CASE("the image encoder does not depend on the number of threads, nor on the other images") {

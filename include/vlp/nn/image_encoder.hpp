@@ -30,11 +30,17 @@ struct ImageEncoderOptions {
   Index depth = 2;  ///< transformer blocks
   Index heads = 4;
   Index hidden = 0;  ///< of the feed-forward layers; 0 = 4 width
+  /// Blocks before the region features are taken; -1: all. With 0 a region knows its surroundings alone,
+  /// which keeps attention maps where things are: after self-attention, blocks store what concerns the whole
+  /// image in regions of the background (Darcet et al., "Vision transformers need registers", ICLR 2024).
+  Index region_depth = -1;
 };
 
 /// Images [B, S, S, C] to region features [B, R, width] and a global feature [B, width], R = (S / patch
 /// stride)^2 in row-major order of the patches: ConvolutionStem, learned positions, pre-norm transformer
-/// blocks, a final layer normalisation. The global feature is the mean of the region features.
+/// blocks, a final layer normalisation. The global feature is the mean over the regions after all blocks;
+/// region features are those after all blocks too, or earlier ones with a layer normalisation of their own
+/// (region_depth).
 template <class Scalar, class Device = Cpu>
 class ImageEncoder {
  public:
@@ -43,7 +49,8 @@ class ImageEncoder {
         stem_(options.channels, options.stem_channels, options.width, random),
         positions_({regions(), options.width}),
         states_(static_cast<std::size_t>(options.depth) + 1),
-        norm_(options.width) {
+        norm_(options.width),
+        region_norm_(options.width) {
     initialise_truncated_normal(positions_, 0.02f, random);
     blocks_.reserve(static_cast<std::size_t>(options.depth));
     for (Index i = 0; i < options.depth; ++i)
@@ -72,14 +79,18 @@ class ImageEncoder {
     for (auto& state : states_) state.resize(tokens * width());
     stem_.forward(device, images, {states_[0].data(), {images.extent(0), grid(), grid(), width()}});
     add_positions<Scalar>(device, positions_.matrix(), offsets_, state(0));
-    for (std::size_t i = 0; i < blocks_.size(); ++i)
-      blocks_[i].forward(device, state(i), offsets_, state(i + 1));
+    const std::size_t top = blocks_needed(global.empty());
+    for (std::size_t i = 0; i < top; ++i) blocks_[i].forward(device, state(i), offsets_, state(i + 1));
 
+    if (early_regions() && !region_features.empty())
+      region_norm_.forward(device, state(region_layer()), flatten_rows(region_features));
+    if (top < blocks_.size()) return;
     auto scope = device.scratch().scope();
-    if (region_features.empty())
-      region_features = scope.template take_view<Scalar>(images.extent(0), regions(), width());
-    norm_.forward(device, state(blocks_.size()), flatten_rows(region_features));
-    if (!global.empty()) mean_of_rows<Scalar>(device, region_features, global);
+    const auto last = early_regions() || region_features.empty()
+                          ? scope.template take_view<Scalar>(images.extent(0), regions(), width())
+                          : region_features;
+    norm_.forward(device, state(blocks_.size()), flatten_rows(last));
+    if (!global.empty()) mean_of_rows<Scalar>(device, last, global);
   }
 
   /// From the gradients by the results (either may be empty) to those of the parameters and, if given, by the
@@ -95,13 +106,18 @@ class ImageEncoder {
     auto scope = device.scratch().scope();
     const auto gradient = scope.template take_view<Scalar>(images.extent(0), regions(), width());
     const MatrixView<Scalar> d = flatten_rows(gradient);
-    if (dregion_features.empty())
+    if (dregion_features.empty() || early_regions())
       std::fill_n(d.data(), d.size(), Scalar(0));
     else
       assign_scaled<Scalar>(device, 1, flatten_rows(dregion_features), d);
     if (!dglobal.empty()) mean_of_rows_gradient<Scalar>(device, dglobal, gradient);
-    norm_.backward(device, state(blocks_.size()), d, d);
-    for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(device, state(i), offsets_, d, d);
+    const std::size_t top = blocks_needed(dglobal.empty());
+    if (top == blocks_.size()) norm_.backward(device, state(top), d, d);
+    if (top == region_layer()) add_early_regions(device, dregion_features, d);
+    for (std::size_t i = top; i-- > 0;) {
+      blocks_[i].backward(device, state(i), offsets_, d, d);
+      if (i == region_layer()) add_early_regions(device, dregion_features, d);
+    }
     add_position_sums<Scalar>(device, d, offsets_, positions_.gradient_matrix());
     stem_.backward(device, images, {d.data(), {images.extent(0), grid(), grid(), width()}}, dimages);
   }
@@ -113,6 +129,7 @@ class ImageEncoder {
     for (std::size_t i = 0; i < blocks_.size(); ++i)
       blocks_[i].for_each_parameter(join_names(prefix, "block" + std::to_string(i)), visit);
     norm_.for_each_parameter(join_names(prefix, "norm"), visit);
+    if (early_regions()) region_norm_.for_each_parameter(join_names(prefix, "region_norm"), visit);
   }
 
  private:
@@ -122,7 +139,28 @@ class ImageEncoder {
     require(options.image_size % stride == 0, "ImageEncoder: the image size ", options.image_size,
             " is not a multiple of the patch stride ", stride);
     require(options.depth >= 0, "ImageEncoder: depth must not be negative, but is ", options.depth);
+    require(options.region_depth >= -1 && options.region_depth <= options.depth,
+            "ImageEncoder: region_depth must be from -1 to the depth ", options.depth, ", but is ",
+            options.region_depth);
     return options;
+  }
+
+  /// Whether region features are taken before the last block, and after how many.
+  [[nodiscard]] bool early_regions() const {
+    return options_.region_depth >= 0 && options_.region_depth < options_.depth;
+  }
+  [[nodiscard]] std::size_t region_layer() const {
+    return static_cast<std::size_t>(early_regions() ? options_.region_depth : options_.depth);
+  }
+
+  /// Blocks that work is done in: those above early regions serve the global feature alone.
+  [[nodiscard]] std::size_t blocks_needed(bool without_global) const {
+    return early_regions() && without_global ? region_layer() : blocks_.size();
+  }
+
+  void add_early_regions(Device& device, BatchView<const Scalar> dregion_features, MatrixView<Scalar> d) {
+    if (!early_regions() || dregion_features.empty()) return;
+    region_norm_.backward(device, state(region_layer()), flatten_rows(dregion_features), d, Into::add);
   }
 
   void check_images(const ImageView<const Scalar>& images) const {
@@ -154,8 +192,8 @@ class ImageEncoder {
   Parameter<Scalar, Device> positions_;
   std::vector<TransformerBlock<Scalar, Device>> blocks_;
   std::vector<typename Device::template Buffer<Scalar>>
-      states_;  // input of each block, and the last one's output
-  LayerNorm<Scalar, Device> norm_;
+      states_;                                    // input of each block, and the last one's output
+  LayerNorm<Scalar, Device> norm_, region_norm_;  // region_norm_ where regions are early
   std::vector<Index> offsets_;
 };
 

@@ -28,15 +28,17 @@ struct TextEncoderOptions {
   Index width = 128;
   Index depth = 2;  ///< transformer blocks
   Index heads = 4;
-  Index hidden = 0;                      ///< of the feed-forward layers; 0 = 4 width
-  Index last_layers = 2;                 ///< how many blocks' outputs make the word-piece features
+  Index hidden = 0;  ///< of the feed-forward layers; 0 = 4 width
+  /// How many layers' outputs make the word-piece features, counted from the last; depth + 1 takes in the
+  /// embedding, whose part says which word it is, whatever stands around it.
+  Index last_layers = 2;
   Pooling layer_pooling = Pooling::sum;  ///< whether those are added up or averaged
   double epsilon = 1e-12;                ///< of the norms
 };
 
 /// Packed sequences of word pieces, each starting with [CLS], to a feature [S, width] of each sequence, the
 /// last block's output at [CLS], and word-piece features [T, width], the sum (or mean) of the outputs of the
-/// last `last_layers` blocks. Embedding and post-norm transformer blocks in the layout of BERT (Devlin et
+/// last `last_layers` layers. Embedding and post-norm transformer blocks in the layout of BERT (Devlin et
 /// al., 2019).
 template <class Scalar, class Device = Cpu>
 class TextEncoder {
@@ -71,7 +73,7 @@ class TextEncoder {
     if (!cls.empty()) gather_rows<Scalar>(device, state(blocks_.size()), first_tokens(tokens), cls);
     if (pieces.empty()) return;
     assign_scaled<Scalar>(device, layer_weight(), state(blocks_.size()), pieces);
-    for (std::size_t i = blocks_.size(); --i >= first_pooled();)
+    for (std::size_t i = blocks_.size(); i-- > first_pooled();)
       add_scaled<Scalar>(device, layer_weight(), state(i), pieces);
   }
 
@@ -90,6 +92,7 @@ class TextEncoder {
       if (!dpieces.empty() && i >= first_pooled()) add_scaled<Scalar>(device, layer_weight(), dpieces, d);
       blocks_[i - 1].backward(device, state(i - 1), tokens.offsets, d, d);
     }
+    if (!dpieces.empty() && first_pooled() == 0) add_scaled<Scalar>(device, layer_weight(), dpieces, d);
     embedding_.backward(device, tokens, d);
   }
 
@@ -103,8 +106,9 @@ class TextEncoder {
  private:
   static const TextEncoderOptions& checked(const TextEncoderOptions& options) {
     detail::check_positive("TextEncoder", "depth", options.depth);
-    require(options.last_layers >= 1 && options.last_layers <= options.depth, "TextEncoder: last_layers is ",
-            options.last_layers, " but must be from 1 to the depth, ", options.depth);
+    require(options.last_layers >= 1 && options.last_layers <= options.depth + 1,
+            "TextEncoder: last_layers is ", options.last_layers, " but must be from 1 to the depth + 1, ",
+            options.depth + 1);
     return options;
   }
 
