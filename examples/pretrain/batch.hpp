@@ -32,14 +32,13 @@ namespace vlp::pretrain {
 /// k = 0 the report itself. Texts are packed: all word pieces in a row, [T], with the offset of each text.
 struct Batch {
   Index pairs = 0;
-  Index texts_per_pair = 1;          ///< 1 + K
-  std::vector<Index> examples;       ///< [B] which examples
-  std::vector<float> images;         ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
-  std::vector<std::int32_t> pieces;  ///< [T] ids
-  std::vector<Index> offsets;        ///< [B * (1 + K) + 1]
-  std::vector<std::int32_t>
-      word_slot;        ///< [T] row of [B * max_words] for a piece of a report's word, else -1
-  Index max_words = 0;  ///< W, of the longest report
+  Index texts_per_pair = 1;              ///< 1 + K
+  std::vector<Index> examples;           ///< [B] which examples
+  std::vector<float> images;             ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
+  std::vector<std::int32_t> pieces;      ///< [T] ids
+  std::vector<Index> offsets;            ///< [B * (1 + K) + 1]
+  std::vector<std::int32_t> word_slot;   ///< [T] row of [B * max_words] for a piece of a local word, else -1
+  Index max_words = 0;                   ///< W, of the report with most local words
   std::vector<std::int64_t> word_count;  ///< [B]
   std::vector<std::uint8_t> valid;       ///< [B, 1 + K] 0 for a perturbation that left the report as it was
   std::vector<std::int64_t> group;       ///< [B] equal for equal reports
@@ -47,6 +46,18 @@ struct Batch {
 
 /// An epoch number that no training epoch has: held-out reports are perturbed the same way every time.
 inline constexpr std::uint32_t evaluation_epoch = 0xffffffffu;
+
+/// The number of each word among those that the local loss aligns, in `slots`; -1 for the others. With
+/// `nouns_only` these are the nouns, or all words where a report has no noun: what stands around a noun is in
+/// its feature, and words of one phrase do not compete for its region.
+inline void number_local_words(const text::Words& words, bool nouns_only, std::vector<std::int32_t>& slots) {
+  const auto is_noun = [](text::WordClass word_class) { return word_class == text::WordClass::noun; };
+  nouns_only = nouns_only && std::ranges::any_of(words.classes, is_noun);
+  slots.clear();
+  std::int32_t count = 0;
+  for (const text::WordClass word_class : words.classes)
+    slots.push_back(nouns_only && !is_noun(word_class) ? -1 : count++);
+}
 
 /// Makes batches. Keeps scratch memory, so each thread needs one of its own.
 class BatchMaker {
@@ -57,6 +68,7 @@ class BatchMaker {
              std::vector<text::Perturbation> perturbations, Index per_report = 0)
       : seed_(options.seed),
         image_size_(options.image_size),
+        nouns_only_(options.local_words == "nouns"),
         max_pieces_(static_cast<std::size_t>(max_pieces(options))),
         word_piece_(&word_piece),
         perturbations_(std::move(perturbations)),
@@ -103,9 +115,13 @@ class BatchMaker {
   void add_texts(const Example& example, std::uint32_t epoch, std::uint32_t index, Batch& batch) {
     reader_.read(example.report, words_);
     add_text(words_.text, batch);
+    number_local_words(words_, nouns_only_, slots_);
     // A report is cut at max_pieces; what was cut off has no word feature.
     const auto begin =
         batch.word_slot.end() - (batch.offsets.back() - batch.offsets[batch.offsets.size() - 2]);
+    std::transform(begin, batch.word_slot.end(), begin, [&](std::int32_t word) {
+      return word < 0 ? word : slots_[static_cast<std::size_t>(word)];
+    });
     // A report of characters that BERT drops has words but no pieces: one word, whose feature is zero.
     const std::int64_t count = std::max(*std::max_element(begin, batch.word_slot.end()) + 1, 1);
     batch.word_count.push_back(count);
@@ -136,6 +152,7 @@ class BatchMaker {
 
   std::uint64_t seed_;
   Index image_size_;
+  bool nouns_only_;
   std::size_t max_pieces_;
   const text::WordPiece* word_piece_;
   std::vector<text::Perturbation> perturbations_, drawn_;
@@ -144,6 +161,7 @@ class BatchMaker {
   text::Perturber<> perturber_;
   text::Words words_;
   text::PerturbedReport perturbed_;
+  std::vector<std::int32_t> slots_;
 };
 
 /// Calls `make(i)` for i = first, first + 1, ... , last - 1 on a thread of its own, a few ahead of `next`.

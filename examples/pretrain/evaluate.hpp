@@ -78,26 +78,26 @@ inline std::string_view bare(std::string_view word) {
 /// The words of an example to look at: those that name its findings, or, without truth, its nouns.
 struct WordToSee {
   std::string word;
-  std::vector<Index> occurrences;  ///< where it stands in the report
+  std::vector<Index> occurrences;  ///< which of the local words it is
   const Finding* finding;
 };
 
+/// `slots`: the number of each word among the local words (see number_local_words), of which `slot_count`
+/// were kept.
 inline std::vector<WordToSee> words_to_see(const Example& example, const text::Words& words,
-                                           Index word_count) {
-  const auto known = std::min<Index>(static_cast<Index>(words.size()), word_count);
-  const auto bare_word = [&](Index w) { return bare(words[static_cast<std::size_t>(w)]); };
+                                           std::span<const std::int32_t> slots, Index slot_count) {
   std::vector<WordToSee> out;
   for (const Finding& finding : example.truth) out.push_back({finding.word, {}, &finding});
   if (out.empty())
-    for (Index w = 0; w < known; ++w)
-      if (words.classes[static_cast<std::size_t>(w)] == text::WordClass::noun &&
-          std::ranges::find(out, bare_word(w), &WordToSee::word) == out.end())
-        out.push_back({std::string(bare_word(w)), {}, nullptr});
+    for (std::size_t w = 0; w < words.size(); ++w)
+      if (words.classes[w] == text::WordClass::noun &&
+          std::ranges::find(out, bare(words[w]), &WordToSee::word) == out.end())
+        out.push_back({std::string(bare(words[w])), {}, nullptr});
   for (WordToSee& see : out)
-    for (Index w = 0; w < known; ++w)
-      if (bare_word(w) == see.word) see.occurrences.push_back(w);
-  std::erase_if(out,
-                [](const WordToSee& see) { return see.occurrences.empty(); });  // cut off with the report
+    for (std::size_t w = 0; w < words.size(); ++w)
+      if (slots[w] >= 0 && slots[w] < slot_count && bare(words[w]) == see.word)
+        see.occurrences.push_back(slots[w]);
+  std::erase_if(out, [](const WordToSee& see) { return see.occurrences.empty(); });
   return out;
 }
 
@@ -145,6 +145,7 @@ inline Evaluation evaluate(Model<>& model, Cpu& device, BatchMaker& maker, const
   out.pairs = count;
   text::WordReader<> reader(static_cast<std::size_t>(options.max_words));
   text::Words words;
+  std::vector<std::int32_t> word_slots;
 
   detail::for_each_batch(maker, examples, options.batch_size, [&](const Batch& batch) {
     model.embed(device, batch);
@@ -172,9 +173,10 @@ inline Evaluation evaluate(Model<>& model, Cpu& device, BatchMaker& maker, const
       const Example& example =
           examples[static_cast<std::size_t>(batch.examples[static_cast<std::size_t>(b)])];
       reader.read(example.report, words);
+      number_local_words(words, options.local_words == "nouns", word_slots);
       AttendedPair seen{&example, grid, {}};
       for (const auto& see :
-           detail::words_to_see(example, words, batch.word_count[static_cast<std::size_t>(b)])) {
+           detail::words_to_see(example, words, word_slots, batch.word_count[static_cast<std::size_t>(b)])) {
         AttendedPair::Word word{see.word, detail::mean_attention(maps[b], see.occurrences), {}};
         if (see.finding != nullptr) {
           word.box = see.finding->box;

@@ -37,6 +37,7 @@ struct Options {
   std::int64_t text_blocks = 2;
   std::int64_t region_blocks = 0;
   std::int64_t word_layers = 3;
+  std::string local_words = "nouns";
   std::int64_t embedding = 64;
   // Objective
   double alpha = 1;
@@ -86,6 +87,8 @@ void for_each_setting(AnyOptions& o, Visitor&& visit) {
         "of these, how many come before the regions are taken; with 0 a region knows its surroundings alone");
   visit("word-layers", o.word_layers,
         "last layers of the text encoder that a word's feature is the sum of, the embedding among them");
+  visit("local-words", o.local_words,
+        "words of a report that the local loss aligns with regions: nouns | all");
   visit("embedding", o.embedding, "features of the shared image-text space");
   visit("alpha", o.alpha, "weight of the local alignment loss; 0 skips it");
   visit("beta", o.beta, "weight of the perturbation loss; 0 skips it");
@@ -139,6 +142,7 @@ inline void validate(const Options& o) {
   require(o.held_out > 0 && o.held_out < 1, "--held-out must be between 0 and 1, but is ", o.held_out);
   require_one_of("projection", o.projection, {"frontal", "lateral", "both"});
   require_one_of("scope", o.scope, {"report", "sentence"});
+  require_one_of("local-words", o.local_words, {"nouns", "all"});
   require_one_of("duplicates", o.duplicates, {"negatives", "positives", "ignore"});
   require_range<std::int64_t>("vocabulary-size", o.vocabulary_size, 64, many);
   require_range<std::int64_t>("image-size", o.image_size, 16, 4096);
