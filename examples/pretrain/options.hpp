@@ -41,7 +41,7 @@ struct Options {
   std::int64_t embedding = 64;
   // Objective
   double alpha = 1;
-  double beta = 0.1;
+  double beta = 1;
   std::string duplicates = "ignore";
   // Training
   std::int64_t epochs = 5;
