@@ -44,7 +44,7 @@ struct Options {
   double beta = 1;
   std::string duplicates = "ignore";
   // Training
-  std::int64_t epochs = 5;
+  std::int64_t epochs = 4;
   std::int64_t batch_size = 32;
   double lr = 2e-3;
   double warmup = 0.05;
