@@ -207,7 +207,11 @@ inline void add_to(CLI::App& app, Options& o) {
     auto* option = app.add_option(std::string("--") + name, field, help)->capture_default_str();
     // A negative number would wrap around.
     if constexpr (std::is_unsigned_v<std::remove_reference_t<decltype(field)>>)
-      option->check(CLI::NonNegativeNumber);
+      option->check(CLI::Validator(
+          [](const std::string& text) {
+            return text.starts_with('-') ? "must not be negative, but is " + text : std::string();
+          },
+          ""));
   };
   for_each_setting(o, add);
   for_each_run_option(o, add);
