@@ -38,7 +38,6 @@ struct Example {
 };
 
 struct Dataset {
-  Index image_size = 0;
   std::vector<Example> train, held_out;
   std::vector<std::string> notes;  ///< what a user should know about what was read
 };
@@ -93,7 +92,7 @@ inline io::GrayImage image_of(const Example& example, Index image_size) {
 namespace detail {
 
 inline Dataset draw_builtin(const Options& options, Cpu& device) {
-  Dataset data{options.image_size, {}, {}, {}};
+  Dataset data;
   require(options.image_size >= smallest_builtin_image, "--image-size must be at least ",
           smallest_builtin_image, " for the built-in data, but is ", options.image_size);
   require_memory(static_cast<std::size_t>(options.studies), options.image_size);
@@ -158,7 +157,7 @@ inline Dataset read_table(const Options& options, Cpu& device) {
                    0,
                    {}};
   });
-  Dataset data{options.image_size, {}, {}, table.notes};
+  Dataset data{{}, {}, table.notes};
   const std::vector<char> held_out = choose_held_out(table, options.held_out);
   for (std::size_t i = 0; i < examples.size(); ++i)
     (held_out[i] ? data.held_out : data.train).push_back(std::move(examples[i]));

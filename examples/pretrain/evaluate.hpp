@@ -6,6 +6,7 @@
 #include "pretrain/model.hpp"
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/unit_length.hpp>
 #include <vlp/eval/pointing_game.hpp>
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
@@ -13,7 +14,6 @@
 #include <vlp/text/words.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <numeric>
@@ -63,10 +63,8 @@ void for_each_batch(BatchMaker& maker, std::span<const Example> examples, Index 
 /// Rows at unit length, appended.
 inline void append_unit_rows(MatrixView<const float> rows, std::vector<float>& out) {
   for (Index i = 0; i < rows.rows(); ++i) {
-    double squares = 0;
-    for (Index d = 0; d < rows.cols(); ++d) squares += static_cast<double>(rows(i, d)) * rows(i, d);
-    const double inverse = 1.0 / std::max(std::sqrt(squares), 1e-12);
-    for (Index d = 0; d < rows.cols(); ++d) out.push_back(static_cast<float>(rows(i, d) * inverse));
+    const float inverse = vlp::detail::inverse_norm(rows[i].data(), rows.cols());
+    for (Index d = 0; d < rows.cols(); ++d) out.push_back(rows(i, d) * inverse);
   }
 }
 

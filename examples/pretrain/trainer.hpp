@@ -31,8 +31,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <iostream>
-#include <limits>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -158,9 +156,7 @@ class Trainer {
     lock_.emplace(options_.out);
     ensure(!std::filesystem::exists(path("config.json")), "--out: '", options_.out,
            "' holds a run that began in the meantime");
-    std::string pieces;
-    for (const std::string& piece : word_piece_.vocabulary().pieces()) pieces += piece + "\n";
-    io::write_file(path("vocab.txt"), pieces);
+    word_piece_.vocabulary().save(path("vocab.txt"));
     io::write_file(path("config.json"),
                    to_json(options_).dump(2) + "\n");  // last: with it the folder is a run
   }

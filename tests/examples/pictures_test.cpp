@@ -1,6 +1,6 @@
-#include "pretrain/pictures.hpp"
-
+#include "pretrain/attention_picture.hpp"
 #include "pretrain/builtin_data.hpp"
+#include "pretrain/plots.hpp"
 #include "support/catch.hpp"
 
 #include <unistd.h>
