@@ -79,7 +79,7 @@ TEST_CASE("Eigen stays serial as long as anyone needs it to") {
   const int usual = Eigen::nbThreads();
   Eigen::setNbThreads(3);
   const int before = Eigen::nbThreads();  // 1 where Eigen has no threads
-  auto first = std::make_unique<detail::SerialEigen>(), second = std::make_unique<detail::SerialEigen>();
+  auto first = std::make_unique<detail::SerialProducts>(), second = std::make_unique<detail::SerialProducts>();
   first.reset();
   CHECK(Eigen::nbThreads() == 1);
   second.reset();

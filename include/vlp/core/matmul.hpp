@@ -22,18 +22,18 @@ namespace detail {
 /// Eigen's own OpenMP threads stay out of our products: vlp cuts the work itself, so that results do not
 /// depend on the number of threads. Eigen's number of threads is one for the whole process, so the first of
 /// several that live at once, whatever threads they live on, sets it and the last puts it back.
-class SerialEigen {
+class SerialProducts {
  public:
-  SerialEigen() {
+  SerialProducts() {
     Shared& shared = state();
     const std::lock_guard lock(shared.mutex);
     if (shared.alive++ > 0) return;
     shared.before = Eigen::nbThreads();
     if (shared.before != 1) Eigen::setNbThreads(1);
   }
-  SerialEigen(const SerialEigen&) = delete;
-  SerialEigen& operator=(const SerialEigen&) = delete;
-  ~SerialEigen() {
+  SerialProducts(const SerialProducts&) = delete;
+  SerialProducts& operator=(const SerialProducts&) = delete;
+  ~SerialProducts() {
     Shared& shared = state();
     const std::lock_guard lock(shared.mutex);
     if (--shared.alive == 0 && shared.before != 1) Eigen::setNbThreads(shared.before);
@@ -156,7 +156,7 @@ void matmul(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> a, Op op
   require(c.rows() == m && c.cols() == n, "matmul: the product is ", m, " x ", n, " but c is ", c.rows(),
           " x ", c.cols());
 
-  const detail::SerialEigen serial;
+  const detail::SerialProducts serial;
   const detail::ProductCuts cuts(m, n, k);
   auto scratch = device.scratch().scope();
   Scalar* partial = cuts.runs > 1 ? scratch.template take<Scalar>(cuts.runs * m * n) : nullptr;

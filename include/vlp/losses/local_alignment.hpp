@@ -113,7 +113,7 @@ class LocalAlignment {
     prepare(inputs);
     contrast_.begin(name, shape_.batch, inputs.group, options_);
 
-    const detail::SerialEigen serial;
+    const detail::SerialProducts serial;
     auto scratch = device.scratch().scope();
     const Rows rows = gather_rows(scratch, inputs);
     keep_word_norms(rows.words);
@@ -143,7 +143,7 @@ class LocalAlignment {
     detail::check_gradient<Scalar>(name, "words", gradients.words, inputs.words);
     if (gradients.regions.empty() && gradients.words.empty()) return;
 
-    const detail::SerialEigen serial;
+    const detail::SerialProducts serial;
     auto scratch = device.scratch().scope();
     const Rows rows = gather_rows(scratch, inputs);
     auto given = words_in_images();

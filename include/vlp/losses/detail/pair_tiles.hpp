@@ -48,7 +48,7 @@ class PairTiles {
   void forward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text, Visit&& visit,
                Merge&& merge) const {
     const Index batch = image.rows();
-    const SerialEigen serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     const auto memory =
         scratch.take_view<Scalar>(device.threads(), std::min(tile_rows, batch), std::min(tile_cols, batch));
@@ -72,7 +72,7 @@ class PairTiles {
                   MatrixView<Scalar> d_image, MatrixView<Scalar> d_text, bool accumulate,
                   Differentiate&& differentiate) const {
     const Index batch = image.rows(), strip_rows = std::min(tile_rows, batch);
-    const SerialEigen serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     const auto memory = scratch.take_view<Scalar>(device.threads(), strip_rows, std::min(tile_cols, batch));
     const auto strip = scratch.take_view<Scalar>(strip_rows, tiles(batch) * tile_cols);

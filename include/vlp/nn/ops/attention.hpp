@@ -127,7 +127,7 @@ void for_each_attention_head(Cpu& device, MatrixView<const Scalar> query_key_val
   const Index size = (blocks * AttentionHead<Scalar>::scores_size(longest) + 63) / 64 * 64;
   auto scope = device.scratch().scope();
   Scalar* memory = scope.template take<Scalar>(device.threads() * size);
-  const vlp::detail::SerialEigen serial;
+  const vlp::detail::SerialProducts serial;
   device.parallel_for((static_cast<Index>(offsets.size()) - 1) * heads, [&](Index task, int worker) {
     const auto s = static_cast<std::size_t>(task / heads);
     const Index head = task % heads, begin = offsets[s], length = offsets[s + 1] - begin;
