@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/messages.hpp"
+#include "support/sparse_memory.hpp"
 
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/random.hpp>
@@ -75,11 +76,31 @@ TEST_CASE("shapes that do not fit are named") {
   CHECK_THROWS_AS(matmul(device, a, Op::none, a, Op::transpose, a), std::invalid_argument);
 }
 
+TEST_CASE("products of rows farther apart than 32 bits count agree with those of near ones") {
+  constexpr Index stride = Index{3} << 30;
+  const test::SparseMemory<float> memory(2 * stride);
+  const MatrixView<float> far(memory.data(), {2, 2}, {stride, 1});
+  std::vector<float> near{1, 2, 3, 4}, want(4), got(4);
+  for (Index i = 0; i < 2; ++i)
+    for (Index j = 0; j < 2; ++j) far(i, j) = near[static_cast<std::size_t>(2 * i + j)];
+  Cpu device(1);
+  const MatrixView<float> b(near.data(), {2, 2});
+  matmul(device, b, Op::none, b, Op::none, MatrixView<float>(want.data(), {2, 2}));
+  matmul(device, far, Op::none, b, Op::none, MatrixView<float>(got.data(), {2, 2}));
+  CHECK(got == want);
+}
+
+TEST_CASE("the backend of products has a name and a version") {
+  CHECK(matmul_backend().find_first_of("0123456789") != std::string::npos);
+  CHECK(matmul_backend().find(' ') != std::string::npos);
+}
+
 TEST_CASE("Eigen stays serial as long as anyone needs it to") {
   const int usual = Eigen::nbThreads();
   Eigen::setNbThreads(3);
   const int before = Eigen::nbThreads();  // 1 where Eigen has no threads
-  auto first = std::make_unique<detail::SerialProducts>(), second = std::make_unique<detail::SerialProducts>();
+  auto first = std::make_unique<detail::SerialProducts>(),
+       second = std::make_unique<detail::SerialProducts>();
   first.reset();
   CHECK(Eigen::nbThreads() == 1);
   second.reset();

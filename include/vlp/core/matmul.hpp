@@ -5,11 +5,14 @@
 #include <Eigen/Core>
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/blas.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <type_traits>
 
 namespace vlp {
@@ -17,33 +20,51 @@ namespace vlp {
 /// Whether an operand is used as it is or transposed.
 enum class Op { none, transpose };
 
+/// What computes products: "Eigen 3.4.0", or the BLAS that vlp was configured with.
+inline std::string matmul_backend() {
+#ifdef VLP_USE_BLAS
+  return std::string(detail::BlasThreads::version());
+#else
+  return concat("Eigen ", EIGEN_WORLD_VERSION, '.', EIGEN_MAJOR_VERSION, '.', EIGEN_MINOR_VERSION);
+#endif
+}
+
 namespace detail {
 
-/// Eigen's own OpenMP threads stay out of our products: vlp cuts the work itself, so that results do not
-/// depend on the number of threads. Eigen's number of threads is one for the whole process, so the first of
-/// several that live at once, whatever threads they live on, sets it and the last puts it back.
+/// Own threads of Eigen and of the BLAS stay out of our products: vlp cuts the work itself, so that results
+/// do not depend on the number of threads. Those numbers of threads are one each for the whole process, so
+/// the first of several SerialProducts that live at once, whatever threads they live on, sets them and the
+/// last puts them back.
 class SerialProducts {
  public:
   SerialProducts() {
     Shared& shared = state();
     const std::lock_guard lock(shared.mutex);
     if (shared.alive++ > 0) return;
-    shared.before = Eigen::nbThreads();
-    if (shared.before != 1) Eigen::setNbThreads(1);
+    shared.eigen = Eigen::nbThreads();
+    if (shared.eigen != 1) Eigen::setNbThreads(1);
+#ifdef VLP_USE_BLAS
+    shared.blas = BlasThreads::get();
+    if (shared.blas != 1) BlasThreads::set(1);
+#endif
   }
   SerialProducts(const SerialProducts&) = delete;
   SerialProducts& operator=(const SerialProducts&) = delete;
   ~SerialProducts() {
     Shared& shared = state();
     const std::lock_guard lock(shared.mutex);
-    if (--shared.alive == 0 && shared.before != 1) Eigen::setNbThreads(shared.before);
+    if (--shared.alive > 0) return;
+    if (shared.eigen != 1) Eigen::setNbThreads(shared.eigen);
+#ifdef VLP_USE_BLAS
+    if (shared.blas != 1) BlasThreads::set(shared.blas);
+#endif
   }
 
  private:
   struct Shared {
     std::mutex mutex;
     Index alive = 0;
-    int before = 1;
+    int eigen = 1, blas = 1;  // threads before
   };
   static Shared& state() {
     static Shared shared;
@@ -72,6 +93,10 @@ MatrixView<T> block(const MatrixView<T>& view, Index row, Index col, Index rows,
 template <class Scalar>
 void matmul_serial(MatrixView<const Scalar> a, Op op_a, MatrixView<const Scalar> b, Op op_b,
                    MatrixView<Scalar> c, Scalar alpha, Scalar beta) {
+#ifdef VLP_USE_BLAS
+  if (fits_blas(a) && fits_blas(b) && fits_blas(c))
+    return gemm<Scalar>(a, op_a == Op::transpose, b, op_b == Op::transpose, c, alpha, beta);
+#endif
   auto out = as_eigen(c);
   if (beta == Scalar(0))
     out.setZero();

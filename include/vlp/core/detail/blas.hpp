@@ -1,0 +1,69 @@
+/// \file
+/// The BLAS behind the matrix product, where vlp is configured with one (CMake's VLP_BLAS).
+#pragma once
+
+#ifdef VLP_USE_BLAS
+#include <cblas.h>
+
+#include <vlp/core/view.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <string_view>
+
+namespace vlp::detail {
+
+/// Whether the extents and the row stride of a matrix fit a BLAS's integers, and it holds anything.
+template <class T>
+bool fits_blas(const MatrixView<T>& matrix) {
+  return std::min(matrix.rows(), matrix.cols()) > 0 &&
+         std::max({matrix.rows(), matrix.cols(), matrix.stride(0)}) <= std::numeric_limits<int>::max();
+}
+
+/// The leading dimension of a matrix; BLAS wants at least a row even where there is only one.
+template <class T>
+int leading_dimension(const MatrixView<T>& matrix) {
+  return static_cast<int>(std::max(matrix.stride(0), matrix.cols()));
+}
+
+/// c = alpha op(a) op(b) + beta c.
+template <class Scalar>
+void gemm(MatrixView<const Scalar> a, bool transpose_a, MatrixView<const Scalar> b, bool transpose_b,
+          MatrixView<Scalar> c, Scalar alpha, Scalar beta) {
+  const auto op = [](bool transpose) { return transpose ? CblasTrans : CblasNoTrans; };
+  const auto call = [&](const auto& routine) {
+    routine(CblasRowMajor, op(transpose_a), op(transpose_b), static_cast<int>(c.rows()),
+            static_cast<int>(c.cols()), static_cast<int>(transpose_a ? a.rows() : a.cols()), alpha, a.data(),
+            leading_dimension(a), b.data(), leading_dimension(b), beta, c.data(), leading_dimension(c));
+  };
+  if constexpr (sizeof(Scalar) == sizeof(float))
+    call(cblas_sgemm);
+  else
+    call(cblas_dgemm);
+}
+
+/// The threads of the BLAS itself, where they can be told; those of OpenBLAS can.
+struct BlasThreads {
+#ifdef OPENBLAS_VERSION
+  static int get() {
+    return openblas_get_num_threads();
+  }
+  static void set(int count) {
+    openblas_set_num_threads(count);
+  }
+  static std::string_view version() {
+    return OPENBLAS_VERSION;
+  }
+#else
+  static int get() {
+    return 1;
+  }
+  static void set(int) {}
+  static std::string_view version() {
+    return "BLAS";
+  }
+#endif
+};
+
+}  // namespace vlp::detail
+#endif
