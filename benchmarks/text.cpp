@@ -4,6 +4,7 @@
 // else built-in ones; the label says which. One iteration is one pass over all of them; items are reports,
 // for word_piece pieces. `allocations` counts those of a pass, per report, after two passes that warm up.
 #include "pretrain/builtin_data.hpp"
+#include "support/allocations.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -15,31 +16,12 @@
 #include <vlp/text/words.hpp>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <new>
 #include <string>
 #include <vector>
-
-namespace {
-std::atomic<std::int64_t> allocations{0};
-}
-
-// Not inlined, or GCC takes malloc's memory for new's and warns of a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace {
 
@@ -83,9 +65,9 @@ template <class Pass>
 void measure(benchmark::State& state, Pass pass) {
   pass();
   pass();
-  const std::int64_t before = allocations.load();
+  const std::int64_t before = vlp::benchmarks::allocations();
   pass();
-  const std::int64_t during = allocations.load() - before;
+  const std::int64_t during = vlp::benchmarks::allocations() - before;
   std::int64_t items = 0;
   for (auto _ : state) items += pass();
   state.SetItemsProcessed(items);

@@ -1,0 +1,72 @@
+"""vlp's losses on the memory of PyTorch tensors, through the library vlp_pytorch_bridge (../pytorch_bridge.cpp)."""
+import ctypes
+
+import torch
+
+
+class Array(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("values", ctypes.c_void_p), ("gradient", ctypes.c_void_p),
+                ("element_bytes", ctypes.c_int64), ("rank", ctypes.c_int64),
+                ("extents", ctypes.POINTER(ctypes.c_int64))]
+
+
+class Option(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("value", ctypes.c_double)]
+
+
+class Bridge:
+    """The loaded library. Load it after torch, whose OpenMP runtime it then shares."""
+
+    def __init__(self, path):
+        self.library = ctypes.CDLL(str(path))
+        for name in ("vlp_error", "vlp_backend", "vlp_compiler"):
+            getattr(self.library, name).restype = ctypes.c_char_p
+        self.library.vlp_loss_make.restype = ctypes.c_void_p
+        self.library.vlp_loss_make.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(Option),
+                                               ctypes.c_int64]
+        self.library.vlp_loss_step.argtypes = [ctypes.c_void_p, ctypes.POINTER(Array), ctypes.c_int64,
+                                               ctypes.POINTER(ctypes.c_double)]
+        self.library.vlp_loss_free.argtypes = [ctypes.c_void_p]
+
+    def backend(self):
+        return self.library.vlp_backend().decode().strip()
+
+    def compiler(self):
+        return self.library.vlp_compiler().decode()
+
+
+class Loss:
+    """A loss bound to tensors: `inputs` by name; those that require a gradient get one, in `gradients`.
+
+    Calling it runs forward and backward and returns the value.
+    """
+
+    def __init__(self, bridge, name, inputs, options, threads):
+        self.library = bridge.library
+        dtype = next(tensor.dtype for tensor in inputs.values() if tensor.is_floating_point())
+        given = (Option * len(options))(*[Option(key.encode(), float(value)) for key, value in options.items()])
+        self.loss = self.library.vlp_loss_make(name.encode(), int(dtype == torch.float64), threads, given, len(options))
+        if not self.loss:
+            raise RuntimeError(self.library.vlp_error().decode())
+        # Written once, so that its pages are there before memory is measured.
+        self.gradients = {key: torch.full_like(tensor, float("nan"), requires_grad=False)
+                          for key, tensor in inputs.items() if tensor.requires_grad}
+        self.inputs = inputs  # keeps the memory alive
+        self.arrays = (Array * len(inputs))(*[self.describe(key, tensor) for key, tensor in inputs.items()])
+
+    def describe(self, name, tensor):
+        if not tensor.is_contiguous():
+            raise ValueError(f"{name} is not contiguous")
+        gradient = self.gradients[name].data_ptr() if name in self.gradients else None
+        return Array(name.encode(), tensor.data_ptr(), gradient, tensor.element_size(), tensor.dim(),
+                     (ctypes.c_int64 * max(tensor.dim(), 1))(*tensor.shape))
+
+    def __call__(self):
+        value = ctypes.c_double()
+        if not self.library.vlp_loss_step(self.loss, self.arrays, len(self.arrays), ctypes.byref(value)):
+            raise RuntimeError(self.library.vlp_error().decode())
+        return value.value
+
+    def __del__(self):
+        if getattr(self, "loss", None):
+            self.library.vlp_loss_free(self.loss)

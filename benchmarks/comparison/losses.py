@@ -1,0 +1,193 @@
+"""What is compared: for each loss its shapes, its inputs, vlp's options, and its definition in PyTorch.
+
+A form is a function of the inputs to the loss, written as its users write it. To add a loss, write its inputs and
+forms and a line in `works()`.
+"""
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclasses.dataclass
+class Work:
+    """A loss with its inputs and forms; `shapes` are those timed, `small` one for checks in float64."""
+    loss: str                    # vlp's name
+    inputs: object               # function of (draw, **sizes) to tensors by name
+    forms: dict                  # label: function of the inputs
+    shapes: list
+    small: dict
+    variants: dict = dataclasses.field(default_factory=lambda: {"vlp": {}})  # label: vlp's options
+    compiled: str = "eager"      # the form that torch.compile is tried on
+
+    def describe(self, sizes):
+        return " ".join(f"{name}={value}" for name, value in sizes.items())
+
+
+class Draw:
+    """Draws inputs; `normal` ones are differentiable."""
+
+    def __init__(self, dtype, device="cpu", seed=1):
+        self.dtype, self.device = dtype, device
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def normal(self, *shape, scale=1.0, differentiable=True):
+        values = torch.randn(*shape, generator=self.generator, dtype=self.dtype, device=self.device) * scale
+        return values.requires_grad_(differentiable)
+
+    def number(self, value):
+        return torch.tensor(value, dtype=self.dtype, device=self.device, requires_grad=True)
+
+    def integers(self, count, *shape):
+        return torch.randint(0, count, shape, generator=self.generator, device=self.device)
+
+
+def both_directions(scores):
+    """Half the cross-entropy of rows and half that of columns, each against the diagonal."""
+    target = torch.arange(scores.shape[0], device=scores.device)
+    return (F.cross_entropy(scores, target) + F.cross_entropy(scores.t(), target)) / 2
+
+
+# InfoNCE, as in CLIP
+
+def info_nce_inputs(draw, B, D):
+    return {"image": draw.normal(B, D), "text": draw.normal(B, D), "log_scale": draw.number(math.log(1 / 0.07))}
+
+
+def info_nce(image, text, log_scale):
+    return both_directions(log_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).t())
+
+
+# Pairwise sigmoid, as in SigLIP
+
+def pairwise_sigmoid_inputs(draw, B, D):
+    return {"image": draw.normal(B, D), "text": draw.normal(B, D), "log_scale": draw.number(math.log(10)),
+            "bias": draw.number(-10.0)}
+
+
+def pairwise_sigmoid(image, text, log_scale, bias):
+    scores = log_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).t() + bias
+    sign = 2 * torch.eye(scores.shape[0], dtype=scores.dtype, device=scores.device) - 1
+    return -F.logsigmoid(sign * scores).sum() / scores.shape[0]
+
+
+# Local alignment (GLoRIA); temperatures are vlp's defaults and the published ones
+
+ATTENTION, WORD, PAIR = 4.0, 5.0, 10.0
+
+
+def local_alignment_inputs(draw, B, W, R, D):
+    return {"regions": draw.normal(B, R, D, scale=0.1), "words": draw.normal(B, W, D, scale=0.1)}
+
+
+def cosine(left, right):
+    return (left * right).sum(-1) / (left.norm(dim=-1) * right.norm(dim=-1)).clamp(min=1e-8)
+
+
+def gloria_loop(regions, words):
+    """Report by report, each against all images by repeating its words, as the method was published."""
+    images, region_count, features = regions.shape
+    columns = []
+    for report in words:                                            # [W, D]
+        query = report.unsqueeze(0).repeat(images, 1, 1)            # [B, W, D]
+        attention = torch.bmm(regions, query.transpose(1, 2))       # [B, R, W]
+        attention = torch.softmax(attention.reshape(images * region_count, -1), dim=-1)
+        attention = attention.view(images, region_count, -1).transpose(1, 2).contiguous()  # [B, W, R]
+        attention = torch.softmax(ATTENTION * attention.view(-1, region_count), dim=-1).view(images, -1, region_count)
+        context = torch.bmm(attention, regions)                     # [B, W, D]
+        similarity = cosine(query.reshape(-1, features), context.reshape(-1, features)).view(images, -1)
+        columns.append(torch.log(torch.exp(WORD * similarity).sum(dim=1, keepdim=True)))
+    return both_directions(PAIR * torch.cat(columns, dim=1))
+
+
+def local_vectorised(regions, words):
+    """All images against all reports at once."""
+    attention = torch.einsum("ird,jwd->ijwr", regions, words)
+    attention = torch.softmax(ATTENTION * torch.softmax(attention, dim=2), dim=3)
+    context = torch.einsum("ijwr,ird->ijwd", attention, regions)
+    return both_directions(PAIR * torch.logsumexp(WORD * cosine(words.unsqueeze(0), context), dim=2))
+
+
+# Perturbation sensitivity
+
+def perturbation_sensitivity_inputs(draw, B, K, D):
+    return {"image": draw.normal(B, D), "text": draw.normal(B, 1 + K, D), "log_scale": draw.number(math.log(1 / 0.07))}
+
+
+def perturbation_sensitivity(image, text, log_scale):
+    scores = log_scale.exp() * torch.einsum("bd,bkd->bk", F.normalize(image, dim=-1), F.normalize(text, dim=-1))
+    return F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64, device=scores.device))
+
+
+# Token cross-entropy
+
+def token_cross_entropy_inputs(draw, N, D, V):
+    return {"hidden": draw.normal(N, D), "weight": draw.normal(V, D, scale=D ** -0.5), "bias": draw.normal(V, scale=0.1),
+            "target": draw.integers(V, N)}
+
+
+def token_cross_entropy(hidden, weight, bias, target):
+    return F.cross_entropy(F.linear(hidden, weight, bias), target)
+
+
+# Distillation; the teacher gets no gradient
+
+TEMPERATURE = 2.0
+
+
+def distillation_inputs(draw, N, V):
+    return {"student": draw.normal(N, V), "teacher": draw.normal(N, V, differentiable=False)}
+
+
+def distillation(student, teacher):
+    return TEMPERATURE ** 2 * F.kl_div(F.log_softmax(student / TEMPERATURE, dim=-1),
+                                       F.softmax(teacher / TEMPERATURE, dim=-1), reduction="batchmean")
+
+
+# Token alignment
+
+CONTRAST = 0.1
+
+
+def token_alignment_inputs(draw, B, W, R, D):
+    return {"regions": draw.normal(B, R, D), "words": draw.normal(B, W, D)}
+
+
+def token_alignment(regions, words):
+    words, regions = F.normalize(words, dim=-1), F.normalize(regions, dim=-1)
+    attention = torch.softmax(torch.bmm(words, regions.transpose(1, 2)) / CONTRAST, dim=-1)
+    seen = F.normalize(torch.bmm(attention, regions), dim=-1)
+    scores = torch.bmm(words, seen.transpose(1, 2)) / CONTRAST      # [B, W, W]
+    target = torch.arange(words.shape[1], device=words.device).repeat(len(words))
+    return (F.cross_entropy(scores.flatten(0, 1), target) + F.cross_entropy(scores.mT.flatten(0, 1), target)) / 2
+
+
+def works():
+    kept = {"vlp": {}, "vlp, tiles kept": {"kept_tiles_bytes": 8 << 30}}
+    return [
+        Work("info_nce", info_nce_inputs, {"eager": info_nce}, [dict(B=4096, D=512), dict(B=16384, D=256)],
+             dict(B=37, D=21), kept),
+        Work("local_alignment", local_alignment_inputs, {"GLoRIA's loop": gloria_loop, "vectorised": local_vectorised},
+             [dict(B=32, W=40, R=49, D=768), dict(B=12, W=40, R=361, D=768), dict(B=64, W=50, R=196, D=128)],
+             dict(B=5, W=6, R=11, D=9), compiled="vectorised"),
+        Work("perturbation_sensitivity", perturbation_sensitivity_inputs, {"eager": perturbation_sensitivity},
+             [dict(B=512, K=9, D=128)], dict(B=7, K=3, D=10)),
+        Work("token_cross_entropy", token_cross_entropy_inputs, {"eager": token_cross_entropy},
+             [dict(N=2048, D=256, V=30522)], dict(N=13, D=8, V=29)),
+        Work("pairwise_sigmoid", pairwise_sigmoid_inputs, {"eager": pairwise_sigmoid}, [dict(B=4096, D=512)],
+             dict(B=37, D=21)),
+        Work("distillation", distillation_inputs, {"eager": distillation}, [dict(N=512, V=30522)], dict(N=9, V=14),
+             {"vlp": {"temperature": TEMPERATURE}}),
+        Work("token_alignment", token_alignment_inputs, {"eager": token_alignment}, [dict(B=64, W=40, R=49, D=768)],
+             dict(B=3, W=5, R=7, D=9)),
+    ]
+
+
+# Small enough for a smoke test, large enough that every block size is met.
+QUICK = {
+    "info_nce": [dict(B=700, D=64)], "local_alignment": [dict(B=8, W=12, R=49, D=64)],
+    "perturbation_sensitivity": [dict(B=64, K=9, D=64)], "token_cross_entropy": [dict(N=300, D=32, V=2000)],
+    "pairwise_sigmoid": [dict(B=700, D=64)], "distillation": [dict(N=64, V=3000)],
+    "token_alignment": [dict(B=8, W=12, R=49, D=64)],
+}
