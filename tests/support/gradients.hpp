@@ -10,6 +10,8 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <set>
+#include <string>
 #include <vector>
 
 namespace vlp::test {
@@ -74,11 +76,13 @@ double directional_error(const typename L::Options& options, const Arrays& array
   return error;
 }
 
-/// The rows of the first dimension in another order: of each array that has one entry per pair.
-inline Arrays permute_batch(const Arrays& arrays, const std::vector<std::size_t>& order) {
+/// The rows of the first dimension in another order: of each array that has one entry per pair, which are all
+/// but numbers and those that are `shared`.
+inline Arrays permute_batch(const Arrays& arrays, const std::vector<std::size_t>& order,
+                            const std::set<std::string>& shared = {}) {
   Arrays out = arrays;
   for (auto& [name, array] : out) {
-    if (array.shape.empty()) continue;
+    if (array.shape.empty() || shared.contains(name)) continue;
     const std::size_t width = array.values.size() / order.size();
     const std::vector<double>& from = arrays.at(name).values;
     for (std::size_t i = 0; i < order.size(); ++i)
@@ -113,9 +117,10 @@ inline double relative_error(const Arrays& got, const Arrays& want, double floor
 /// What every loss over a batch of pairs keeps to, whatever it computes: results that do not depend on
 /// threads, strides or which gradients are asked for; gradients that move with their pairs when the batch is
 /// reordered; gradients that are overwritten, or added to when asked; nothing allocated in the arena once it
-/// has its size.
+/// has its size. `shared` names the arrays that all of the batch shares.
 template <Loss L>
-void check_loss_contract(const typename L::Options& options, const Arrays& arrays) {
+void check_loss_contract(const typename L::Options& options, const Arrays& arrays,
+                         const std::set<std::string>& shared = {}) {
   using Accumulator = typename L::Accumulator;
   constexpr double tolerance = std::is_same_v<typename L::Scalar, double> ? 1e-12 : 1e-5;
   LossCase<L> reference(arrays);
@@ -140,10 +145,11 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
   for (const auto& [name, gradient] : gradients) {
     INFO("without the gradient of " << name);
     LossCase<L> other(arrays);
-    L::for_each_input(other.inputs, other.gradients,
-                      [&](std::string_view other_name, auto&, auto&... skipped) {
-                        if (other_name == name) ((skipped = {}), ...);
-                      });
+    L::for_each_input(
+        other.inputs, other.gradients,
+        [&, without = std::string_view(name)](std::string_view other_name, auto&, auto&... skipped) {
+          if (other_name == without) ((skipped = {}), ...);
+        });
     Arrays rest = gradients;
     rest.erase(name);
     CHECK(other.run(options) == value);
@@ -151,14 +157,15 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
   }
   {
     INFO("batch in another order");
-    const auto per_pair = std::find_if(arrays.begin(), arrays.end(),
-                                       [](const auto& named) { return !named.second.shape.empty(); });
+    const auto per_pair = std::find_if(arrays.begin(), arrays.end(), [&](const auto& named) {
+      return !named.second.shape.empty() && !shared.contains(named.first);
+    });
     std::vector<std::size_t> order(static_cast<std::size_t>(per_pair->second.shape[0]));
     std::iota(order.begin(), order.end(), std::size_t{0});
     Random(17).shuffle(order.begin(), order.end());
-    LossCase<L> other(permute_batch(arrays, order));
+    LossCase<L> other(permute_batch(arrays, order, shared));
     CHECK(other.run(options) == Approx(value).epsilon(tolerance).margin(tolerance));
-    CHECK(relative_error(other.gradient_values(), permute_batch(gradients, order)) <= tolerance);
+    CHECK(relative_error(other.gradient_values(), permute_batch(gradients, order, shared)) <= tolerance);
   }
   {
     INFO("accumulate, upstream, steady state");
