@@ -23,6 +23,7 @@
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/losses/pairwise_sigmoid.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
+#include <vlp/losses/token_alignment.hpp>
 #include <vlp/losses/token_cross_entropy.hpp>
 #include <vlp/losses/types.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
