@@ -79,7 +79,8 @@ def measure(options, work, sizes, threads):
     timed = ask_worker(options, {"what": "time", **request})
     rows, notes = [], timed["notes"]
     for label, seconds in timed["seconds"].items():
-        row = {"contender": label, "milliseconds": 1e3 * min(seconds), "median_milliseconds": 1e3 * statistics.median(seconds),
+        row = {"contender": label, "milliseconds": 1e3 * min(seconds),
+               "median_milliseconds": 1e3 * statistics.median(seconds),
                "all_milliseconds": [round(1e3 * one, 4) for one in seconds], "error": timed["errors"][label]}
         if not options.no_memory:
             measured = ask_worker(options, {"what": "memory", "label": label, **request}, steady_memory=True)
@@ -87,8 +88,8 @@ def measure(options, work, sizes, threads):
             notes += measured["notes"]
         rows.append(row)
     return {"loss": work.loss, "sizes": sizes, "threads": threads, "rows": rows, "notes": sorted(set(notes)),
-            "vlp": list(work.variants), **{key: timed[key] for key in ("error_in_double", "pytorch_product_gflops", "openmp",
-                                                                       "backend", "compiler")}}
+            "vlp": list(work.variants), **{key: timed[key] for key in ("error_in_double", "pytorch_product_gflops",
+                                                                       "openmp", "backend", "compiler")}}
 
 
 def processor():
@@ -128,9 +129,10 @@ def markdown(result):
     lines = ["# Losses beside PyTorch", "",
              f"Forward and backward in float32 on {result['machine']}; {result['date']}. vlp {result['commit']}, "
              f"{result['compiler']}, products by {result['backend']}; PyTorch {result['pytorch']}, Python "
-             f"{result['python']}. Milliseconds: the fastest call of several, taken in turn. Memory: peak of a call above inputs and "
-             "gradients, MiB. Where vlp has two ways, both are compared, in their order.", "",
-             "| loss | shape | threads | | ms | times vlp's | memory | vlp's share |", "|---|---|---:|---|---:|---:|---:|---:|"]
+             f"{result['python']}. Milliseconds: the fastest call of several, taken in turn. Memory: peak of a call above "
+             "inputs and gradients, MiB. Where vlp has two ways, both are compared, in their order.", "",
+             "| loss | shape | threads | | ms | times vlp's | memory | vlp's share |",
+             "|---|---|---:|---|---:|---:|---:|---:|"]
     for block in result["blocks"]:
         lines += table_rows(block)
     rates = {}

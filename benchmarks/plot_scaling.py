@@ -4,8 +4,9 @@
   benchmark_losses --benchmark_filter=^scaling --benchmark_out=scaling.json
   plot_scaling.py scaling.json --images docs/images --output benchmarks/results/scaling.md
 
-The exponent is the slope of log time against log B, by least squares over the largest batches (the last doublings of
-B, three by default): at small ones what grows slower than B^2 still shows. Needs gnuplot, and no package of Python's.
+An exponent is the slope of log time, or of log memory, against log B, by least squares over the largest batches (the last
+doublings of B, three by default): at small ones what grows slower than B^2 still shows. Needs gnuplot, and no package of
+Python's.
 """
 import argparse
 import json
@@ -34,9 +35,9 @@ def read(path):
     return {key: [(batch, *lines[batch]) for batch in sorted(lines)] for key, lines in series.items()}
 
 
-def slope(lines, doublings):
-    """Exponent and factor of the least-squares line through the last points."""
-    points = [(math.log(batch), math.log(time)) for batch, time, _ in lines[-(doublings + 1):]]
+def slope(lines, column, doublings):
+    """Exponent and factor of the least-squares line through the last points of a column against B; or None."""
+    points = [(math.log(line[0]), math.log(line[column])) for line in lines[-(doublings + 1):]]
     if len(points) < 2:
         return None
     mean_x, mean_y = (sum(axis) / len(points) for axis in zip(*points))
@@ -44,12 +45,12 @@ def slope(lines, doublings):
     return exponent, math.exp(mean_y - exponent * mean_x)
 
 
-def script(title, sizes, lines, fit, picture):
+def script(title, sizes, lines, fits, picture):
     """The gnuplot script of one picture: time on the left, memory on the right, both against B on logarithmic axes."""
     data = "\n".join(" ".join(f"{value:g}" for value in line) for line in lines)
     largest, first = lines[-1][0], lines[0][0]
-    line = "" if fit is None else (f", {fit[1]!r} * x ** {fit[0]!r} with lines linecolor rgb '#606060' dashtype 2 "
-                                   f"title 'slope {fit[0]:.2f}'")
+    fit_lines = ["" if fit is None else f", {fit[1]!r} * x ** {fit[0]!r} with lines linecolor rgb '#606060' dashtype 2 "
+                 f"title 'slope {fit[0]:.2f}'" for fit in fits]
     style = "with linespoints pointtype 7 linewidth 2 linecolor rgb"
     return f"""
 if (strstrt(GPVAL_TERMINALS, 'pngcairo') > 0) {{
@@ -65,15 +66,15 @@ set logscale x 2
 set logscale y 10
 set xrange [{first * 0.8}:{largest * 1.25}]
 set xlabel 'pairs B'
-set key top left
+set key top left Left reverse
 $data << end
 {data}
 end
 set multiplot layout 1,2 title '{title}, {sizes}: forward and backward'
 set ylabel 'milliseconds'
-plot $data using 1:2 {style} '#0072b2' title 'time'{line}
+plot $data using 1:2 {style} '#0072b2' title 'time'{fit_lines[0]}
 set ylabel 'MiB above inputs and gradients'
-plot $data using 1:3 {style} '#d55e00' title 'memory'
+plot $data using 1:3 {style} '#d55e00' title 'memory'{fit_lines[1]}
 unset multiplot
 """
 
@@ -81,11 +82,12 @@ unset multiplot
 def table(series, fits):
     lines = ["# Cost against the batch", ""]
     for (loss, sizes), points in series.items():
-        lines += [f"## {TITLES.get(loss, loss)}, {sizes}", "", "| B | ms | MiB above inputs and gradients |", "|---:|---:|---:|"]
+        lines += [f"## {TITLES.get(loss, loss)}, {sizes}", "", "| B | ms | MiB above inputs and gradients |",
+                  "|---:|---:|---:|"]
         lines += [f"| {batch} | {time:,.2f} | {memory:,.2f} |" for batch, time, memory in points]
-        fit = fits[loss, sizes]
-        lines += ["", "Too few batches for a slope." if fit is None else
-                  f"Time grows as B^{fit[0]:.2f} over the largest batches.", ""]
+        time, memory = fits[loss, sizes]
+        lines += ["", "Too few batches for a slope." if time is None else
+                  f"Over the largest batches time grows as B^{time[0]:.2f}, memory as B^{memory[0]:.2f}.", ""]
     return "\n".join(lines)
 
 
@@ -99,7 +101,7 @@ def main():
     series = read(options.runs)
     if not series:
         sys.exit(f"plot_scaling: {options.runs} has no benchmark named scaling/...")
-    fits = {key: slope(lines, options.doublings) for key, lines in series.items()}
+    fits = {key: [slope(lines, column, options.doublings) for column in (1, 2)] for key, lines in series.items()}
     if options.images:
         if shutil.which("gnuplot") is None:
             sys.exit("plot_scaling: gnuplot is not installed")

@@ -6,24 +6,15 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/losses/distillation.hpp>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/losses/pairwise_sigmoid.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
-#include <vlp/losses/types.hpp>
-#if __has_include(<vlp/losses/token_cross_entropy.hpp>)
-#include <vlp/losses/token_cross_entropy.hpp>
-#define VLP_HAS_TOKEN_CROSS_ENTROPY
-#endif
-#if __has_include(<vlp/losses/distillation.hpp>)
-#include <vlp/losses/distillation.hpp>
-#define VLP_HAS_DISTILLATION
-#endif
-#if __has_include(<vlp/losses/token_alignment.hpp>)
 #include <vlp/losses/token_alignment.hpp>
-#define VLP_HAS_TOKEN_ALIGNMENT
-#endif
+#include <vlp/losses/token_cross_entropy.hpp>
+#include <vlp/losses/types.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -146,15 +137,9 @@ std::unique_ptr<AnyLoss> make(std::string_view name, std::span<const VlpOption> 
   offer(std::type_identity<vlp::LocalAlignment<Scalar>>{});
   offer(std::type_identity<vlp::PerturbationSensitivity<Scalar>>{});
   offer(std::type_identity<vlp::MultiScale<Scalar>>{});
-#ifdef VLP_HAS_TOKEN_CROSS_ENTROPY
   offer(std::type_identity<vlp::TokenCrossEntropy<Scalar>>{});
-#endif
-#ifdef VLP_HAS_DISTILLATION
   offer(std::type_identity<vlp::Distillation<Scalar>>{});
-#endif
-#ifdef VLP_HAS_TOKEN_ALIGNMENT
   offer(std::type_identity<vlp::TokenAlignment<Scalar>>{});
-#endif
   require(out != nullptr, "there is no loss ", name);
   return out;
 }

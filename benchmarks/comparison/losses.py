@@ -86,17 +86,20 @@ def cosine(left, right):
 
 
 def gloria_loop(regions, words):
-    """Report by report, each against all images by repeating its words, as the method was published."""
+    """The loop as it was published: each report against all images by repeating its words, on feature maps [B, D, R]
+    and words [B, D, W], with its transposed copies."""
     images, region_count, features = regions.shape
+    context, words = regions.transpose(1, 2).contiguous(), words.transpose(1, 2).contiguous()
     columns = []
-    for report in words:                                            # [W, D]
-        query = report.unsqueeze(0).repeat(images, 1, 1)            # [B, W, D]
-        attention = torch.bmm(regions, query.transpose(1, 2))       # [B, R, W]
-        attention = torch.softmax(attention.reshape(images * region_count, -1), dim=-1)
-        attention = attention.view(images, region_count, -1).transpose(1, 2).contiguous()  # [B, W, R]
+    for report in words:
+        query = report.unsqueeze(0).contiguous().repeat(images, 1, 1)                   # [B, D, W]
+        attention = torch.bmm(context.transpose(1, 2).contiguous(), query)              # [B, R, W]
+        attention = torch.softmax(attention.view(images * region_count, -1), dim=-1)    # over the words
+        attention = attention.view(images, region_count, -1).transpose(1, 2).contiguous()
         attention = torch.softmax(ATTENTION * attention.view(-1, region_count), dim=-1).view(images, -1, region_count)
-        context = torch.bmm(attention, regions)                     # [B, W, D]
-        similarity = cosine(query.reshape(-1, features), context.reshape(-1, features)).view(images, -1)
+        seen = torch.bmm(context, attention.transpose(1, 2).contiguous())               # [B, D, W]
+        query, seen = query.transpose(1, 2).contiguous(), seen.transpose(1, 2).contiguous()
+        similarity = cosine(query.view(-1, features), seen.view(-1, features)).view(images, -1)
         columns.append(torch.log(torch.exp(WORD * similarity).sum(dim=1, keepdim=True)))
     return both_directions(PAIR * torch.cat(columns, dim=1))
 

@@ -74,8 +74,10 @@ def disagreement(got, want):
 def check(steps, reference, tolerance, where):
     """Values and all gradients of all steps against those of `reference`; ends the process where they differ."""
     want, want_gradients = steps[reference]()
-    worst = {}
+    worst = {reference: 0.0}
     for label, step in steps.items():
+        if label == reference:
+            continue
         value, gradients = step()
         errors = {"loss": disagreement(value.double(), want.double())}
         for name, gradient in gradients.items():
@@ -182,10 +184,13 @@ def main():
     torch.set_num_threads(threads)
     bridge = Bridge(request["bridge"])
     work = next(work for work in losses.works() if work.loss == request["loss"])
-    if request["what"] == "time":
-        result = measure_time(work, request["sizes"], threads, bridge, request["quick"])
-    else:
-        result = measure_memory(work, request["sizes"], threads, bridge, request["label"])
+    try:
+        if request["what"] == "time":
+            result = measure_time(work, request["sizes"], threads, bridge, request["quick"])
+        else:
+            result = measure_memory(work, request["sizes"], threads, bridge, request["label"])
+    except RuntimeError as error:  # what vlp or PyTorch refuse, memory among it
+        sys.exit(f"compare_pytorch: {work.loss} {work.describe(request['sizes'])}: {str(error).splitlines()[0]}")
     result.update(backend=bridge.backend(), compiler=bridge.compiler())
     print(json.dumps(result), flush=True)
     os._exit(0)  # compiled code's helpers need no orderly end

@@ -22,7 +22,7 @@ Case shape(Index batch, Index words, Index regions, Index features) {
 const AtStart cases([] {
   for (const Case& one : {shape(32, 40, 49, 768), shape(12, 40, 361, 768), shape(64, 50, 196, 128)})
     add<LocalAlignment<float>>(one);
-  for (Index batch = 8; batch <= 256; batch *= 2)
+  for (Index batch = 8; batch <= 512; batch *= 2)
     add_to_scaling<LocalAlignment<float>>(shape(batch, 40, 49, 256));
 });
 
