@@ -97,7 +97,8 @@ class TokenCrossEntropy {
                    [&](const Strip& strip) { differentiate(device, inputs, strip, upstream, gradients); });
   }
 
-  /// forward and backward at once, a quarter less work. backward may still follow.
+  /// forward and backward at once, a quarter less work, with 64 to 512 rows of Z (16 MB of float where they
+  /// fit) as scratch. backward may still follow.
   void forward_backward(Device& device, const Inputs& inputs, Accumulator upstream, const Outputs& outputs,
                         const Gradients& gradients) {
     check(inputs);
