@@ -90,6 +90,11 @@ TEST_CASE("InfoNCE gradients agree with central differences") {
                                            random) < 1e-7);
 }
 
+TEMPLATE_TEST_CASE("InfoNCE gives the same bits with scores kept", "", float, double) {
+  for (DuplicatePolicy policy : policies) check_kept_scores<InfoNce<TestType>>({policy});
+  check_kept_scores_of_batches_in_turn<InfoNce<TestType>>();
+}
+
 TEMPLATE_TEST_CASE("InfoNCE keeps to the contract of a loss", "", float, double) {
   Random random(3);
   check_loss_contract<InfoNce<TestType>>({}, random_pairs(random, 7, 19));

@@ -2,9 +2,11 @@
 /// Random inputs for losses over image-report pairs.
 #pragma once
 
+#include "support/catch.hpp"
 #include "support/loss_case.hpp"
 
 #include <cmath>
+#include <cstddef>
 #include <vector>
 
 namespace vlp::test {
@@ -26,6 +28,45 @@ inline Arrays random_pairs(Random& random, Index batch, Index features, int grou
     out["group"] = ids;
   }
   return out;
+}
+
+/// Scores kept for backward change nothing but the time: 600 pairs, so two strips of 256 and a shorter one.
+template <Loss L>
+void check_kept_scores(typename L::Options options) {
+  Random random(11);
+  const Arrays arrays = random_pairs(random, 600, 5, 150);
+  constexpr std::size_t row = 600 * sizeof(typename L::Scalar);
+  LossCase<L> computed(arrays);
+  const auto want = computed.run(options);
+  for (std::size_t rows : {255, 256, 511, 599, 600, 1000}) {
+    CAPTURE(rows);
+    options.kept_score_bytes = rows * row;
+    LossCase<L> kept(arrays);
+    CHECK(kept.run(options, 2) == want);
+    for (const auto& [name, gradient] : computed.gradient_values()) {
+      INFO("gradient of " << name);
+      CHECK(kept.gradient_values().at(name).values == gradient.values);
+    }
+  }
+}
+
+/// A batch smaller than the last, with the same loss, finds nothing of the last one's kept scores.
+template <Loss L>
+void check_kept_scores_of_batches_in_turn() {
+  Random random(12);
+  typename L::Options options;
+  options.kept_score_bytes = 300 * 300 * sizeof(typename L::Scalar);
+  Cpu device(1);
+  L loss(options);
+  for (Index batch : {300, 40, 700}) {
+    CAPTURE(batch);
+    const Arrays arrays = random_pairs(random, batch, 5);
+    LossCase<L> turn(arrays), alone(arrays);
+    CHECK(turn.forward(loss, device) == alone.run({}));
+    loss.backward(device, turn.inputs, 1, turn.gradients);
+    for (const auto& [name, gradient] : alone.gradient_values())
+      CHECK(turn.gradient_values().at(name).values == gradient.values);
+  }
 }
 
 }  // namespace vlp::test

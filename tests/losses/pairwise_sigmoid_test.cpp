@@ -68,6 +68,11 @@ TEST_CASE("Pairwise sigmoid gradients agree with central differences") {
   }));
 }
 
+TEMPLATE_TEST_CASE("Pairwise sigmoid gives the same bits with scores kept", "", float, double) {
+  for (DuplicatePolicy policy : policies) check_kept_scores<PairwiseSigmoid<TestType>>({policy});
+  check_kept_scores_of_batches_in_turn<PairwiseSigmoid<TestType>>();
+}
+
 TEMPLATE_TEST_CASE("Pairwise sigmoid keeps to the contract of a loss", "", float, double) {
   Random random(3);
   check_loss_contract<PairwiseSigmoid<TestType>>({}, random_pairs(random, 7, 19));

@@ -117,6 +117,29 @@ void matmul_serial(MatrixView<const Scalar> a, Op op_a, MatrixView<const Scalar>
     accumulate(left.transpose(), right.transpose());
 }
 
+/// Of c = op(a) op(b) + beta c, where both the product and c are symmetric [N, N], the lower triangle, on the
+/// calling thread: panels of rows, each up to its last diagonal element. mirror_lower completes it.
+template <class Scalar>
+void symmetric_matmul_serial(MatrixView<const Scalar> a, Op op_a, MatrixView<const Scalar> b, Op op_b,
+                             MatrixView<Scalar> c, Scalar beta) {
+  const Index n = c.rows(), depth = op_a == Op::none ? a.cols() : a.rows();
+  const Index panels = (n + 63) / 64;
+  for (Index p = 0; p < panels; ++p) {
+    const Index begin = p * n / panels, end = (p + 1) * n / panels;
+    matmul_serial<Scalar>(
+        op_a == Op::none ? a.slice(begin, end - begin) : block(a, 0, begin, depth, end - begin), op_a,
+        op_b == Op::none ? block(b, 0, 0, depth, end) : b.slice(0, end), op_b,
+        block(c, begin, 0, end - begin, end), 1, beta);
+  }
+}
+
+/// Copies the lower triangle of a matrix to the upper one.
+template <class Scalar>
+void mirror_lower(MatrixView<Scalar> matrix) {
+  for (Index i = 0; i < matrix.rows(); ++i)
+    for (Index j = i + 1; j < matrix.cols(); ++j) matrix(i, j) = matrix(j, i);
+}
+
 /// How a product is cut into work, by its shape alone: tiles of c, and where those are too few for every core
 /// (a weight gradient: small c, long K) runs of K whose partial products are summed in order.
 struct ProductCuts {

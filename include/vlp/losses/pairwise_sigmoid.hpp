@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <numeric>
@@ -28,6 +29,8 @@ struct PairwiseSigmoidOptions {
   /// What pairs of one group are to each other: all negatives, all positives, or left out but for the pair
   /// itself. Without group ids all pairs differ.
   DuplicatePolicy duplicate_policy = DuplicatePolicy::negatives;
+  /// Bytes that forward may keep of the scores for backward; see InfoNceOptions::kept_score_bytes.
+  std::size_t kept_score_bytes = 0;
 };
 
 /// Zhai et al., "Sigmoid loss for language image pre-training" (SigLIP), ICCV 2023:
@@ -73,7 +76,8 @@ class PairwiseSigmoid {
     check(inputs);
     const Index batch = inputs.image.rows();
     targets_.prepare(name, batch, inputs.group, options_.duplicate_policy, 0);
-    tiles_.prepare(device, inputs.image, inputs.text, std::exp(static_cast<double>(*inputs.log_scale)));
+    tiles_.prepare(device, inputs.image, inputs.text, std::exp(static_cast<double>(*inputs.log_scale)),
+                   options_.kept_score_bytes);
     batch_ = batch;
 
     auto scratch = device.scratch().scope();
@@ -141,6 +145,7 @@ class PairwiseSigmoid {
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType& options, Visit&& visit) {
     visit("duplicate_policy", options.duplicate_policy);
+    visit("kept_score_bytes", options.kept_score_bytes);
   }
 
  private:

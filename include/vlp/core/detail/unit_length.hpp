@@ -3,8 +3,6 @@
 /// never store x^, and for the layers, which do.
 #pragma once
 
-#include <Eigen/Core>
-
 #include <vlp/core/scalar.hpp>
 
 #include <cmath>
@@ -18,8 +16,12 @@ inline constexpr double smallest_norm = 1e-12;
 /// for float numbers.
 template <class Scalar>
 [[nodiscard]] Scalar inverse_norm(const Scalar* x, Index size) {
-  const Eigen::Map<const Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> row(x, size);
-  const double norm = std::sqrt(row.template cast<double>().squaredNorm());
+  double sum = 0;
+#ifdef _OPENMP
+#pragma omp simd reduction(+ : sum)
+#endif
+  for (Index i = 0; i < size; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  const double norm = std::sqrt(sum);
   return static_cast<Scalar>(norm > smallest_norm ? 1 / norm : 1 / smallest_norm);
 }
 

@@ -18,17 +18,17 @@ namespace vlp::detail {
 
 /// How a batch is cut, by its shape alone, so that results do not depend on the number of threads.
 struct AlignmentShape {
-  Index batch = 0;     ///< B images, B reports
-  Index regions = 0;   ///< R of an image
-  Index features = 0;  ///< D
-  Index words = 0;     ///< of all reports together
-  bool gram = true;    ///< form of the contexts
+  Index batch = 0;                                 ///< B images, B reports
+  Index regions = 0;                               ///< R of an image
+  Index features = 0;                              ///< D
+  Index words = 0;                                 ///< of all reports together
+  bool gram_forward = true, gram_backward = true;  ///< form of the contexts
 
   /// Images are taken in strips of about this many regions: wide enough that packing the words once for each
   /// strip is lost in the product.
   static constexpr Index strip_regions = 256;
   /// Elements of a tile: four of them stay near the second-level cache.
-  static constexpr Index tile_elements = 1 << 16;
+  static constexpr Index tile_elements = 1 << 17;
 
   [[nodiscard]] Index strips() const {
     const Index wanted = (batch * regions + strip_regions - 1) / strip_regions;
@@ -47,11 +47,12 @@ struct AlignmentShape {
   }
 };
 
-/// What is kept for backward, and the gradients for it: one number for each image and word.
+/// What is kept for backward, and the gradients for two of those: one number each for each image and word.
 template <class Scalar>
 struct WordsInImages {
   MatrixView<Scalar> dot;            ///< [B, words] <t_w, c_w>
   MatrixView<Scalar> squared_norm;   ///< [B, words] |c_w|^2
+  MatrixView<Scalar> inverse_sum;    ///< [B, words] what detail::attend leaves, times this, is the attention
   MatrixView<const Scalar> d_dot;    ///< [B, words] gradient of dot
   MatrixView<const Scalar> d_norm2;  ///< [B, words] twice the gradient of squared_norm
 };
@@ -63,10 +64,9 @@ class AlignmentWorker {
   AlignmentWorker(Arena::Scope& scratch, const AlignmentShape& shape, const PackedWords& words, bool backward)
       : shape_(shape),
         words_(&words),
-        contexts_(scratch, shape.gram, shape.most_images(), shape.regions, shape.features,
-                  words.tile_rows(shape.tile_rows<Scalar>())) {
+        contexts_(scratch, backward ? shape.gram_backward : shape.gram_forward, shape.most_images(),
+                  shape.regions, shape.features, words.tile_rows(shape.tile_rows<Scalar>())) {
     const Index rows = words.tile_rows(shape.tile_rows<Scalar>()), columns = shape.columns<Scalar>();
-    statistics_ = scratch.take_view<Scalar>(2, columns);
     scores_ = scratch.take_view<Scalar>(rows, columns);
     attention_ = scratch.take_view<Scalar>(rows, columns);
     seen_ = scratch.take_view<Scalar>(rows, columns);
@@ -83,15 +83,9 @@ class AlignmentWorker {
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
       const Tile tile = attend(reports, words, temperature);
       contexts_.look(tile.attention, tile.seen, false);
-      for (Index row = 0; row < tile.rows; ++row) {
-        for (Index i = 0; i < images_; ++i) {
-          out.dot(first_image_ + i, tile.first_word + row) =
-              (image(tile.attention, row, i) * image(tile.scores, row, i)).sum();
-          out.squared_norm(first_image_ + i, tile.first_word + row) =
-              contexts_.squared_norm(tile.attention, tile.seen, row, i);
-        }
-      }
-      if (!matched.empty()) copy_matched(reports, tile, matched);
+      for (Index row = 0; row < tile.rows; ++row)
+        for (Index i = 0; i < images_; ++i) keep(tile, row, i, out);
+      if (!matched.empty()) copy_matched(reports, tile, out, matched);
     });
   }
 
@@ -105,9 +99,9 @@ class AlignmentWorker {
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
       const Tile tile = attend(reports, words, temperature);
       contexts_.look(tile.attention, tile.seen, true);
-      for (Index row = 0; row < tile.rows; ++row) attention_gradient(tile, row, temperature, given);
+      for (Index j = reports.first; j < reports.last; ++j)
+        score_gradient(tile, words_->begin(j), words_->count(j), temperature, given, d_scores);
       if (!d_regions.empty()) contexts_.gather(tile.seen, tile.attention, d_strip);
-      score_gradient(reports, tile, given, d_scores);
     });
     if (d_regions.empty()) return;
     contexts_.finish(d_strip);
@@ -137,7 +131,7 @@ class AlignmentWorker {
     contexts_.begin(regions_, images_);
   }
 
-  auto image(const MatrixView<Scalar>& tile, Index row, Index i) const {
+  Scalar* image(const MatrixView<Scalar>& tile, Index row, Index i) const {
     return image_row(tile, row, i, shape_.regions);
   }
 
@@ -149,55 +143,92 @@ class AlignmentWorker {
     matmul_serial<Scalar>(words.slice(first, rows), Op::none, regions_, Op::transpose,
                           block(tile.scores, 0, 0, rows, regions_.rows()), 1, 0);
     for (Index j = reports.first; j < reports.last; ++j)
-      softmax_over_words(tile.scores, words_->begin(j) - first, words_->count(j), statistics_,
-                         tile.word_weights);
-    for (Index row = 0; row < rows; ++row)
-      softmax_over_regions(tile.word_weights, row, images_, shape_.regions, temperature, tile.attention);
+      detail::attend(tile.scores, words_->begin(j) - first, words_->count(j), images_, shape_.regions,
+                     temperature, tile.word_weights, tile.attention);
     return tile;
   }
 
-  void copy_matched(ReportRange reports, const Tile& tile, const BatchView<Scalar>& matched) const {
+  /// Keeps the numbers of a word of the tile in image i.
+  void keep(const Tile& tile, Index row, Index i, const WordsInImages<Scalar>& out) const {
+    const Scalar *scores = image(tile.scores, row, i), *attention = image(tile.attention, row, i);
+    Scalar sum = 0;
+#ifdef _OPENMP
+#pragma omp simd reduction(+ : sum)
+#endif
+    for (Index r = 0; r < shape_.regions; ++r) sum += attention[r];
+    const Index at = first_image_ + i, word = tile.first_word + row;
+    const Scalar inverse = 1 / sum;
+    out.inverse_sum(at, word) = inverse;
+    out.dot(at, word) = inverse * dot(attention, scores, shape_.regions);
+    out.squared_norm(at, word) =
+        inverse * inverse * contexts_.squared_norm(tile.attention, tile.seen, row, i);
+  }
+
+  void copy_matched(ReportRange reports, const Tile& tile, const WordsInImages<Scalar>& kept,
+                    const BatchView<Scalar>& matched) const {
     const Index begin = std::max(reports.first, first_image_),
                 end = std::min(reports.last, first_image_ + images_);
     for (Index j = begin; j < end; ++j)
-      for (Index w = 0; w < words_->count(j); ++w)
-        std::copy_n(image(tile.attention, words_->begin(j) - tile.first_word + w, j - first_image_).data(),
-                    shape_.regions, matched[j][w].data());
+      for (Index w = 0; w < words_->count(j); ++w) {
+        const Index word = words_->begin(j) + w;
+        const Scalar* attention = image(tile.attention, word - tile.first_word, j - first_image_);
+        const Scalar inverse = kept.inverse_sum(j, word);
+        std::transform(attention, attention + shape_.regions, matched[j][w].data(),
+                       [&](Scalar a) { return inverse * a; });
+      }
   }
 
-  /// In one row: scores become the gradient of word_weights, and seen becomes attention * d_norm2.
+  /// For the words [first, first + count) of a report: writes the gradients of their scores to d_scores, and
+  /// to tile.seen what Contexts::gather wants. Uses up tile.scores.
+  void score_gradient(const Tile& tile, Index first, Index count, Scalar temperature,
+                      const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores) {
+    const Index begin = first - tile.first_word;
+    for (Index row = begin; row < begin + count; ++row)
+      for (Index i = 0; i < images_; ++i) attention_gradient(tile, row, i, temperature, given);
+    softmax_over_words_gradient(tile.word_weights, tile.scores, begin, count, d_scores, first);
+    for (Index row = begin; row < begin + count; ++row)
+      for (Index i = 0; i < images_; ++i) {
+        const Index at = first_image_ + i, word = tile.first_word + row;
+        const Scalar factor = given.d_dot(at, word) * given.inverse_sum(at, word);
+        const Scalar* attention = image(tile.attention, row, i);
+        Scalar* out = image(d_scores, word, i);
+#ifdef _OPENMP
+#pragma omp simd
+#endif
+        for (Index r = 0; r < shape_.regions; ++r) out[r] += factor * attention[r];
+      }
+  }
+
+  /// In a row of image i: scores become the gradient of word_weights, and seen becomes attention times its
+  /// factor in the gradient of G.
   ///
-  /// dot = sum_r a_r s_r and |c|^2 = a G a^T give the attention's gradient d_dot s_r + d_norm2 seen_r, whose
-  /// mean under the attention is d_dot dot + d_norm2 |c|^2.
-  void attention_gradient(const Tile& tile, Index row, Scalar temperature,
+  /// dot = sum_r a_r s_r and |c|^2 = a G a^T give the attention's gradient d_dot s_r + d_norm2 (a G)_r, whose
+  /// mean under the attention is d_dot dot + d_norm2 |c|^2. Here a_r = attention / sum and (a G)_r = seen /
+  /// sum.
+  void attention_gradient(const Tile& tile, Index row, Index i, Scalar temperature,
                           const WordsInImages<Scalar>& given) {
-    for (Index i = 0; i < images_; ++i) {
-      const Index at = first_image_ + i, word = tile.first_word + row;
-      const Scalar d_dot = given.d_dot(at, word), d_norm2 = given.d_norm2(at, word);
-      const Scalar mean = d_dot * given.dot(at, word) + d_norm2 * given.squared_norm(at, word);
-      auto scores = image(tile.scores, row, i), attention = image(tile.attention, row, i),
-           seen = image(tile.seen, row, i);
-      scores = (temperature * attention) * (d_dot * scores + d_norm2 * seen - mean);
-      seen = d_norm2 * attention;
+    const Index at = first_image_ + i, word = tile.first_word + row;
+    const Scalar inverse = given.inverse_sum(at, word);
+    const Scalar d_dot = given.d_dot(at, word), d_norm2 = given.d_norm2(at, word);
+    const Scalar mean = d_dot * given.dot(at, word) + d_norm2 * given.squared_norm(at, word);
+    const Scalar seen_factor = d_norm2 * inverse, factor = temperature * inverse;
+    const Scalar gram_factor = d_norm2 * inverse * inverse;
+    const Scalar* attention = image(tile.attention, row, i);
+    Scalar *scores = image(tile.scores, row, i), *seen = image(tile.seen, row, i);
+#ifdef _OPENMP
+#pragma omp simd
+#endif
+    for (Index r = 0; r < shape_.regions; ++r) {
+      const Scalar a = attention[r];
+      scores[r] = factor * a * (d_dot * scores[r] + seen_factor * seen[r] - mean);
+      seen[r] = gram_factor * a;
     }
-  }
-
-  /// The gradient of the scores: through the softmax over words, and directly through dot.
-  void score_gradient(ReportRange reports, const Tile& tile, const WordsInImages<Scalar>& given,
-                      const MatrixView<Scalar>& d_scores) {
-    for (Index j = reports.first; j < reports.last; ++j)
-      softmax_over_words_gradient(tile.word_weights, tile.scores, words_->begin(j) - tile.first_word,
-                                  words_->count(j), statistics_, d_scores, words_->begin(j));
-    for (Index row = 0; row < tile.rows; ++row)
-      for (Index i = 0; i < images_; ++i)
-        image(d_scores, tile.first_word + row, i) +=
-            given.d_dot(first_image_ + i, tile.first_word + row) * image(tile.attention, row, i);
   }
 
   AlignmentShape shape_;
   const PackedWords* words_;
   Contexts<Scalar> contexts_;
-  MatrixView<Scalar> statistics_, scores_, attention_, seen_, word_weights_, d_regions_;
+  MatrixView<Scalar> scores_, attention_, seen_, word_weights_, d_regions_;
   Index first_image_ = 0, images_ = 0;
   MatrixView<const Scalar> regions_;
 };

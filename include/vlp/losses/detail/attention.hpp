@@ -4,6 +4,9 @@
 /// A tile has the words of some whole reports as rows and the regions of some images side by side as columns.
 /// Its rows are padded to whole cache lines, so that exponentials run over aligned vectors whatever the
 /// number of regions. The padding of the scores must be finite; what padding holds never reaches a result.
+///
+/// The softmax over the regions stays undivided here: its sums are factors of a word in an image, cheaper to
+/// apply to what comes of the attention than to the attention.
 #pragma once
 
 #include <Eigen/Core>
@@ -12,84 +15,105 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 
-#include <type_traits>
+#include <algorithm>
 
 namespace vlp::detail {
+
+/// Elements of a cache line.
+template <class Scalar>
+inline constexpr auto line = static_cast<Index>(memory_alignment / sizeof(Scalar));
 
 /// `count` rounded up to whole cache lines of Scalars.
 template <class Scalar>
 constexpr Index padded(Index count) {
-  constexpr auto line = static_cast<Index>(memory_alignment / sizeof(Scalar));
-  return (count + line - 1) / line * line;
+  return (count + line<Scalar> - 1) / line<Scalar> * line<Scalar>;
 }
 
-template <class T>
-using RowArray =
-    std::conditional_t<std::is_const_v<T>,
-                       const Eigen::Array<std::remove_const_t<T>, 1, Eigen::Dynamic, Eigen::RowMajor>,
-                       Eigen::Array<T, 1, Eigen::Dynamic, Eigen::RowMajor>>;
+/// Calls visit.template operator()<width>(column) for runs of columns that together cover a tile's row,
+/// padding and all: few enough that the running values of a run stay in registers.
+template <class Scalar, class Visit>
+void for_each_run(const MatrixView<Scalar>& tile, Visit&& visit) {
+  constexpr Index wide = 4 * line<Scalar>;
+  Index column = 0;
+  for (; column + wide <= tile.stride(0); column += wide) visit.template operator()<wide>(column);
+  for (; column < tile.stride(0); column += line<Scalar>) visit.template operator()<line<Scalar>>(column);
+}
 
-/// A row of a tile, padding and all.
-template <class T>
-auto padded_row(const MatrixView<T>& tile, Index row) {
-  return Eigen::Map<RowArray<T>, Eigen::AlignedMax>(tile.data() + row * tile.stride(0), tile.stride(0));
+/// The run of `width` columns of a row from `column` on.
+template <Index width, class Scalar>
+auto run(const MatrixView<Scalar>& tile, Index row, Index column) {
+  return Eigen::Map<Eigen::Array<Scalar, 1, width>, Eigen::AlignedMax>(tile.data() + row * tile.stride(0) +
+                                                                       column);
 }
 
 /// The columns of image `image` in a row of a tile.
-template <class T>
-auto image_row(const MatrixView<T>& tile, Index row, Index image, Index regions) {
-  return Eigen::Map<RowArray<T>>(tile.data() + row * tile.stride(0) + image * regions, regions);
+template <class Scalar>
+Scalar* image_row(const MatrixView<Scalar>& tile, Index row, Index image, Index regions) {
+  return tile.data() + row * tile.stride(0) + image * regions;
 }
 
-/// out = softmax of `scores` over rows [row, row + words), the words of one report, for each column.
-/// `statistics` [2, columns] is scratch.
+/// sum_r a[r] b[r]
 template <class Scalar>
-void softmax_over_words(const MatrixView<Scalar>& scores, Index row, Index words,
-                        const MatrixView<Scalar>& statistics, const MatrixView<Scalar>& out) {
-  auto max = padded_row(statistics, 0), sum = padded_row(statistics, 1);
-  max = padded_row(scores, row);
-  for (Index w = row + 1; w < row + words; ++w) max = max.max(padded_row(scores, w));
-  sum.setZero();
-  for (Index w = row; w < row + words; ++w) {
-    padded_row(out, w) = (padded_row(scores, w) - max).exp();
-    sum += padded_row(out, w);
-  }
-  sum = sum.inverse();
-  for (Index w = row; w < row + words; ++w) padded_row(out, w) *= sum;
+Scalar dot(const Scalar* a, const Scalar* b, Index count) {
+  Scalar out = 0;
+#ifdef _OPENMP
+#pragma omp simd reduction(+ : out)
+#endif
+  for (Index r = 0; r < count; ++r) out += a[r] * b[r];
+  return out;
 }
 
-/// Given `weights`, the result of softmax_over_words, and the gradient for them: out = the gradient for the
-/// scores.
+/// Both softmaxes, for the words of one report: rows [row, row + words). word_weights = softmax of `scores`
+/// over the words, for each column; attention = exp(temperature * word_weights), in each image's columns up
+/// to a factor. word_weights may be attention, which then is all there is.
 template <class Scalar>
-void softmax_over_words_gradient(const MatrixView<Scalar>& weights, const MatrixView<Scalar>& d_weights,
-                                 Index row, Index words, const MatrixView<Scalar>& statistics,
-                                 const MatrixView<Scalar>& out, Index out_row) {
-  auto mean = padded_row(statistics, 0);
-  mean.setZero();
-  for (Index w = row; w < row + words; ++w) mean += padded_row(weights, w) * padded_row(d_weights, w);
-  for (Index w = row; w < row + words; ++w)
-    padded_row(out, out_row + w - row) = padded_row(weights, w) * (padded_row(d_weights, w) - mean);
-}
-
-/// out = softmax of temperature * `weights` over each image's regions, in one row. `weights` are in [0, 1].
-/// out may be weights.
-template <class Scalar>
-void softmax_over_regions(const MatrixView<Scalar>& weights, Index row, Index images, Index regions,
-                          Scalar temperature, const MatrixView<Scalar>& out) {
-  constexpr Scalar tame = 40;  // exp(tame) times any number of regions is far inside the range of float
-  auto whole = padded_row(out, row);
-  whole = padded_row(weights, row) * temperature;
-  if (temperature > tame) {
-    for (Index i = 0; i < images; ++i) {
-      auto attention = image_row(out, row, i, regions);
-      attention -= attention.maxCoeff();
+void attend(const MatrixView<Scalar>& scores, Index row, Index words, Index images, Index regions,
+            Scalar temperature, const MatrixView<Scalar>& word_weights, const MatrixView<Scalar>& attention) {
+  // exp(tame) squared, times any number of regions and any feature, is far inside the range of float.
+  constexpr Scalar tame = 10;
+  for_each_run(scores, [&]<Index width>(Index column) {
+    using Run = Eigen::Array<Scalar, 1, width>;
+    Run max = run<width>(scores, row, column);
+    for (Index w = row + 1; w < row + words; ++w) max = max.max(run<width>(scores, w, column));
+    Run sum = Run::Zero();
+    for (Index w = row; w < row + words; ++w) {
+      const Run e = (run<width>(scores, w, column) - max).exp();
+      run<width>(word_weights, w, column) = e;
+      sum += e;
     }
-  }
-  whole = whole.exp();
-  for (Index i = 0; i < images; ++i) {
-    auto attention = image_row(out, row, i, regions);
-    attention *= 1 / attention.sum();
-  }
+    sum = sum.inverse();
+    for (Index w = row; w < row + words; ++w) {
+      const Run weight = run<width>(word_weights, w, column) * sum;
+      run<width>(word_weights, w, column) = weight;
+      if (temperature <= tame)
+        run<width>(attention, w, column) = (weight * temperature).exp();
+      else
+        run<width>(attention, w, column) = weight * temperature;
+    }
+  });
+  if (temperature <= tame) return;
+  for (Index w = row; w < row + words; ++w)
+    for (Index i = 0; i < images; ++i) {
+      Eigen::Map<Eigen::Array<Scalar, 1, Eigen::Dynamic>> a(image_row(attention, w, i, regions), regions);
+      a = (a - a.maxCoeff()).exp();
+    }
+}
+
+/// Given word_weights of attend and the gradient for them: out = the gradient for the scores, in rows [row,
+/// row + words) and from out_row on.
+template <class Scalar>
+void softmax_over_words_gradient(const MatrixView<Scalar>& word_weights,
+                                 const MatrixView<Scalar>& d_word_weights, Index row, Index words,
+                                 const MatrixView<Scalar>& out, Index out_row) {
+  for_each_run(word_weights, [&]<Index width>(Index column) {
+    using Run = Eigen::Array<Scalar, 1, width>;
+    Run mean = Run::Zero();
+    for (Index w = row; w < row + words; ++w)
+      mean += run<width>(word_weights, w, column) * run<width>(d_word_weights, w, column);
+    for (Index w = row; w < row + words; ++w)
+      run<width>(out, out_row + w - row, column) =
+          run<width>(word_weights, w, column) * (run<width>(d_word_weights, w, column) - mean);
+  });
 }
 
 }  // namespace vlp::detail

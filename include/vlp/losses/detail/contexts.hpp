@@ -12,10 +12,11 @@
 
 namespace vlp::detail {
 
-/// The contexts c_w = sum_r attention[w, r] C[r] of a tile of words in each of some images, in two forms that
-/// give the same numbers. The direct form makes c_w. The Gram form never does: with G = C C^T [R, R],
-/// |c_w|^2 = a_w G a_w^T and <c_w, C_r> = (a_w G)_r, so that products of depth or width D become products of
-/// depth R, at the price of R x R x D for each image and pass. In floating point it sees lengths |c_w| below
+/// The contexts c_w = sum_r attention[w, r] C[r] of a tile of words in each of some images, with the
+/// attention as detail::attend leaves it, in two forms that give the same numbers. The direct form makes c_w.
+/// The Gram form never does: with G = C C^T [R, R], |c_w|^2 = a_w G a_w^T and <c_w, C_r> = (a_w G)_r, so that
+/// products of depth or width D become products of depth R, at the price of G; G and its gradient are
+/// symmetric, so little more than half of them is computed. In floating point it sees lengths |c_w| below
 /// about sqrt(epsilon) of the regions' own only as noise.
 ///
 /// For each strip of images: begin; for each tile: look, and for gradients gather; finish.
@@ -40,8 +41,10 @@ class Contexts {
     images_ = images;
     gathered_ = false;
     if (!gram_) return;
-    for (Index i = 0; i < images; ++i)
-      matmul_serial<Scalar>(image(i), Op::none, image(i), Op::transpose, products_[i], 1, 0);
+    for (Index i = 0; i < images; ++i) {
+      symmetric_matmul_serial<Scalar>(image(i), Op::none, image(i), Op::transpose, products_[i], 0);
+      mirror_lower(products_[i]);
+    }
   }
 
   /// Takes in the attention of a tile. Writes seen[w, r] = <c_w, C_r> for each image's columns; the direct
@@ -61,11 +64,11 @@ class Contexts {
   }
 
   /// |c_w|^2 of a word of the tile that look took in last, with what look wrote.
-  [[nodiscard]] Scalar squared_norm(MatrixView<const Scalar> attention, MatrixView<const Scalar> seen,
-                                    Index row, Index i) const {
+  [[nodiscard]] Scalar squared_norm(MatrixView<Scalar> attention, MatrixView<Scalar> seen, Index row,
+                                    Index i) const {
     if (!gram_) return as_eigen(contexts_[i]).row(row).squaredNorm();
-    const Scalar sum = (image_row(attention, row, i, count_) * image_row(seen, row, i, count_)).sum();
-    return std::max(sum, Scalar(0));
+    const Scalar* a = image_row(attention, row, i, count_);
+    return std::max(dot(a, image_row(seen, row, i, count_), count_), Scalar(0));
   }
 
   /// Adds the gradient that reaches the regions through the c_w of |c_w|^2, for the tile that look took in
@@ -75,8 +78,8 @@ class Contexts {
     const Scalar beta = gathered_ ? 1 : 0;
     for (Index i = 0; i < images_; ++i) {
       if (gram_)
-        matmul_serial<Scalar>(columns(weighted, i), Op::transpose, columns(attention, i), Op::none,
-                              d_products_[i], 1, beta);
+        symmetric_matmul_serial<Scalar>(columns(weighted, i), Op::transpose, columns(attention, i), Op::none,
+                                        d_products_[i], beta);
       else
         matmul_serial<Scalar>(columns(weighted, i), Op::transpose, contexts_[i].slice(0, attention.rows()),
                               Op::none, d_regions.slice(i * count_, count_), 1, beta);
@@ -87,9 +90,11 @@ class Contexts {
   /// Completes d_regions [images * R, D] once all tiles are gathered.
   void finish(MatrixView<Scalar> d_regions) const {
     if (!gram_) return;
-    for (Index i = 0; i < images_; ++i)
+    for (Index i = 0; i < images_; ++i) {
+      mirror_lower(d_products_[i]);
       matmul_serial<Scalar>(d_products_[i], Op::none, image(i), Op::none, d_regions.slice(i * count_, count_),
                             1, 0);
+    }
   }
 
  private:

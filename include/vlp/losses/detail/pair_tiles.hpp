@@ -11,12 +11,14 @@
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
+#include <cstddef>
 
 namespace vlp::detail {
 
 /// Streams S = scale * X^ Y^T [B, B], with X^, Y^ [B, D] the normalised rows of image and text, in tiles; no
-/// more than a strip of tile_rows rows of S exists at a time. The normalisation and the scale are factors
-/// of rows and columns, applied to each tile of X Y^T, so the inputs are read as they are.
+/// more than a strip of tile_rows rows of S exists at a time, but for what the caller lets it keep for
+/// backward. The normalisation and the scale are factors of rows and columns, applied to each tile of X Y^T,
+/// so the inputs are read as they are.
 ///
 /// Strips follow each other; the tiles of a strip are worked on in parallel. A column's tiles are therefore
 /// met in order of rows, whatever the number of threads.
@@ -28,8 +30,13 @@ class PairTiles {
   /// Tiles in a strip.
   [[nodiscard]] static Index tiles(Index batch) noexcept { return (batch + tile_cols - 1) / tile_cols; }
 
-  /// Reads the norms of image and text, both [B, D].
-  void prepare(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text, double scale) {
+  /// Reads the norms of image and text, both [B, D]. Strips of S that fit in `kept_bytes` are kept.
+  void prepare(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text, double scale,
+               std::size_t kept_bytes) {
+    const auto row_bytes = static_cast<std::size_t>(text.rows()) * sizeof(Scalar);
+    const auto rows_that_fit = static_cast<Index>(kept_bytes / row_bytes);
+    kept_rows_ = rows_that_fit < image.rows() ? rows_that_fit / tile_rows * tile_rows : image.rows();
+    kept_.resize(kept_rows_ * text.rows());
     Scalar* row_factor = row_factor_.resize(image.rows());
     Scalar* inverse_image = inverse_image_.resize(image.rows());
     Scalar* inverse_text = inverse_text_.resize(text.rows());
@@ -46,7 +53,7 @@ class PairTiles {
   /// may overwrite the scores.
   template <class Visit, class Merge>
   void forward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text, Visit&& visit,
-               Merge&& merge) const {
+               Merge&& merge) {
     const Index batch = image.rows();
     const SerialProducts serial;
     auto scratch = device.scratch().scope();
@@ -58,15 +65,16 @@ class PairTiles {
         const Index column = tile * tile_cols;
         const auto scores = block(memory[worker], 0, 0, rows, std::min(tile_cols, batch - column));
         compute(image, text, row, column, scores);
+        if (row < kept_rows_) as_eigen(kept(batch, row, column, scores)) = as_eigen(scores);
         visit(scores, row, column, tile);
       });
       merge(row, rows);
     }
   }
 
-  /// Computes each tile again and calls differentiate(scores, row, column, tile number, gradient), which
-  /// writes dL/dS of the tile to gradient. Writes (or adds to) the gradients of image and text that are not
-  /// empty. Returns dL/d(log scale) = sum_ij S dL/dS.
+  /// Takes each tile that was kept, computes each other again, and calls differentiate(scores, row, column,
+  /// tile number, gradient), which writes dL/dS of the tile to gradient. Writes (or adds to) the gradients of
+  /// image and text that are not empty. Returns dL/d(log scale) = sum_ij S dL/dS.
   template <class Differentiate>
   double backward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text,
                   MatrixView<Scalar> d_image, MatrixView<Scalar> d_text, bool accumulate,
@@ -84,9 +92,11 @@ class PairTiles {
       const Index rows = std::min(tile_rows, batch - row);
       device.parallel_for(tiles(batch), [&](Index tile, int worker) {
         const Index column = tile * tile_cols, cols = std::min(tile_cols, batch - column);
-        const auto scores = block(memory[worker], 0, 0, rows, cols);
+        const auto own = block(memory[worker], 0, 0, rows, cols);
         const auto gradient = block(strip, 0, column, rows, cols);
-        compute(image, text, row, column, scores);
+        const bool is_kept = row < kept_rows_;
+        if (!is_kept) compute(image, text, row, column, own);
+        const MatrixView<const Scalar> scores = is_kept ? kept(batch, row, column, own) : own;
         differentiate(scores, row, column, tile, gradient);
         reduce_products(scores, gradient, row_dot[tile].data(), column_dot + column);
         apply_factors(gradient, row, column);
@@ -110,6 +120,13 @@ class PairTiles {
   }
 
  private:
+  /// Where a tile of the extents of `like` is kept.
+  [[nodiscard]] MatrixView<Scalar> kept(Index batch, Index row, Index column,
+                                        const MatrixView<Scalar>& like) const {
+    return block(MatrixView<Scalar>(kept_.data(), {kept_rows_, batch}), row, column, like.rows(),
+                 like.cols());
+  }
+
   void compute(MatrixView<const Scalar> image, MatrixView<const Scalar> text, Index row, Index column,
                MatrixView<Scalar> scores) const {
     matmul_serial<Scalar>(image.slice(row, scores.rows()), Op::none, text.slice(column, scores.cols()),
@@ -153,6 +170,8 @@ class PairTiles {
       as_eigen(d_x).row(i) -= projection(inverse[i], dot[i]) * as_eigen(x).row(i);
   }
 
+  Index kept_rows_ = 0;
+  Buffer<Scalar> kept_;        // [kept_rows_, B], the first rows of S
   Buffer<Scalar> row_factor_;  // scale / |x|
   Buffer<Scalar> inverse_image_, inverse_text_;
 };
