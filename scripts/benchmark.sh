@@ -13,16 +13,21 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVLP_NATIVE=ON -DVLP
   -DVLP_BUILD_TESTS=OFF -DVLP_BUILD_EXAMPLES=OFF --log-level=WARNING "$@" >/dev/null
 cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses vlp_pytorch_bridge
 
-# record NAME OPTIONS...: runs the program, keeps its JSON without the name of this machine.
+# Each thread keeps to a core of its own; left to itself Linux may run two on one core for seconds.
+export OMP_PROC_BIND=${OMP_PROC_BIND:-true} OMP_PLACES=${OMP_PLACES:-cores}
+
+# record NAME OPTIONS...: runs the program, keeps its JSON without the name of this machine and without NaN, which JSON
+# does not have (the relative spread of a count that always is 0).
 record() {
   local name=$1
   shift
   "$build/benchmarks/benchmark_losses" --benchmark_out="$build/$name.json" "$@"
   sed -e '/"host_name":/d' -e 's|"executable": ".*"|"executable": "benchmark_losses"|' \
+    -e 's/: -\{0,1\}NaN/: null/I' \
     "$build/$name.json" >"$results/$name.json"
 }
-record losses --benchmark_filter=-^scaling --benchmark_repetitions=3 --benchmark_min_time=0.5
-record scaling --benchmark_filter=^scaling --benchmark_min_time=0.5
+record losses --benchmark_filter=-^scaling --benchmark_repetitions=3 --benchmark_display_aggregates_only=true
+record scaling --benchmark_filter=^scaling
 python=${PYTHON:-python3}
 "$python" benchmarks/plot_scaling.py "$results/scaling.json" --images docs/images --output "$results/scaling.md"
 
