@@ -106,8 +106,6 @@ class OneLoss final : public AnyLoss {
     const std::string_view name = given.name;
     if constexpr (requires { options.form; })
       if (name == "form") return set_option(options.form, given.value), true;
-    if constexpr (requires { options.kept_tiles_bytes; })
-      if (name == "kept_tiles_bytes") return set_option(options.kept_tiles_bytes, given.value), true;
     return false;
   }
 

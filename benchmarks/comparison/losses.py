@@ -167,7 +167,7 @@ def token_alignment(regions, words):
 
 
 def works():
-    kept = {"vlp": {}, "vlp, tiles kept": {"kept_tiles_bytes": 8 << 30}}
+    kept = {"vlp": {}, "vlp, scores kept": {"kept_score_bytes": 8 << 30}}
     return [
         Work("info_nce", info_nce_inputs, {"eager": info_nce}, [dict(B=4096, D=512), dict(B=16384, D=256)],
              dict(B=37, D=21), kept),
@@ -179,7 +179,7 @@ def works():
         Work("token_cross_entropy", token_cross_entropy_inputs, {"eager": token_cross_entropy},
              [dict(N=2048, D=256, V=30522)], dict(N=13, D=8, V=29)),
         Work("pairwise_sigmoid", pairwise_sigmoid_inputs, {"eager": pairwise_sigmoid}, [dict(B=4096, D=512)],
-             dict(B=37, D=21)),
+             dict(B=37, D=21), kept),
         Work("distillation", distillation_inputs, {"eager": distillation}, [dict(N=512, V=30522)], dict(N=9, V=14),
              {"vlp": {"temperature": TEMPERATURE}}),
         Work("token_alignment", token_alignment_inputs, {"eager": token_alignment}, [dict(B=64, W=40, R=49, D=768)],

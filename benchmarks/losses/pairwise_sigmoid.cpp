@@ -3,6 +3,7 @@
 #include <vlp/losses/pairwise_sigmoid.hpp>
 
 #include <cmath>
+#include <cstddef>
 
 namespace vlp::benchmarks {
 namespace {
@@ -17,7 +18,17 @@ Case shape(Index batch, Index features) {
           .flop = 8 * as_double(batch) * as_double(batch) * as_double(features)};
 }
 
-const AtStart cases([] { add<PairwiseSigmoid<float>>(shape(4096, 512)); });
+/// With all scores kept for backward: 6 B^2 D.
+void add_kept(Case one) {
+  one.variant = "scores_kept";
+  one.flop *= 6.0 / 8;
+  add<PairwiseSigmoid<float>>(one, {.kept_score_bytes = std::size_t(8) << 30});
+}
+
+const AtStart cases([] {
+  add<PairwiseSigmoid<float>>(shape(4096, 512));
+  add_kept(shape(4096, 512));
+});
 
 }  // namespace
 }  // namespace vlp::benchmarks
