@@ -64,7 +64,7 @@ struct LocalAlignmentOptions {
 /// Forward keeps three numbers for each image and word of the batch, and S [B, B]; backward computes A again.
 /// 8 B^2 W R D flop in all, and 6 B^2 W R^2 + 6 B R^2 D (Gram form) or 8 B^2 W R D (direct form). Scratch is
 /// one copy of the words, one of their gradients and, for each thread, up to two arrays of all words times a
-/// strip of about 256 regions (or those of one image).
+/// strip of about 512 regions (or those of one image).
 template <class ScalarType, class DeviceType = Cpu>
 class LocalAlignment {
  public:

@@ -26,13 +26,15 @@ struct AlignmentShape {
 
   /// Images are taken in strips of about this many regions: wide enough that packing the words once for each
   /// strip is lost in the product.
-  static constexpr Index strip_regions = 256;
+  static constexpr Index strip_regions = 512;
+  /// And in no fewer strips than this, for as many threads, while there are images.
+  static constexpr Index fewest_strips = 8;
   /// Elements of a tile: four of them stay near the second-level cache.
-  static constexpr Index tile_elements = 1 << 17;
+  static constexpr Index tile_elements = 1 << 16;
 
   [[nodiscard]] Index strips() const {
     const Index wanted = (batch * regions + strip_regions - 1) / strip_regions;
-    return std::min(batch, (wanted + 3) / 4 * 4);  // fours, to share out evenly
+    return std::min(batch, std::max((wanted + 3) / 4 * 4, fewest_strips));  // fours, to share out evenly
   }
   [[nodiscard]] Index first_image(Index strip) const { return strip * batch / strips(); }
   [[nodiscard]] Index images(Index strip) const { return first_image(strip + 1) - first_image(strip); }
