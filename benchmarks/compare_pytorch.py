@@ -26,6 +26,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
+# The cores of this process before PyTorch binds it to one of them (OMP_PROC_BIND), which its workers would inherit.
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
 
 def fail(message):
@@ -66,7 +68,8 @@ def ask_worker(options, request, steady_memory=False):
         environment.update(MALLOC_MMAP_THRESHOLD_="65536", MALLOC_TRIM_THRESHOLD_="65536")
     request = {"bridge": str(options.bridge.resolve()), "quick": options.quick, **request}
     worker = subprocess.run([sys.executable, str(HERE / "comparison" / "worker.py"), json.dumps(request)],
-                            env=environment, stdout=subprocess.PIPE, text=True)
+                            env=environment, stdout=subprocess.PIPE, text=True,
+                            preexec_fn=(lambda: os.sched_setaffinity(0, CORES)) if CORES else None)
     if worker.returncode != 0:
         sys.exit(worker.returncode if worker.returncode > 0 else f"compare_pytorch: a worker was ended by signal "
                                                                  f"{-worker.returncode}: {request}")
