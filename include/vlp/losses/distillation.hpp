@@ -59,8 +59,7 @@ class Distillation {
 
   /// Throws std::invalid_argument for options out of range.
   explicit Distillation(DistillationOptions options = {}) : options_(options) {
-    require(options_.temperature > 0 && std::isfinite(options_.temperature), name,
-            ": temperature must be finite and above 0, but is ", options_.temperature);
+    detail::check_above_zero(name, "temperature", options_.temperature);
   }
 
   [[nodiscard]] const Options& options() const noexcept { return options_; }

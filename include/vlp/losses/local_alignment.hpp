@@ -94,22 +94,19 @@ class LocalAlignment {
   /// Throws std::invalid_argument when an option is out of range.
   explicit LocalAlignment(LocalAlignmentOptions options = {}) : options_(options) {
     detail::check_contrast_options(name, options);
-    const auto check = [](std::string_view option, double value) {
-      require(value > 0 && std::isfinite(value), name, ": ", option, " must be finite and above 0, but is ",
-              value);
-    };
-    check("attention_temperature", options.attention_temperature);
-    check("word_temperature", options.word_temperature);
-    check("pair_temperature", options.pair_temperature);
+    detail::check_above_zero(name, "attention_temperature", options.attention_temperature);
+    detail::check_above_zero(name, "word_temperature", options.word_temperature);
+    detail::check_above_zero(name, "pair_temperature", options.pair_temperature);
   }
 
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs and outputs
   /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    check(inputs);
-    check_output("similarity", outputs.similarity, {inputs.regions.extent(0), inputs.regions.extent(0)});
-    check_output("attention", outputs.attention,
-                 {inputs.words.extent(0), inputs.words.extent(1), inputs.regions.extent(1)});
+    detail::check_regions_and_words(name, inputs.regions, inputs.words);
+    const Index batch = inputs.regions.extent(0);
+    detail::check_output(name, "similarity", outputs.similarity, {batch, batch});
+    detail::check_output(name, "attention", outputs.attention,
+                         {batch, inputs.words.extent(1), inputs.regions.extent(1)});
     prepare(inputs);
     contrast_.begin(name, shape_.batch, inputs.group, options_);
 
@@ -138,7 +135,8 @@ class LocalAlignment {
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    check_same(inputs);
+    detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
+                                         {shape_.batch, shape_.regions, shape_.features}, max_words_);
     detail::check_gradient<Scalar>(name, "regions", gradients.regions, inputs.regions);
     detail::check_gradient<Scalar>(name, "words", gradients.words, inputs.words);
     if (gradients.regions.empty() && gradients.words.empty()) return;
@@ -189,33 +187,6 @@ class LocalAlignment {
     MatrixView<const Scalar> words;    // [words, D]
     MatrixView<const Scalar> regions;  // [B * R, D]
   };
-
-  static void check(const Inputs& inputs) {
-    const auto& regions = inputs.regions;
-    const auto& words = inputs.words;
-    detail::check_input(name, "regions", regions);
-    detail::check_input(name, "words", words);
-    require(regions.extent(0) == words.extent(0) && regions.extent(2) == words.extent(2), name,
-            ": regions is ", detail::extents_text(regions), " but words is ", detail::extents_text(words),
-            "; images and reports, and features, must be as many");
-  }
-
-  template <class View>
-  static void check_output(std::string_view what, const View& view, const typename View::Extents& want) {
-    require(view.empty() || view.extents() == want, name, ": ", what, " is ", detail::extents_text(view),
-            ", not ", detail::extents_text(View(nullptr, want)));
-  }
-
-  void check_same(const Inputs& inputs) const {
-    check(inputs);
-    const auto& regions = inputs.regions;
-    const typename BatchView<Scalar>::Extents seen{shape_.batch, shape_.regions, shape_.features};
-    require(regions.extents() == seen && inputs.words.extent(1) == max_words_, name,
-            ": backward needs the inputs of the last forward, where regions was ",
-            detail::extents_text(BatchView<Scalar>(nullptr, seen)), " with ", max_words_,
-            " words, but regions is ", detail::extents_text(regions), " with ", inputs.words.extent(1),
-            " words");
-  }
 
   void prepare(const Inputs& inputs) {
     words_.prepare(name, inputs.words.extent(0), inputs.words.extent(1), inputs.word_count);

@@ -69,22 +69,16 @@ class TokenAlignment {
 
   /// Throws std::invalid_argument when an option is out of range.
   explicit TokenAlignment(TokenAlignmentOptions options = {}) : options_(options) {
-    const auto check = [](std::string_view option, double value) {
-      require(value > 0 && std::isfinite(value), name, ": ", option, " must be finite and above 0, but is ",
-              value);
-    };
-    check("attention_temperature", options.attention_temperature);
-    check("contrast_temperature", options.contrast_temperature);
+    detail::check_above_zero(name, "attention_temperature", options.attention_temperature);
+    detail::check_above_zero(name, "contrast_temperature", options.contrast_temperature);
   }
 
   /// Computes the loss. Throws std::invalid_argument for inputs and outputs that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    check(inputs);
+    detail::check_regions_and_words(name, inputs.regions, inputs.words);
     const Index batch = inputs.words.extent(0);
-    const typename BatchView<Scalar>::Extents shape{batch, inputs.words.extent(1), inputs.regions.extent(1)};
-    require(outputs.attention.empty() || outputs.attention.extents() == shape, name, ": attention is ",
-            detail::extents_text(outputs.attention), ", not ",
-            detail::extents_text(BatchView<Scalar>(nullptr, shape)));
+    detail::check_output(name, "attention", outputs.attention,
+                         {batch, inputs.words.extent(1), inputs.regions.extent(1)});
     words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count);
     regions_shape_ = inputs.regions.extents();
     max_words_ = inputs.words.extent(1);
@@ -108,12 +102,7 @@ class TokenAlignment {
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    check(inputs);
-    require(inputs.regions.extents() == regions_shape_ && inputs.words.extent(1) == max_words_, name,
-            ": backward needs the inputs of the last forward, where regions was ",
-            detail::extents_text(BatchView<Scalar>(nullptr, regions_shape_)), " with ", max_words_,
-            " words, but regions is ", detail::extents_text(inputs.regions), " with ", inputs.words.extent(1),
-            " words");
+    detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
     detail::check_gradient<Scalar>(name, "regions", gradients.regions, inputs.regions);
     detail::check_gradient<Scalar>(name, "words", gradients.words, inputs.words);
     if (gradients.regions.empty() && gradients.words.empty()) return;
@@ -161,16 +150,6 @@ class TokenAlignment {
     MatrixView<Scalar> d_words;      // [W, D], of o and c before
     MatrixView<Scalar> d_regions;    // [R, D]
   };
-
-  static void check(const Inputs& inputs) {
-    const auto& regions = inputs.regions;
-    const auto& words = inputs.words;
-    detail::check_input(name, "regions", regions);
-    detail::check_input(name, "words", words);
-    require(regions.extent(0) == words.extent(0) && regions.extent(2) == words.extent(2), name,
-            ": regions is ", detail::extents_text(regions), " but words is ", detail::extents_text(words),
-            "; images and reports, and features, must be as many");
-  }
 
   /// Tiles for the longest report, one set a thread.
   void make_workers(Arena::Scope& scratch, const Device& device, bool backward) {

@@ -5,6 +5,8 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/view.hpp>
 
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -35,6 +37,43 @@ void check_gradient(std::string_view loss, std::string_view name,
                     const View<std::type_identity_t<T>, Rank>& gradient, const View<const T, Rank>& input) {
   require(gradient.empty() || gradient.extents() == input.extents(), loss, ": the gradient of ", name, " is ",
           extents_text(gradient), " but ", name, " is ", extents_text(input));
+}
+
+/// A result is skipped or of the extents it must have.
+template <class T, std::size_t Rank>
+void check_output(std::string_view loss, std::string_view name, const View<T, Rank>& output,
+                  const std::type_identity_t<std::array<Index, Rank>>& extents) {
+  require(output.empty() || output.extents() == extents, loss, ": ", name, " is ", extents_text(output),
+          ", not ", extents_text(View<T, Rank>(nullptr, extents)));
+}
+
+/// An option, a temperature say, is finite and above 0.
+inline void check_above_zero(std::string_view loss, std::string_view option, double value) {
+  require(value > 0 && std::isfinite(value), loss, ": ", option, " must be finite and above 0, but is ",
+          value);
+}
+
+/// Regions [B, R, D] of images and words [B, W, D] of their reports.
+template <class Scalar>
+void check_regions_and_words(std::string_view loss, const View<const Scalar, 3>& regions,
+                             const View<const Scalar, 3>& words) {
+  check_input(loss, "regions", regions);
+  check_input(loss, "words", words);
+  require(regions.extent(0) == words.extent(0) && regions.extent(2) == words.extent(2), loss, ": regions is ",
+          extents_text(regions), " but words is ", extents_text(words),
+          "; images and reports, and features, must be as many");
+}
+
+/// Backward is given the regions and the words that forward had: those of `extents`, with `most_words`.
+template <class Scalar>
+void check_same_regions_and_words(std::string_view loss, const View<const Scalar, 3>& regions,
+                                  const View<const Scalar, 3>& words, const std::array<Index, 3>& extents,
+                                  Index most_words) {
+  check_regions_and_words(loss, regions, words);
+  require(regions.extents() == extents && words.extent(1) == most_words, loss,
+          ": backward needs the inputs of the last forward, where regions was ",
+          extents_text(View<const Scalar, 3>(nullptr, extents)), " with ", most_words,
+          " words, but regions is ", extents_text(regions), " with ", words.extent(1), " words");
 }
 
 /// Embeddings of pairs, both [B, D], and a scale.
