@@ -62,9 +62,10 @@ struct LocalAlignmentOptions {
 ///   S[i, j] = t_pair log sum_w exp(t_word cos_w),  L = w_i2t CE(rows of S) + w_t2i CE(columns of S).
 ///
 /// Forward keeps three numbers for each image and word of the batch, and S [B, B]; backward computes A again.
-/// 8 B^2 W R D flop in all, and 6 B^2 W R^2 + 6 B R^2 D (Gram form) or 8 B^2 W R D (direct form). Scratch is
-/// one copy of the words, one of their gradients and, for each thread, up to two arrays of all words times a
-/// strip of about 512 regions (or those of one image).
+/// That is 8 B^2 W R D flop, and for the contexts, each way in the cheaper form, up to 8 B^2 W R D (direct)
+/// or about 5.2 B^2 W R^2 + 4.4 B R^2 D (Gram). Scratch is one copy of the words, one of their gradients and,
+/// for each thread, some tiles and up to two arrays of all words times a strip of about 512 regions (or those
+/// of one image).
 template <class ScalarType, class DeviceType = Cpu>
 class LocalAlignment {
  public:

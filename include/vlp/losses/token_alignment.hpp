@@ -36,8 +36,9 @@ struct TokenAlignmentOptions {
 ///   a_w = softmax over r of <x_w, p_r> / t_attention,  c_w = sum_r a_w[r] p_r,  o_w = c_w / max(|c_w|,
 ///   1e-12), z = x o^T / t_contrast,  L = mean over pairs of 1/2 (CE(rows of z) + CE(columns of z)),
 ///
-/// where each cross-entropy is a mean over the pair's W_b words, whose target is the word itself. It is the
-/// token-wise alignment of Wang et al., "Multi-granularity cross-modal alignment for generalized medical
+/// where each cross-entropy is a mean over the pair's W_b words, whose target is the word itself. The
+/// token-level term of hybrid pretraining (HybridMED, arXiv 2410.00448), in the form of the token-wise
+/// alignment of Wang et al., "Multi-granularity cross-modal alignment for generalized medical
 /// visual representation learning", NeurIPS 2022, in the direction of the words, without its projections and
 /// token weights.
 ///
