@@ -61,6 +61,7 @@ set terminal png size 1000,420 noenhanced
 set output '{picture}'
 set border 3 linecolor rgb '#606060'
 set tics nomirror
+set xtics font ',9'
 set grid linecolor rgb '#e0e0e0' linetype 1
 set logscale x 2
 set logscale y 10

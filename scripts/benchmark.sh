@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Times every loss, how its cost grows with the batch, and PyTorch beside it: ./scripts/benchmark.sh [options of cmake],
-# say -DVLP_BLAS=ON. Takes about an hour and wants a machine that does nothing else. Leaves tables and JSON in
+# say -DVLP_BLAS=ON. Takes half an hour and wants a machine that does nothing else. Leaves tables and JSON in
 # benchmarks/results and pictures in docs/images. PYTHON names the Python that has PyTorch (default: python3).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
