@@ -3,7 +3,6 @@
 #include <vlp/losses/info_nce.hpp>
 
 #include <cmath>
-#include <cstddef>
 
 namespace vlp::benchmarks {
 namespace {
@@ -17,17 +16,10 @@ Case shape(Index batch, Index features) {
           .flop = 8 * as_double(batch) * as_double(batch) * as_double(features)};
 }
 
-/// With all scores kept for backward: 6 B^2 D.
-void add_kept(Case one) {
-  one.variant = "scores_kept";
-  one.flop *= 6.0 / 8;
-  add<InfoNce<float>>(one, {.kept_score_bytes = std::size_t(8) << 30});
-}
-
 const AtStart cases([] {
   for (const auto& [batch, features] : {std::pair(4096, 512), std::pair(16384, 256)}) {
     add<InfoNce<float>>(shape(batch, features));
-    add_kept(shape(batch, features));
+    add_with_scores_kept<InfoNce<float>>(shape(batch, features));
   }
   for (Index batch = 512; batch <= 65536; batch *= 2) add_to_scaling<InfoNce<float>>(shape(batch, 256));
 });

@@ -3,7 +3,6 @@
 #include <vlp/losses/pairwise_sigmoid.hpp>
 
 #include <cmath>
-#include <cstddef>
 
 namespace vlp::benchmarks {
 namespace {
@@ -18,16 +17,9 @@ Case shape(Index batch, Index features) {
           .flop = 8 * as_double(batch) * as_double(batch) * as_double(features)};
 }
 
-/// With all scores kept for backward: 6 B^2 D.
-void add_kept(Case one) {
-  one.variant = "scores_kept";
-  one.flop *= 6.0 / 8;
-  add<PairwiseSigmoid<float>>(one, {.kept_score_bytes = std::size_t(8) << 30});
-}
-
 const AtStart cases([] {
   add<PairwiseSigmoid<float>>(shape(4096, 512));
-  add_kept(shape(4096, 512));
+  add_with_scores_kept<PairwiseSigmoid<float>>(shape(4096, 512));
 });
 
 }  // namespace

@@ -117,7 +117,7 @@ double copy_rate(int threads) {
 }
 
 std::string backend() {
-  return trimmed(matmul_backend());
+  return matmul_backend();
 }
 
 std::string other_blas() {

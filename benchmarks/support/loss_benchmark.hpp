@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -128,6 +129,16 @@ void add(const Case& shape, const typename L::Options& options = {}) {
   const int machine = Cpu().threads();
   for (const int threads : std::set<int>{1, std::min(2, machine), machine})
     detail::add<L>("", shape, options, threads, 2);
+}
+
+/// Times a contrastive case with all scores kept for backward, which then takes three products, not four.
+template <Loss L>
+void add_with_scores_kept(Case shape) {
+  shape.variant = "scores_kept";
+  shape.flop *= 6.0 / 8;
+  typename L::Options options;
+  options.kept_score_bytes = std::size_t(8) << 30;
+  add<L>(shape, options);
 }
 
 /// Times a case of a series over the batch size, the first of its sizes, on all threads. Takes one step

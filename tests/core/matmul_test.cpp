@@ -93,6 +93,8 @@ TEST_CASE("products of rows farther apart than 32 bits count agree with those of
 TEST_CASE("the backend of products has a name and a version") {
   CHECK(matmul_backend().find_first_of("0123456789") != std::string::npos);
   CHECK(matmul_backend().find(' ') != std::string::npos);
+  CHECK(matmul_backend().front() != ' ');
+  CHECK(matmul_backend().back() != ' ');
 }
 
 TEST_CASE("Eigen stays serial as long as anyone needs it to") {

@@ -52,7 +52,9 @@ struct BlasThreads {
     openblas_set_num_threads(count);
   }
   static std::string_view version() {
-    return OPENBLAS_VERSION;
+    constexpr std::string_view padded = OPENBLAS_VERSION;  // " OpenBLAS 0.3.21 "
+    constexpr auto first = padded.find_first_not_of(' '), last = padded.find_last_not_of(' ');
+    return padded.substr(first, last + 1 - first);
   }
 #else
   static int get() {
