@@ -29,7 +29,7 @@ class Bridge:
         self.library.vlp_loss_free.argtypes = [ctypes.c_void_p]
 
     def backend(self):
-        return self.library.vlp_backend().decode().strip()
+        return self.library.vlp_backend().decode()
 
     def compiler(self):
         return self.library.vlp_compiler().decode()

@@ -32,8 +32,8 @@ double fastest(int runs, Run run) {
   return best;
 }
 
-/// Without blanks around it; OpenBLAS writes its version with some.
-std::string trimmed(const std::string& text) {
+/// Without blanks around it; OpenBLAS writes its version with some. Not called where there is no OpenBLAS.
+[[maybe_unused]] std::string trimmed(const std::string& text) {
   const std::size_t begin = text.find_first_not_of(' '), end = text.find_last_not_of(' ');
   return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
 }

@@ -2,7 +2,6 @@
 #include "pairs.hpp"
 #include "support/golden.hpp"
 #include "support/gradients.hpp"
-#include "support/sparse_memory.hpp"
 #include "words_and_regions.hpp"
 
 #include <rapidcheck.h>
@@ -324,28 +323,7 @@ TEMPLATE_TEST_CASE("local alignment stays finite with zero words and regions and
 }
 
 TEST_CASE("local alignment reaches beyond 2^31 elements") {
-  // 3 images of 2 regions, 2^31 elements apart; the same for the words.
-  constexpr Index far_apart = Index{1} << 31, rows = 2, features = 3;
-  const SparseMemory<float> memory(3 * far_apart), gradients(3 * far_apart);
-  const auto batch = [&](const SparseMemory<float>& m, Index offset) {
-    return BatchView<float>(m.data() + offset, {3, rows, features}, {far_apart, features, 1});
-  };
-  Random random(11);
-  const Arrays arrays = words_and_regions(
-      random, {.batch = 3, .regions = rows, .words = rows, .features = features, .ragged = false});
-  LossCase<LocalAlignment<float>> near(arrays), far(arrays);
-  for (Index i = 0; i < 3; ++i)
-    for (Index r = 0; r < rows; ++r)
-      for (Index d = 0; d < features; ++d) {
-        batch(memory, 0)(i, r, d) = near.inputs.regions(i, r, d);
-        batch(memory, 64)(i, r, d) = near.inputs.words(i, r, d);
-      }
-  far.inputs.regions = batch(memory, 0);
-  far.inputs.words = batch(memory, 64);
-  far.gradients.regions = batch(gradients, 0);
-  far.gradients.words = batch(gradients, 64);
-  CHECK(far.run({}) == near.run({}));
-  CHECK(same_bits(far.gradient_values(), near.gradient_values()));
+  check_far_apart<LocalAlignment<float>>(Index{1} << 31, 3);
 }
 
 TEST_CASE("local alignment options") {

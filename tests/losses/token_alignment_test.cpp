@@ -1,7 +1,6 @@
 #include "literal.hpp"
 #include "support/golden.hpp"
 #include "support/gradients.hpp"
-#include "support/sparse_memory.hpp"
 #include "words_and_regions.hpp"
 
 #include <rapidcheck.h>
@@ -351,28 +350,7 @@ TEMPLATE_TEST_CASE("token alignment of a batch with a NaN is NaN", "", float, do
 }
 
 TEST_CASE("token alignment reaches beyond 2^31 elements") {
-  // 3 images of 2 regions, both 2^31 elements apart; the same for the words.
-  constexpr Index far_apart = Index{1} << 31, rows = 2, features = 3;
-  const SparseMemory<float> memory(3 * rows * far_apart), gradients(3 * rows * far_apart);
-  const auto batch = [&](const SparseMemory<float>& m, Index offset) {
-    return BatchView<float>(m.data() + offset, {3, rows, features}, {rows * far_apart, far_apart, 1});
-  };
-  Random random(13);
-  const Arrays arrays = words_and_regions(
-      random, {.batch = 3, .regions = rows, .words = rows, .features = features, .ragged = false});
-  LossCase<TokenAlignment<float>> near(arrays), far(arrays);
-  for (Index b = 0; b < 3; ++b)
-    for (Index r = 0; r < rows; ++r)
-      for (Index d = 0; d < features; ++d) {
-        batch(memory, 0)(b, r, d) = near.inputs.regions(b, r, d);
-        batch(memory, 64)(b, r, d) = near.inputs.words(b, r, d);
-      }
-  far.inputs.regions = batch(memory, 0);
-  far.inputs.words = batch(memory, 64);
-  far.gradients.regions = batch(gradients, 0);
-  far.gradients.words = batch(gradients, 64);
-  CHECK(far.run({}) == near.run({}));
-  CHECK(same_bits(far.gradient_values(), near.gradient_values()));
+  check_far_apart<TokenAlignment<float>>(Index{2} << 31, Index{1} << 31);
 }
 
 TEST_CASE("token alignment options") {

@@ -2,7 +2,10 @@
 /// Random inputs for losses over the words of reports and the regions of images.
 #pragma once
 
+#include "support/catch.hpp"
+#include "support/gradients.hpp"
 #include "support/loss_case.hpp"
+#include "support/sparse_memory.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -35,6 +38,33 @@ inline Arrays words_and_regions(Random& random, const WordsAndRegions& shape) {
       group.values.push_back(static_cast<double>(random.below(static_cast<std::uint32_t>(shape.groups))));
   }
   return out;
+}
+
+/// Offsets beyond 2^31 elements: the same bits with 3 images of 2 regions, and reports of 2 words, that lie
+/// `image_stride` and `row_stride` elements apart.
+template <Loss L>
+void check_far_apart(Index image_stride, Index row_stride) {
+  constexpr Index rows = 2, features = 3;
+  const SparseMemory<float> memory(3 * image_stride), gradients(3 * image_stride);
+  const auto batch = [&](const SparseMemory<float>& m, Index offset) {
+    return BatchView<float>(m.data() + offset, {3, rows, features}, {image_stride, row_stride, 1});
+  };
+  Random random(11);
+  const Arrays arrays = words_and_regions(
+      random, {.batch = 3, .regions = rows, .words = rows, .features = features, .ragged = false});
+  LossCase<L> near(arrays), far(arrays);
+  for (Index i = 0; i < 3; ++i)
+    for (Index r = 0; r < rows; ++r)
+      for (Index d = 0; d < features; ++d) {
+        batch(memory, 0)(i, r, d) = near.inputs.regions(i, r, d);
+        batch(memory, 64)(i, r, d) = near.inputs.words(i, r, d);
+      }
+  far.inputs.regions = batch(memory, 0);
+  far.inputs.words = batch(memory, 64);
+  far.gradients.regions = batch(gradients, 0);
+  far.gradients.words = batch(gradients, 64);
+  CHECK(far.run({}) == near.run({}));
+  CHECK(same_bits(far.gradient_values(), near.gradient_values()));
 }
 
 }  // namespace vlp::test
