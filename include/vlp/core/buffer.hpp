@@ -19,21 +19,27 @@ namespace vlp {
 /// Alignment of all memory the library takes: a cache line, and the widest vector register.
 inline constexpr std::size_t memory_alignment = 64;
 
-namespace detail {
-struct AlignedDelete {
-  void operator()(std::byte* p) const noexcept { ::operator delete[](p, std::align_val_t{memory_alignment}); }
+/// Memory of the host, the kind that Buffer and Arena hold unless told otherwise. Another kind has the same
+/// three members, and allocates at least as aligned.
+struct HostMemory {
+  /// Whether the host may read and write it.
+  static constexpr bool is_host = true;
+
+  struct Delete {
+    void operator()(std::byte* p) const noexcept {
+      ::operator delete[](p, std::align_val_t{memory_alignment});
+    }
+  };
+  using Bytes = std::unique_ptr<std::byte[], Delete>;
+
+  static Bytes allocate(std::size_t bytes) {
+    return Bytes(new (std::align_val_t{memory_alignment}) std::byte[bytes]);
+  }
 };
-using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
 
-inline AlignedBytes allocate_aligned(std::size_t bytes) {
-  return AlignedBytes(new (std::align_val_t{memory_alignment}) std::byte[bytes]);
-}
-}  // namespace detail
-
-/// An owning, uninitialised array in host memory for what must outlive one call: activations kept for
-/// backward, log-sum-exps. `resize` keeps the memory when it suffices and does not keep the contents when it
-/// does not.
-template <class T>
+/// An owning, uninitialised array for what must outlive one call: activations kept for backward,
+/// log-sum-exps. `resize` keeps the memory when it suffices and does not keep the contents when it does not.
+template <class T, class Memory = HostMemory>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
@@ -49,7 +55,7 @@ class Buffer {
   /// Makes room for `size` elements and returns them.
   T* resize(Index size) {
     if (size > capacity_) {
-      memory_ = detail::allocate_aligned(static_cast<std::size_t>(size) * sizeof(T));
+      memory_ = Memory::allocate(static_cast<std::size_t>(size) * sizeof(T));
       capacity_ = size;
     }
     size_ = size;
@@ -68,7 +74,7 @@ class Buffer {
   [[nodiscard]] T* data() const noexcept { return reinterpret_cast<T*>(memory_.get()); }
   [[nodiscard]] Index size() const noexcept { return size_; }
   [[nodiscard]] Index capacity() const noexcept { return capacity_; }
-  [[nodiscard]] T& operator[](Index i) const noexcept { return data()[i]; }
+  [[nodiscard]] T& operator[](Index i) const noexcept requires(Memory::is_host) { return data()[i]; }
 
   void swap(Buffer& other) noexcept {
     std::swap(memory_, other.memory_);
@@ -77,7 +83,7 @@ class Buffer {
   }
 
  private:
-  detail::AlignedBytes memory_;
+  typename Memory::Bytes memory_;
   Index size_ = 0;
   Index capacity_ = 0;
 };
@@ -85,12 +91,13 @@ class Buffer {
 /// Scratch memory handed out in last-in, first-out order. When all of it has been given back after an
 /// overflow, the pieces are replaced by one block of the high-water size, so a repeated call sequence soon
 /// allocates nothing.
-class Arena {
+template <class Memory>
+class BasicArena {
  public:
   /// Gives back, when it ends, all that was taken since it was made.
   class Scope {
    public:
-    explicit Scope(Arena& arena) noexcept : arena_(&arena), mark_(arena.used_) {}
+    explicit Scope(BasicArena& arena) noexcept : arena_(&arena), mark_(arena.used_) {}
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
     ~Scope() { arena_->release(mark_); }
@@ -112,7 +119,7 @@ class Arena {
     }
 
    private:
-    Arena* arena_;
+    BasicArena* arena_;
     std::size_t mark_;
   };
 
@@ -125,7 +132,7 @@ class Arena {
 
  private:
   struct Block {
-    detail::AlignedBytes memory;
+    typename Memory::Bytes memory;
     std::size_t begin;  // value of used_ at the first byte
     std::size_t size;
   };
@@ -136,7 +143,7 @@ class Arena {
       if (used_ == 0)
         blocks_.clear();  // everything was given back: one block of the larger size replaces all
       const std::size_t size = used_ == 0 ? std::max(bytes, high_water_) : std::max(bytes, high_water_ / 2);
-      blocks_.push_back({detail::allocate_aligned(size), used_, size});
+      blocks_.push_back({Memory::allocate(size), used_, size});
       ++allocations_;
     }
     std::byte* out = blocks_.back().memory.get() + (used_ - blocks_.back().begin);
@@ -157,5 +164,8 @@ class Arena {
   std::size_t high_water_ = 0;
   std::size_t allocations_ = 0;
 };
+
+/// Scratch memory of the host.
+using Arena = BasicArena<HostMemory>;
 
 }  // namespace vlp
