@@ -9,6 +9,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
+#include <vlp/core/op.hpp>
 #include <vlp/core/parameter.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/scalar.hpp>

@@ -7,6 +7,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/blas.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/op.hpp>
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
@@ -16,9 +17,6 @@
 #include <type_traits>
 
 namespace vlp {
-
-/// Whether an operand is used as it is or transposed.
-enum class Op { none, transpose };
 
 /// What computes products: "Eigen 3.4.0", or the BLAS that vlp was configured with.
 inline std::string matmul_backend() {
