@@ -1,0 +1,64 @@
+/// \file
+/// A CUDA device as a device of the library: a stream, a cuBLAS handle and scratch memory.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/cuda/core/check.cuh>
+#include <vlp/cuda/core/memory.cuh>
+
+#include <memory>
+#include <type_traits>
+
+namespace vlp {
+
+/// Runs work on one stream of the device that is current when it is made, and owns the scratch arena. All
+/// pointers that losses and layers are given with it, single numbers included, are in that device's memory.
+///
+/// Calls return when the work is queued; nothing waits for the device but the growth of buffers, which ends
+/// after the first step of each size. From then on a step may be captured in a CUDA graph. Results do not
+/// change from run to run. One `Cuda` serves one caller at a time; make one per stream.
+class Cuda {
+ public:
+  /// Type of memory kept between calls.
+  template <class T>
+  using Buffer = cuda::Buffer<T>;
+
+  /// `stream` stays the caller's; it is not null for work that is to be captured. Throws std::runtime_error
+  /// where there is no device.
+  explicit Cuda(cudaStream_t stream = nullptr) : stream_(stream) {
+    int device = 0;
+    cuda::check(cudaGetDevice(&device), "looking for a device");
+    cuda::check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device),
+                "asking for the number of multiprocessors");
+    cublasHandle_t handle = nullptr;
+    cuda::check(cublasCreate(&handle), "making a handle");
+    cublas_.reset(handle);
+    cuda::check(cublasSetStream(handle, stream), "setting the stream");
+  }
+
+  [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
+  /// On this device's stream; its settings are the library's.
+  [[nodiscard]] cublasHandle_t cublas() const noexcept { return cublas_.get(); }
+  [[nodiscard]] int multiprocessors() const noexcept { return multiprocessors_; }
+
+  /// Scratch memory for the duration of one call: the next call on this stream may use the same.
+  [[nodiscard]] BasicArena<cuda::DeviceMemory>& scratch() noexcept { return scratch_; }
+
+  /// Waits until all queued work is done. Throws std::runtime_error if some of it failed.
+  void synchronize() const { cuda::check(cudaStreamSynchronize(stream_), "waiting for the stream"); }
+
+ private:
+  struct Destroy {
+    void operator()(cublasHandle_t handle) const noexcept { cublasDestroy(handle); }
+  };
+
+  cudaStream_t stream_;
+  int multiprocessors_ = 0;
+  std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, Destroy> cublas_;
+  BasicArena<cuda::DeviceMemory> scratch_;
+};
+
+}  // namespace vlp
