@@ -9,10 +9,18 @@
 #include <vlp/cuda/core/check.cuh>
 #include <vlp/cuda/core/memory.cuh>
 
+#include <cstddef>
 #include <memory>
 #include <type_traits>
 
 namespace vlp {
+
+/// What a Cuda device may be told.
+struct CudaOptions {
+  /// Scores of all pairs, or of all tokens, and gradients by them, exist a block at a time. A block takes
+  /// about this many bytes: enough to fill the card, few enough to stay in its cache.
+  std::size_t score_block_bytes = std::size_t{16} << 20;
+};
 
 /// Runs work on one stream of the device that is current when it is made, and owns the scratch arena. All
 /// pointers that losses and layers are given with it, single numbers included, are in that device's memory.
@@ -28,7 +36,8 @@ class Cuda {
 
   /// `stream` stays the caller's; it is not null for work that is to be captured. Throws std::runtime_error
   /// where there is no device.
-  explicit Cuda(cudaStream_t stream = nullptr) : stream_(stream) {
+  explicit Cuda(cudaStream_t stream = nullptr, CudaOptions options = {})
+      : options_(options), stream_(stream), arrived_(1) {
     int device = 0;
     cuda::check(cudaGetDevice(&device), "looking for a device");
     cuda::check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device),
@@ -37,7 +46,10 @@ class Cuda {
     cuda::check(cublasCreate(&handle), "making a handle");
     cublas_.reset(handle);
     cuda::check(cublasSetStream(handle, stream), "setting the stream");
+    cuda::check(cudaMemsetAsync(arrived_.data(), 0, sizeof(unsigned), stream), "clearing a counter");
   }
+
+  [[nodiscard]] const CudaOptions& options() const noexcept { return options_; }
 
   [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
   /// On this device's stream; its settings are the library's.
@@ -47,6 +59,9 @@ class Cuda {
   /// Scratch memory for the duration of one call: the next call on this stream may use the same.
   [[nodiscard]] BasicArena<cuda::DeviceMemory>& scratch() noexcept { return scratch_; }
 
+  /// Where the blocks of the kernel that runs count themselves (last_block.cuh); 0 between kernels.
+  [[nodiscard]] unsigned* arrived() const noexcept { return arrived_.data(); }
+
   /// Waits until all queued work is done. Throws std::runtime_error if some of it failed.
   void synchronize() const { cuda::check(cudaStreamSynchronize(stream_), "waiting for the stream"); }
 
@@ -55,10 +70,12 @@ class Cuda {
     void operator()(cublasHandle_t handle) const noexcept { cublasDestroy(handle); }
   };
 
+  CudaOptions options_;
   cudaStream_t stream_;
   int multiprocessors_ = 0;
   std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, Destroy> cublas_;
   BasicArena<cuda::DeviceMemory> scratch_;
+  cuda::Buffer<unsigned> arrived_;
 };
 
 }  // namespace vlp

@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -73,5 +74,11 @@ struct Rows {
            stride * static_cast<Index>(sizeof(T)) % 16 == 0;
   }
 };
+
+/// A view as kernels take it.
+template <class T>
+[[nodiscard]] Rows<T> rows_of(const MatrixView<T>& view) {
+  return {view.data(), view.rows(), view.stride(0)};
+}
 
 }  // namespace vlp::cuda

@@ -1,0 +1,168 @@
+/// \file
+/// The gradients of A and B by A B^T, when the gradient of that product exists a block at a time.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/op.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/matmul.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+namespace vlp::cuda::detail {
+
+/// Sums in float [rows, D] that grow over several launches. For 16-bit gradients the upper halves lie in the
+/// gradient's own memory, which has room for no more, and only the lower halves take scratch: 2 bytes an
+/// element instead of 4, and nothing is rounded before the end.
+template <class Scalar>
+struct RunningSums {
+  Rows<Scalar> upper;
+  Rows<std::uint16_t> lower;  // for 16-bit gradients
+
+  [[nodiscard]] __device__ float load(Index i, Index d) const {
+    if constexpr (is_16_bit<Scalar>) {
+      const auto high = *reinterpret_cast<const std::uint16_t*>(upper[i] + d);
+      return __uint_as_float(static_cast<unsigned>(high) << 16 | lower[i][d]);
+    } else {
+      return upper[i][d];
+    }
+  }
+  __device__ void store(Index i, Index d, float sum) const {
+    if constexpr (is_16_bit<Scalar>) {
+      const unsigned bits = __float_as_uint(sum);
+      *reinterpret_cast<std::uint16_t*>(upper[i] + d) = static_cast<std::uint16_t>(bits >> 16);
+      lower[i][d] = static_cast<std::uint16_t>(bits);
+    } else {
+      upper[i][d] = sum;
+    }
+  }
+  [[nodiscard]] RunningSums slice(Index begin) const {
+    return {{upper[begin], upper.count - begin, upper.stride},
+            {lower.data == nullptr ? nullptr : lower[begin], lower.count - begin, lower.stride}};
+  }
+};
+
+/// A gradient of which products give the sums, and where it goes.
+template <class Scalar>
+struct GradientRows {
+  Rows<Scalar> out;  // [N, D], or no data: not asked for
+  bool accumulate;
+  float* dots;  // [N] the dot products that the projection takes, or null
+};
+
+/// Adds products [rows, D] to the sums; with `last` finishes the rows and writes them. Warp w of the grid
+/// takes row w.
+///
+/// With f = finish.of_row(row), an element of the gradient is f.value(sum) - f.along(dot) f.x[d], where dot
+/// is the sum of f.value f.x over the row: the projection of unit rows, if the type of `finish` says so.
+template <class Scalar, class Finish>
+__global__ void __launch_bounds__(256)
+    add_products(Rows<const float> products, Index features, bool first, bool last, RunningSums<Scalar> sums,
+                 Finish finish, GradientRows<Scalar> gradient, Index first_row) {
+  const Index i = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (i >= products.count) return;
+  const Index row = first_row + i;
+  const auto sum = [&](Index d) { return products[i][d] + (first ? 0.0F : sums.load(i, d)); };
+  if (!last) {
+    for (Index d = lane(); d < features; d += warp_size) sums.store(i, d, sum(d));
+    return;
+  }
+  const auto of_row = finish.of_row(row);
+  float dot = 0, along = 0;
+  if constexpr (Finish::projects) {
+    for (Index d = lane(); d < features; d += warp_size)
+      dot = fmaf(of_row.value(sum(d)), to_float(of_row.x[d]), dot);
+    dot = warp_sum(dot);
+    along = of_row.along(dot);
+    if (lane() == 0 && gradient.dots != nullptr) gradient.dots[row] = dot;
+  }
+  if (gradient.out.data == nullptr) return;
+  Scalar* const out = gradient.out[row];
+  for (Index d = lane(); d < features; d += warp_size) {
+    float value = of_row.value(sum(d));
+    if constexpr (Finish::projects) value -= along * to_float(of_row.x[d]);
+    if (gradient.accumulate) value += to_float(out[d]);
+    out[d] = from_float<Scalar>(value);
+  }
+}
+
+/// Extents of a block of the gradient of A B^T: twice as wide as high, of about the bytes that the device
+/// allows, in whole tiles of 128.
+struct BlockExtents {
+  Index rows, columns;
+
+  BlockExtents(const Cuda& device, Index row_count, Index column_count, std::size_t element_bytes) {
+    static constexpr Index tile = 128;
+    const auto whole = [](Index n) { return std::max(tile, n / tile * tile); };
+    const auto elements = static_cast<Index>(device.options().score_block_bytes / element_bytes);
+    const Index high = whole(static_cast<Index>(std::sqrt(static_cast<double>(elements / 2))));
+    rows = std::min(high, (row_count + tile - 1) / tile * tile);
+    columns = std::min(whole(elements / rows), (column_count + tile - 1) / tile * tile);
+  }
+};
+
+/// dA = G B and dB = G^T A for A [N, D], B [M, D] and G [N, M], of which fill(row, rows, column, columns,
+/// block) writes a block at a time. Products are plain ones of 16-bit (or float) numbers with sums in float.
+///
+/// A strip of rows is complete once all of its blocks are through; each block's share of dB [columns, D] is
+/// added to sums that are complete after the last strip. N M D flop twice, and M D sums read and written once
+/// a strip.
+template <class Scalar, class Fill, class FinishA, class FinishB>
+void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b, Index features, Fill&& fill,
+                       const FinishA& finish_a, const GradientRows<Scalar>& gradient_a,
+                       const FinishB& finish_b, const GradientRows<Scalar>& gradient_b) {
+  const BlockExtents extents(device, a.count, b.count, sizeof(Scalar));
+  const bool wants_a = gradient_a.out.data != nullptr || gradient_a.dots != nullptr;
+  const bool wants_b = gradient_b.out.data != nullptr || gradient_b.dots != nullptr;
+  if (!wants_a && !wants_b) return;
+  auto scratch = device.scratch().scope();
+  const auto block = scratch.template take_view<Scalar>(extents.rows, extents.columns);
+  MatrixView<float> strip, share;
+  if (wants_a) strip = scratch.template take_view<float>(std::min(extents.rows, a.count), features);
+  if (wants_b) share = scratch.template take_view<float>(std::min(extents.columns, b.count), features);
+  RunningSums<Scalar> sums;
+  if (wants_b && extents.rows < a.count) {
+    sums.upper = gradient_b.out;
+    if (gradient_b.out.data == nullptr || gradient_b.accumulate)
+      sums.upper = rows_of(scratch.template take_view<Scalar>(b.count, features));
+    if constexpr (is_16_bit<Scalar>)
+      sums.lower = rows_of(scratch.template take_view<std::uint16_t>(b.count, features));
+  }
+  const auto view = [&](Rows<const Scalar> x, Index begin, Index count) {
+    return MatrixView<const Scalar>(x[begin], {count, features}, {x.stride, 1});
+  };
+  const auto add = [&](MatrixView<float> products, Index begin, bool first, bool last,
+                       const RunningSums<Scalar>& to, const auto& finish,
+                       const GradientRows<Scalar>& gradient) {
+    launch(add_products<Scalar, std::decay_t<decltype(finish)>>, blocks(products.rows(), 256 / warp_size),
+           256, 0, device.stream(), rows_of(MatrixView<const float>(products)), features, first, last, to,
+           finish, gradient, begin);
+  };
+  for (Index row = 0; row < a.count; row += extents.rows) {
+    const Index rows = std::min(extents.rows, a.count - row);
+    for (Index column = 0; column < b.count; column += extents.columns) {
+      const Index columns = std::min(extents.columns, b.count - column);
+      const MatrixView<Scalar> g(block.data(), {rows, columns}, {block.stride(0), 1});
+      fill(row, rows, column, columns, rows_of(g));
+      if (wants_b) {
+        const auto products = share.slice(0, columns);
+        matmul<Scalar>(device, g, Op::transpose, view(a, row, rows), Op::none, products);
+        add(products, column, row == 0, row + rows == a.count, sums.slice(column), finish_b, gradient_b);
+      }
+      if (wants_a)
+        matmul<Scalar>(device, g, Op::none, view(b, column, columns), Op::none, strip.slice(0, rows), 1,
+                       column > 0 ? 1 : 0);
+    }
+    if (wants_a) add(strip.slice(0, rows), row, true, true, {}, finish_a, gradient_a);
+  }
+}
+
+}  // namespace vlp::cuda::detail

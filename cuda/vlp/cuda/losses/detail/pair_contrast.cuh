@@ -1,0 +1,297 @@
+/// \file
+/// Cross-entropy over the rows and the columns of the scores of all pairs.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/last_block.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/core/tile_product.cuh>
+#include <vlp/cuda/losses/detail/gradient_products.cuh>
+#include <vlp/cuda/losses/detail/pair_scores.cuh>
+#include <vlp/cuda/losses/detail/tile_sums.cuh>
+#include <vlp/cuda/losses/detail/unit_rows.cuh>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <type_traits>
+
+namespace vlp::cuda::detail {
+
+/// What a block of the kernels below shares.
+template <class Scalar>
+struct ContrastShared {
+  typename TileProduct<Scalar>::Shared product;
+  TileSums<typename TileProduct<Scalar>::Tile> sums;
+  BlockRoom<double> room;
+};
+
+/// Calls visit(scores, row, column) for each tile of this block: taken from what was kept, or computed.
+template <class Scalar, class Visit>
+__device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairScores<Scalar>& scores,
+                                    const TileRuns& runs, bool read_kept, Visit&& visit) {
+  using Product = TileProduct<Scalar>;
+  using Tile = typename Product::Tile;
+  const int row = static_cast<int>(runs.row) + runs.row_tile() * Tile::size;
+  const int column = static_cast<int>(runs.column) + runs.run() * runs.run_tiles * Tile::size;
+  const float scale = scores.scale();
+  if (!read_kept || row >= scores.kept_rows) {
+    Product::for_each_tile(shared.product, scores.image.operand, scores.text.operand, scores.features,
+                           scores.aligned, row, column, runs.tiles(), [&](Tile& tile, Index at) {
+                             const int tile_column = static_cast<int>(at);
+                             scores.apply_factors(tile, row, tile_column, scale);
+                             visit(tile, row, tile_column);
+                           });
+    return;
+  }
+  for (int n = 0; n < runs.tiles(); ++n) {
+    Tile tile{};
+    scores.read_kept(tile, row, column + n * Tile::size);
+    visit(tile, row, column + n * Tile::size);
+  }
+}
+
+/// Forward over a strip of rows: log-sum-exps of each run for each row, row_sums [runs, rows of the launch],
+/// and of each row of tiles for each column, column_sums [row tiles, B]; and each block's share of the
+/// weighted sum of target scores. A weight of 0 leaves that side out.
+template <class Scalar>
+__global__ void __launch_bounds__(TileProduct<Scalar>::threads,
+                                  TileProduct<Scalar>::blocks_per_multiprocessor)
+    take_scores(PairScores<Scalar> scores, TileRuns runs, LogSumExp2* row_sums, LogSumExp2* column_sums,
+                double* target_scores) {
+  using Tile = typename TileProduct<Scalar>::Tile;
+  auto& shared = shared_memory<ContrastShared<Scalar>>();
+  const int thread = static_cast<int>(threadIdx.x);
+  shared.sums.clear_rows();
+  double target_score = 0;
+  for_each_score_tile(shared, scores, runs, false, [&](Tile& tile, int row, int column) {
+    if (row < scores.kept_rows) scores.keep(tile, row, column);
+    target_score += static_cast<double>(scores.take_targets(tile, row, column));
+    if (scores.row_weight > 0) shared.sums.take_rows(tile);
+    if (scores.column_weight == 0) return;
+    shared.sums.take_columns(tile);
+    __syncthreads();
+    if (thread < Tile::size && column + thread < scores.batch)
+      column_sums[Index{runs.row_tile()} * scores.batch + column + thread] = shared.sums.column(thread);
+    // The next tile's sums come after the barriers of its product.
+  });
+  const Index row = Index{runs.row_tile()} * Tile::size + thread;
+  if (scores.row_weight > 0 && thread < Tile::size && row < runs.rows)
+    row_sums[runs.run() * runs.rows + row] = shared.sums.row(thread);
+  target_score = block_sum(target_score, shared.room);
+  if (thread == 0) target_scores[blockIdx.x] = target_score;
+}
+
+/// Takes a strip's sums into those of its rows, which are then complete, and into those of all columns.
+template <class Sum>
+__global__ void __launch_bounds__(256)
+    merge_sums(TileRuns runs, Index batch, const Sum* row_sums, int run_count, const Sum* column_sums,
+               Sum* rows, Sum* columns) {
+  const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
+  if (i < batch && column_sums != nullptr) {
+    Sum sum = runs.row > 0 ? columns[i] : Sum{};
+    for (int tile = 0; tile < runs.row_tiles; ++tile) sum.add(column_sums[tile * batch + i]);
+    columns[i] = sum;
+  }
+  if (i < runs.rows && row_sums != nullptr) {
+    Sum sum;
+    for (int run = 0; run < run_count; ++run) sum.add(row_sums[run * runs.rows + i]);
+    rows[runs.row + i] = sum;
+  }
+}
+
+struct FinishContrastShared {
+  BlockRoom<double> room, final_room;
+  LastBlockRoom last;
+};
+
+/// The loss from all sums, in one launch: blocks add up a piece each, the last to end adds up the pieces.
+template <class Sum>
+__global__ void __launch_bounds__(256)
+    finish_contrast(const Sum* rows, const Sum* columns, Index batch, float row_weight, float column_weight,
+                    const double* target_scores, Index target_count, double* pieces, unsigned* arrived,
+                    float* loss) {
+  auto& shared = shared_memory<FinishContrastShared>();
+  const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
+  double sum = 0;
+  if (i < batch && row_weight > 0) sum += static_cast<double>(row_weight) * rows[i].value();
+  if (i < batch && column_weight > 0) sum += static_cast<double>(column_weight) * columns[i].value();
+  for (Index k = i; k < target_count; k += static_cast<Index>(gridDim.x) * 256) sum -= target_scores[k];
+  sum = block_sum(sum, shared.room);
+  if (threadIdx.x == 0) pieces[blockIdx.x] = sum;
+  if (!last_block(arrived, shared.last)) return;
+  sum = block_sum_of(pieces, static_cast<Index>(gridDim.x), shared.final_room);
+  if (threadIdx.x == 0) *loss = static_cast<float>(ln_2 * sum / static_cast<double>(batch));
+}
+
+/// Backward over a block of S: range times B dL/dS, times the factors of rows and columns, written to `out`,
+/// whose first row and column are those of the launch. Powers of two apart, rows of `out` then multiply
+/// operands as they are.
+template <class Scalar>
+__global__ void __launch_bounds__(TileProduct<Scalar>::threads,
+                                  TileProduct<Scalar>::blocks_per_multiprocessor)
+    differentiate_scores(PairScores<Scalar> scores, TileRuns runs, const LogSumExp2* rows,
+                         const LogSumExp2* columns, float range, Rows<Scalar> out) {
+  using Tile = typename TileProduct<Scalar>::Tile;
+  auto& shared = shared_memory<ContrastShared<Scalar>>();
+  for_each_score_tile(shared, scores, runs, true, [&](Tile& tile, int row, int column) {
+    scores.differentiate(tile, row, column, rows, columns);
+    scores.write_gradient(tile, row, column, range, out, static_cast<int>(runs.row),
+                          static_cast<int>(runs.column));
+  });
+}
+
+/// From sums of products to the gradients of rows that were brought to unit length and scaled by exp(s).
+template <class Scalar>
+struct FinishUnitRows {
+  static constexpr bool projects = true;
+  UnitRows<Scalar> rows;
+  const float* log_scale;
+  float factor;
+
+  struct OfRow {
+    const Scalar* x;
+    float factor, inverse;
+
+    [[nodiscard]] __device__ float value(float sum) const { return factor * sum; }
+    [[nodiscard]] __device__ float along(float dot) const { return projection(inverse, dot); }
+  };
+  [[nodiscard]] __device__ OfRow of_row(Index row) const {
+    const float inverse = rows.inverse[row];
+    const float scale = static_cast<float>(exp(static_cast<double>(*log_scale)));
+    return {rows.x[row], factor * scale * (inverse / rows.factor[row]), inverse};
+  }
+};
+
+/// out (+)= sum of count numbers, in double, by one block.
+template <class Number>
+__global__ void __launch_bounds__(1024)
+    sum_numbers(const Number* x, Index count, bool accumulate, float* out) {
+  auto& room = shared_memory<BlockRoom<double>>();
+  double sum = 0;
+  for (Index i = static_cast<Index>(threadIdx.x); i < count; i += 1024) sum += static_cast<double>(x[i]);
+  sum = block_sum(sum, room);
+  if (threadIdx.x == 0) *out = static_cast<float>(sum) + (accumulate ? *out : 0.0F);
+}
+
+/// L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_j CE(S[:, j], q[j, :]) of S = exp(s) X^ Y^T [B, B], which
+/// exists only a tile at a time. Keeps the log-sum-exps of rows and columns, and what it is allowed of S.
+template <class Scalar>
+class PairContrast {
+ public:
+  /// The arguments of the kernels for a batch; `kept_bytes` may be used for rows of S.
+  [[nodiscard]] PairScores<Scalar> scores(const UnitRows<Scalar>& image, const UnitRows<Scalar>& text,
+                                          Index features, const float* log_scale, const PairTargets& targets,
+                                          double row_weight, double column_weight) const {
+    return {image,
+            text,
+            static_cast<int>(image.x.count),
+            features,
+            image.operand.aligned() && text.operand.aligned(),
+            log_scale,
+            targets,
+            static_cast<float>(row_weight),
+            static_cast<float>(column_weight),
+            kept_.data(),
+            kept_rows_};
+  }
+
+  /// Starts a batch. Rows of S that fit in `kept_bytes` will be kept, in whole tiles.
+  void begin(Index batch, std::size_t kept_bytes) {
+    const auto fitting = static_cast<Index>(kept_bytes / sizeof(float)) / batch;
+    kept_rows_ = fitting < batch ? fitting / tile_size * tile_size : batch;
+    kept_.resize(kept_rows_ * batch);
+    rows_.resize(batch);
+    columns_.resize(batch);
+  }
+
+  [[nodiscard]] Index batch() const noexcept { return rows_.size(); }
+
+  /// Writes the loss unless it is null.
+  void forward(Cuda& device, const PairScores<Scalar>& scores, float* loss) {
+    const Index batch = scores.batch, tiles = (batch + tile_size - 1) / tile_size;
+    const auto sums_bytes = batch * static_cast<Index>(sizeof(LogSumExp2));
+    const Index strip_tiles =
+        std::clamp(static_cast<Index>(device.options().score_block_bytes) / sums_bytes, Index{1}, tiles);
+    const auto runs_of = [&](Index row) {
+      return TileRuns(row, std::min(strip_tiles * tile_size, batch - row), 0, batch, tile_size,
+                      wanted_blocks(device));
+    };
+    Index target_count = 0, most_runs = 0;
+    for (Index row = 0; row < batch; row += strip_tiles * tile_size) {
+      target_count += runs_of(row).block_count();
+      most_runs = std::max<Index>(most_runs, runs_of(row).runs());
+    }
+    auto scratch = device.scratch().scope();
+    const Index strip_rows = std::min(strip_tiles * tile_size, batch);
+    auto* row_sums =
+        scores.row_weight > 0 ? scratch.template take<LogSumExp2>(most_runs * strip_rows) : nullptr;
+    auto* column_sums =
+        scores.column_weight > 0 ? scratch.template take<LogSumExp2>(strip_tiles * batch) : nullptr;
+    auto* target_scores = scratch.template take<double>(target_count);
+    auto* next_target_scores = target_scores;
+    for (Index row = 0; row < batch; row += strip_rows) {
+      const TileRuns runs = runs_of(row);
+      launch(take_scores<Scalar>, blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>),
+             device.stream(), scores, runs, row_sums, column_sums, next_target_scores);
+      launch(merge_sums<LogSumExp2>, blocks(std::max(batch, runs.rows), 256), 256, 0, device.stream(), runs,
+             batch, row_sums, runs.runs(), column_sums, rows_.data(), columns_.data());
+      next_target_scores += runs.block_count();
+    }
+    if (loss == nullptr) return;
+    const dim3 grid = blocks(batch, 256);
+    launch(finish_contrast<LogSumExp2>, grid, 256, sizeof(FinishContrastShared), device.stream(),
+           rows_.data(), columns_.data(), batch, scores.row_weight, scores.column_weight, target_scores,
+           target_count, scratch.template take<double>(grid.x), device.arrived(), loss);
+  }
+
+  /// Writes upstream times the gradients that are not empty.
+  void backward(Cuda& device, const PairScores<Scalar>& scores, float upstream, Rows<Scalar> d_image,
+                Rows<Scalar> d_text, float* d_log_scale, bool accumulate) const {
+    const Index batch = scores.batch;
+    // Half has no room below 6e-8, so the numbers, at most 4 (w_r + w_c), are brought near its largest.
+    const float range =
+        std::is_same_v<Scalar, Half> ? 4096 / (scores.row_weight + scores.column_weight) : 1.0F;
+    const float factor = upstream / (range * static_cast<float>(batch));
+    auto scratch = device.scratch().scope();
+    float* dots = d_log_scale != nullptr ? scratch.template take<float>(batch) : nullptr;
+    // Either side gives d(log scale) = <x, dx>, before the projection; d_text only if it is alone.
+    const bool by_text = d_image.data == nullptr && d_text.data != nullptr;
+    gradient_products<Scalar>(
+        device, scores.image.operand, scores.text.operand, scores.features,
+        [&](Index row, Index row_count, Index column, Index column_count, Rows<Scalar> block) {
+          const TileRuns runs(row, row_count, column, column_count, tile_size, wanted_blocks(device));
+          launch(differentiate_scores<Scalar>, blocks(runs.block_count()), threads,
+                 sizeof(ContrastShared<Scalar>), device.stream(), scores, runs, rows_.data(), columns_.data(),
+                 range, block);
+        },
+        FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
+        GradientRows<Scalar>{d_image, accumulate, by_text ? nullptr : dots},
+        FinishUnitRows<Scalar>{scores.text, scores.log_scale, factor},
+        GradientRows<Scalar>{d_text, accumulate, by_text ? dots : nullptr});
+    if (d_log_scale != nullptr)
+      launch(sum_numbers<float>, 1, 1024, sizeof(BlockRoom<double>), device.stream(), dots, batch, accumulate,
+             d_log_scale);
+  }
+
+ private:
+  using Product = TileProduct<Scalar>;
+  static constexpr int tile_size = Product::Tile::size, threads = Product::threads;
+
+  /// Four for each place on the device: enough that uneven ends cost little.
+  [[nodiscard]] static int wanted_blocks(const Cuda& device) {
+    return device.multiprocessors() * Product::blocks_per_multiprocessor * 4;
+  }
+
+  Buffer<LogSumExp2> rows_, columns_;  // [B]
+  Buffer<float> kept_;                 // [kept_rows_, B]
+  Index kept_rows_ = 0;
+};
+
+}  // namespace vlp::cuda::detail

@@ -1,0 +1,186 @@
+/// \file
+/// The scores of all pairs of a batch, and their gradient, as kernels see them: a tile at a time.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/pair_targets.cuh>
+#include <vlp/cuda/losses/detail/unit_rows.cuh>
+
+#include <cmath>
+
+namespace vlp::cuda::detail {
+
+/// S = exp(s) X^ Y^T [B, B] in units of log 2, with the cross-entropies' weights and targets.
+template <class Scalar>
+struct PairScores {
+  UnitRows<Scalar> image, text;
+  int batch;  // pairs are counted in 32 bits, which spares registers; offsets are not
+  Index features;
+  bool aligned;  // both operands' rows
+  const float* log_scale;
+  PairTargets targets;
+  float row_weight, column_weight;
+  float* kept;  // [kept_rows, B] the first rows of S, which forward writes and backward reads
+  Index kept_rows;
+
+  [[nodiscard]] __device__ float scale() const {
+    return static_cast<float>(exp(static_cast<double>(*log_scale))) * log2_e;
+  }
+
+  /// From dot products of operands to scores. Elements beyond the batch become -inf.
+  template <class Tile>
+  __device__ void apply_factors(Tile& tile, int row, int column, float scale) const {
+    float factor[Tile::col_count];
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const int j = column + Tile::col(c);
+      factor[c] = j < batch ? text.factor[j] : 0;
+    }
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      const int i = row + Tile::row(r);
+      const float row_factor = i < batch ? scale * image.factor[i] : 0;
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) {
+        tile(r, c) *= row_factor * factor[c];
+        if (i >= batch || column + Tile::col(c) >= batch) tile(r, c) = -INFINITY;
+      }
+    }
+  }
+
+  /// Calls visit(r, c, i, j) for the lane's elements where j is of i's group, i itself among it.
+  template <class Tile, class Visit>
+  __device__ void for_each_member(int row, int column, Visit&& visit) const {
+    const bool diagonal = row < column + Tile::size && column < row + Tile::size;
+    if (!targets.grouped && !diagonal) return;
+    int group[Tile::col_count];
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const int j = column + Tile::col(c);
+      group[c] = j < batch ? targets.group[j] : -1;
+    }
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      const int i = row + Tile::row(r);
+      if (i >= batch) continue;
+      const int own = targets.group[i];
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c)
+        if (group[c] == own) visit(r, c, i, column + Tile::col(c));
+    }
+  }
+
+  /// Sum of the lane's share of (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to -inf.
+  template <class Tile>
+  __device__ float take_targets(Tile& tile, int row, int column) const {
+    float sum = 0;
+    if (targets.smooths)
+      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
+        sum = fmaf(row_weight * targets.smoothing[i] + column_weight * targets.smoothing[j], tile(r, c), sum);
+      });
+    for_each_member<Tile>(row, column, [&](int r, int c, int i, int j) {
+      if (targets.drops(i, j)) {
+        sum -= (row_weight * targets.smoothing[i] + column_weight * targets.smoothing[j]) * tile(r, c);
+        tile(r, c) = -INFINITY;
+      } else {
+        sum += (row_weight + column_weight) * targets.member[i] * tile(r, c);
+      }
+    });
+    return sum;
+  }
+
+  /// From scores to B dL/dS, given the sums of rows and columns.
+  template <class Tile>
+  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp2* rows,
+                                const LogSumExp2* columns) const {
+    float column_max[Tile::col_count], column_scale[Tile::col_count];
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c)
+      softmax_terms(columns, column + Tile::col(c), column_weight, column_max[c], column_scale[c]);
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      float row_max, row_scale;
+      softmax_terms(rows, row + Tile::row(r), row_weight, row_max, row_scale);
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c)
+        tile(r, c) =
+            row_scale * exp2f(tile(r, c) - row_max) + column_scale[c] * exp2f(tile(r, c) - column_max[c]);
+    }
+    if (targets.smooths) add_smoothing(tile, row, column);
+    for_each_member<Tile>(row, column, [&](int r, int c, int i, int j) {
+      if (targets.drops(i, j))
+        tile(r, c) = 0;
+      else
+        tile(r, c) -= (row_weight + column_weight) * targets.member[i];
+    });
+  }
+
+  /// Writes `range` times the tile, times the factors of rows and columns, to `out`, whose first element is
+  /// that of (first_row, first_column).
+  template <class Tile>
+  __device__ void write_gradient(const Tile& tile, int row, int column, float range, Rows<Scalar> out,
+                                 int first_row, int first_column) const {
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      const int i = row + Tile::row(r);
+      if (i >= batch) continue;
+      const float row_factor = range * image.factor[i];
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; c += 2) {
+        const int j = column + Tile::col(c);
+        if (j >= batch) continue;
+        Scalar* const to = out[i - first_row] + (j - first_column);
+        const auto value = [&](int k) {
+          return from_float<Scalar>(tile(r, c + k) * row_factor * text.factor[j + k]);
+        };
+        if (j + 1 < batch)
+          *reinterpret_cast<Pack<Scalar, 2>*>(to) = {value(0), value(1)};
+        else
+          *to = value(0);
+      }
+    }
+  }
+
+  template <class Tile>
+  __device__ void keep(const Tile& tile, int row, int column) const {
+    for_each_inside<Tile>(row, column,
+                          [&](int r, int c, int i, int j) { kept[Index{i} * batch + j] = tile(r, c); });
+  }
+  template <class Tile>
+  __device__ void read_kept(Tile& tile, int row, int column) const {
+    for_each_inside<Tile>(row, column,
+                          [&](int r, int c, int i, int j) { tile(r, c) = kept[Index{i} * batch + j]; });
+  }
+
+ private:
+  /// Softmax over a row or column = scale 2^(score - max), times the weight; 0 without a weight.
+  __device__ void softmax_terms(const LogSumExp2* sums, int i, float weight, float& max, float& scale) const {
+    const bool counts = weight > 0 && i < batch;
+    max = counts ? sums[i].max : INFINITY;
+    scale = counts ? weight / sums[i].sum : 0;
+  }
+
+  template <class Tile>
+  __device__ void add_smoothing(Tile& tile, int row, int column) const {
+    for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
+      tile(r, c) -= row_weight * targets.smoothing[i] + column_weight * targets.smoothing[j];
+    });
+  }
+
+  template <class Tile, class Visit>
+  __device__ void for_each_inside(int row, int column, Visit&& visit) const {
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) {
+        const int i = row + Tile::row(r), j = column + Tile::col(c);
+        if (i < batch && j < batch) visit(r, c, i, j);
+      }
+  }
+};
+
+}  // namespace vlp::cuda::detail

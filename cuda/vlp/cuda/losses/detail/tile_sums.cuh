@@ -1,0 +1,103 @@
+/// \file
+/// Log-sum-exps over the rows and the columns of tiles, and how the tiles of a launch are dealt out.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+
+#include <algorithm>
+
+namespace vlp::cuda::detail {
+
+/// Which tiles each block of a launch takes: a run of columns in one row of tiles. Blocks that follow each
+/// other take the same columns, whose operands then come from the cache.
+struct TileRuns {
+  Index row, rows;  ///< where the rows of the launch begin, a multiple of 128 from 0, and how many they are
+  Index column, columns;  ///< the same of its columns
+  int row_tiles, column_tiles;
+  int run_tiles;  ///< tiles in a run; the last run may be shorter
+
+  /// Runs as short as it takes to make `wanted` blocks, if there are that many tiles.
+  TileRuns(Index first_row, Index row_count, Index first_column, Index column_count, int tile_size,
+           int wanted)
+      : row(first_row),
+        rows(row_count),
+        column(first_column),
+        columns(column_count),
+        row_tiles(static_cast<int>((row_count + tile_size - 1) / tile_size)),
+        column_tiles(static_cast<int>((column_count + tile_size - 1) / tile_size)),
+        run_tiles(std::clamp(static_cast<int>(Index{row_tiles} * column_tiles / wanted), 1, column_tiles)) {}
+
+  [[nodiscard]] int runs() const { return (column_tiles + run_tiles - 1) / run_tiles; }
+  [[nodiscard]] Index block_count() const { return Index{row_tiles} * runs(); }
+
+  /// Of this block: its row of tiles, its run, and how many tiles that has.
+  [[nodiscard]] __device__ int row_tile() const { return static_cast<int>(blockIdx.x) % row_tiles; }
+  [[nodiscard]] __device__ int run() const { return static_cast<int>(blockIdx.x) / row_tiles; }
+  [[nodiscard]] __device__ int tiles() const { return min(run_tiles, column_tiles - run() * run_tiles); }
+};
+
+/// The running log-sum-exps of a block's tiles [128, 128], in its shared memory. A row's columns are spread
+/// over four warps, a column's rows over two; each warp keeps its own until the end.
+template <class Tile>
+struct TileSums {
+  LogSumExp2 of_row[4][Tile::size];
+  LogSumExp2 of_column[2][Tile::size];
+
+  __device__ void clear_rows() {
+    if (lane() % 4 != 0) return;
+    for (int r = 0; r < Tile::row_count; ++r) of_row[warp() % 4][Tile::row(r)] = {};
+  }
+
+  /// Adds a tile to the sums of its rows.
+  __device__ void take_rows(const Tile& tile) {
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      LogSumExp2 row;
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) row.max = fmaxf(row.max, tile(r, c));
+      row.max = fmaxf(row.max, __shfl_xor_sync(whole_warp, row.max, 1));
+      row.max = fmaxf(row.max, __shfl_xor_sync(whole_warp, row.max, 2));
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) row.sum += exp2f(tile(r, c) - row.max);
+      row.sum += __shfl_xor_sync(whole_warp, row.sum, 1);
+      row.sum += __shfl_xor_sync(whole_warp, row.sum, 2);
+      if (lane() % 4 == 0) of_row[warp() % 4][Tile::row(r)].add(row);  // only ever touched by this lane
+    }
+  }
+
+  /// The sums of a tile's columns alone, for column() after a barrier.
+  __device__ void take_columns(const Tile& tile) {
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) {
+      LogSumExp2 column;
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) column.max = fmaxf(column.max, tile(r, c));
+#pragma unroll
+      for (int apart = 4; apart < warp_size; apart *= 2)
+        column.max = fmaxf(column.max, __shfl_xor_sync(whole_warp, column.max, apart));
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) column.sum += exp2f(tile(r, c) - column.max);
+#pragma unroll
+      for (int apart = 4; apart < warp_size; apart *= 2)
+        column.sum += __shfl_xor_sync(whole_warp, column.sum, apart);
+      if (lane() / 4 == 0) of_column[warp() / 4][Tile::col(c)] = column;
+    }
+  }
+
+  [[nodiscard]] __device__ LogSumExp2 row(int r) const {
+    LogSumExp2 out = of_row[0][r];
+    for (int w = 1; w < 4; ++w) out.add(of_row[w][r]);
+    return out;
+  }
+  [[nodiscard]] __device__ LogSumExp2 column(int c) const {
+    LogSumExp2 out = of_column[0][c];
+    out.add(of_column[1][c]);
+    return out;
+  }
+};
+
+}  // namespace vlp::cuda::detail

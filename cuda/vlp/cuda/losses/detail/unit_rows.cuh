@@ -1,0 +1,107 @@
+/// \file
+/// Rows brought to unit length, x^ = x / max(|x|, 1e-12), without storing x^.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+
+namespace vlp::cuda::detail {
+
+inline constexpr float largest_inverse = static_cast<float>(1 / vlp::detail::smallest_norm);
+
+/// 1 / max(|x|, 1e-12) from the sum of squares.
+__device__ inline float inverse_norm(double sum_of_squares) {
+  const double norm = sqrt(sum_of_squares);
+  return norm > vlp::detail::smallest_norm ? static_cast<float>(1 / norm) : largest_inverse;
+}
+
+/// With x^ = inverse x and g the gradient for x^, the gradient for x is inverse g - projection x, where `dot`
+/// is <x^, g>; and just inverse g where the norm was below the smallest, since x^ is linear in x there.
+__device__ inline float projection(float inverse, float dot) {
+  return inverse >= largest_inverse ? 0.0F : inverse * inverse * dot;
+}
+
+/// Rows [N, D] as operands of products, with the factors that make them unit rows: x^ = factor * operand.
+///
+/// Operands are the rows themselves but for Half, whose range is that of no factor: its operands are copies
+/// scaled by powers of two to lengths in [1, 2), which rounds nothing but what is 2^-14 of a row's length or
+/// less; so factors lie in (1/2, 1].
+template <class Scalar>
+struct UnitRows {
+  Rows<const Scalar> x;        // as they were given
+  Rows<const Scalar> operand;  // [N, D]
+  const float* inverse;        // [N] 1 / max(|x|, 1e-12)
+  const float* factor;         // [N]
+};
+
+/// Warp w of the grid takes row w of x (and, in the grid's second row, of y).
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    measure_rows(Rows<const Scalar> x, Rows<const Scalar> y, Index features, float* inverse, float* factor,
+                 Rows<Half> operand) {
+  const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (row >= x.count) return;
+  const Scalar* from = blockIdx.y == 0 ? x[row] : y[row];
+  const Index out = blockIdx.y == 0 ? row : x.count + row;
+  double sum = 0;
+  for (Index d = lane(); d < features; d += warp_size) {
+    const double v = to_float(from[d]);
+    sum += v * v;
+  }
+  sum = warp_sum(sum);
+  const float inverse_of_row = inverse_norm(sum);
+  float power = 1;
+  if constexpr (std::is_same_v<Scalar, Half>) {
+    if (sum > 0) power = exp2f(-floorf(log2f(static_cast<float>(sqrt(sum)))));
+    for (Index d = lane(); d < features; d += warp_size)
+      operand[out][d] = from_float<Half>(to_float(from[d]) * power);
+  }
+  if (lane() != 0) return;
+  inverse[out] = inverse_of_row;
+  factor[out] = std::is_same_v<Scalar, Half> ? (sum > 0 ? inverse_of_row / power : 1.0F) : inverse_of_row;
+}
+
+/// Measures pairs of rows, x and y [N, D], and keeps O(N) numbers of them (for Half also the copies).
+template <class Scalar>
+class UnitRowPairs {
+ public:
+  void measure(Cuda& device, MatrixView<const Scalar> x, MatrixView<const Scalar> y) {
+    const Index count = x.rows(), features = x.cols();
+    inverse_.resize(2 * count);
+    factor_.resize(2 * count);
+    Rows<Half> operand;
+    if constexpr (std::is_same_v<Scalar, Half>) {
+      stride_ = (features + 7) / 8 * 8;
+      operand = {copies_.resize(2 * count * stride_), 2 * count, stride_};
+    }
+    dim3 grid = blocks(count, 256 / warp_size);
+    grid.y = 2;
+    launch(measure_rows<Scalar>, grid, 256, 0, device.stream(), rows_of(x), rows_of(y), features,
+           inverse_.data(), factor_.data(), operand);
+  }
+
+  /// The first of the pairs as operands; `x` as it was given to measure.
+  [[nodiscard]] UnitRows<Scalar> first(MatrixView<const Scalar> x) const { return unit_rows(x, 0); }
+  [[nodiscard]] UnitRows<Scalar> second(MatrixView<const Scalar> y) const { return unit_rows(y, y.rows()); }
+
+ private:
+  [[nodiscard]] UnitRows<Scalar> unit_rows(MatrixView<const Scalar> x, Index begin) const {
+    UnitRows<Scalar> out{rows_of(x), rows_of(x), inverse_.data() + begin, factor_.data() + begin};
+    if constexpr (std::is_same_v<Scalar, Half>)
+      out.operand = {copies_.data() + begin * stride_, x.rows(), stride_};
+    return out;
+  }
+
+  Buffer<float> inverse_, factor_;  // [2 N], of x and then of y
+  Buffer<Half> copies_;             // [2 N, stride_]
+  Index stride_ = 0;
+};
+
+}  // namespace vlp::cuda::detail
