@@ -10,6 +10,7 @@ packages=(
   libstb-dev libcsv-dev nlohmann-json3-dev           # vlp::io
   libcli11-dev gnuplot-nox                           # the examples
   catch2 librapidcheck-dev libxtensor-dev            # the tests
+  libboost-context-dev                               # CUDA kernels on the host, for the tests
   libopenblas-dev                                    # products by a BLAS (VLP_BLAS)
   libbenchmark-dev                                   # the benchmarks
   clang-format-14                                    # the formatting check
