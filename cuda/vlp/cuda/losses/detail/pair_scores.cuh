@@ -11,6 +11,7 @@
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 
 #include <cmath>
+#include <cstdint>
 
 namespace vlp::cuda::detail {
 
@@ -52,11 +53,19 @@ struct PairScores {
     }
   }
 
-  /// Calls visit(r, c, i, j) for the lane's elements where j is of i's group, i itself among it.
-  template <class Tile, class Visit>
-  __device__ void for_each_member(int row, int column, Visit&& visit) const {
+  /// Which of the lane's 64 elements are special, a bit for each: a target of its row (and its column), or
+  /// left out of both denominators.
+  struct Marks {
+    std::uint64_t target = 0, dropped = 0;
+
+    __device__ static bool has(std::uint64_t marks, int r, int c) { return (marks >> (r * 8 + c) & 1) != 0; }
+  };
+
+  template <class Tile>
+  __device__ Marks marks(int row, int column) const {
+    Marks out;
     const bool diagonal = row < column + Tile::size && column < row + Tile::size;
-    if (!targets.grouped && !diagonal) return;
+    if (!targets.grouped && !diagonal) return out;
     int group[Tile::col_count];
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c) {
@@ -65,13 +74,15 @@ struct PairScores {
     }
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
-      const int i = row + Tile::row(r);
-      if (i >= batch) continue;
-      const int own = targets.group[i];
+      const int i = row + Tile::row(r), own = i < batch ? targets.group[i] : -2;
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c)
-        if (group[c] == own) visit(r, c, i, column + Tile::col(c));
+      for (int c = 0; c < Tile::col_count; ++c) {
+        if (group[c] != own) continue;
+        const bool drops = targets.drops(i, column + Tile::col(c));
+        (drops ? out.dropped : out.target) |= std::uint64_t{1} << (r * 8 + c);
+      }
     }
+    return out;
   }
 
   /// Sum of the lane's share of (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to -inf.
@@ -80,16 +91,21 @@ struct PairScores {
     float sum = 0;
     if (targets.smooths)
       for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
-        sum = fmaf(row_weight * targets.smoothing[i] + column_weight * targets.smoothing[j], tile(r, c), sum);
+        sum = fmaf(row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j), tile(r, c),
+                   sum);
       });
-    for_each_member<Tile>(row, column, [&](int r, int c, int i, int j) {
-      if (targets.drops(i, j)) {
-        sum -= (row_weight * targets.smoothing[i] + column_weight * targets.smoothing[j]) * tile(r, c);
+    const Marks special = marks<Tile>(row, column);
+    if (special.target != 0)
+      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int) {
+        if (Marks::has(special.target, r, c))
+          sum += (row_weight + column_weight) * targets.member_of(i) * tile(r, c);
+      });
+    if (special.dropped != 0)
+      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
+        if (!Marks::has(special.dropped, r, c)) return;
+        sum -= (row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j)) * tile(r, c);
         tile(r, c) = -INFINITY;
-      } else {
-        sum += (row_weight + column_weight) * targets.member[i] * tile(r, c);
-      }
-    });
+      });
     return sum;
   }
 
@@ -111,12 +127,13 @@ struct PairScores {
             row_scale * exp2f(tile(r, c) - row_max) + column_scale[c] * exp2f(tile(r, c) - column_max[c]);
     }
     if (targets.smooths) add_smoothing(tile, row, column);
-    for_each_member<Tile>(row, column, [&](int r, int c, int i, int j) {
-      if (targets.drops(i, j))
-        tile(r, c) = 0;
-      else
-        tile(r, c) -= (row_weight + column_weight) * targets.member[i];
-    });
+    const Marks special = marks<Tile>(row, column);
+    if ((special.target | special.dropped) != 0)
+      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int) {
+        if (Marks::has(special.target, r, c))
+          tile(r, c) -= (row_weight + column_weight) * targets.member_of(i);
+        if (Marks::has(special.dropped, r, c)) tile(r, c) = 0;
+      });
   }
 
   /// Writes `range` times the tile, times the factors of rows and columns, to `out`, whose first element is
@@ -167,7 +184,7 @@ struct PairScores {
   template <class Tile>
   __device__ void add_smoothing(Tile& tile, int row, int column) const {
     for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
-      tile(r, c) -= row_weight * targets.smoothing[i] + column_weight * targets.smoothing[j];
+      tile(r, c) -= row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j);
     });
   }
 

@@ -29,6 +29,16 @@ struct PairTargets {
   bool grouped;  // else only the diagonal is special
   bool smooths;
 
+  // Loads that stay where they are written: moved ahead of an unrolled loop, as compilers like to, they would
+  // take the registers of a tile, which almost never needs them.
+  [[nodiscard]] __device__ int group_of(int i) const { return *const_cast<const volatile int*>(group + i); }
+  [[nodiscard]] __device__ float member_of(int i) const {
+    return *const_cast<const volatile float*>(member + i);
+  }
+  [[nodiscard]] __device__ float smoothing_of(int i) const {
+    return *const_cast<const volatile float*>(smoothing + i);
+  }
+
   /// Whether column j, of i's group, leaves the denominator of row i.
   [[nodiscard]] __device__ bool drops(int i, int j) const {
     return policy == DuplicatePolicy::ignore && i != j;
