@@ -9,57 +9,34 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/interface/distillation.hpp>
 #include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <numeric>
-#include <string_view>
 #include <type_traits>
 
 namespace vlp {
 
-/// Options of Distillation.
-struct DistillationOptions {
-  /// Divides the logits of both: above 1, what the teacher holds unlikely counts for more. Above 0.
-  double temperature = 1;
-};
+/// Distillation on the CPU.
+template <class ScalarType>
+class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
+  using Interface = DistillationInterface<ScalarType>;
 
-/// Hinton et al., "Distilling the knowledge in a neural network", 2015:
-///
-///   L = t^2 mean_n KL(softmax(T[n, :] / t) || softmax(S[n, :] / t)),
-///
-/// with logits T of the teacher, who gets no gradient, and S of the student, over the rows that are valid (0
-/// when none is). The factor t^2 keeps gradients of one size at any temperature. Rows that are not valid are
-/// never read and get gradient 0. Finite logits of any size are safe; equal rows have loss 0 and gradient 0,
-/// exactly. Keeps O(N) numbers; forward reads the logits twice, backward once.
-template <class ScalarType, class DeviceType = Cpu>
-class Distillation {
  public:
-  using Scalar = ScalarType;
-  using Device = DeviceType;
-  using Accumulator = AccumulatorOf<Scalar>;
-  using Options = DistillationOptions;
-  static constexpr std::string_view name = "distillation";
-
-  struct Inputs {
-    MatrixView<const Scalar> student;        ///< S [N, V]; rows may be strided
-    MatrixView<const Scalar> teacher;        ///< T [N, V]; rows may be strided
-    VectorView<const std::uint8_t> valid{};  ///< [N], 0 leaves a row out; or empty: all are valid
-  };
-  struct Outputs {
-    Accumulator* loss = nullptr;
-  };
-  struct Gradients {
-    MatrixView<Scalar> student;  ///< [N, V]
-    bool accumulate = false;     ///< add to what is there instead of overwriting it
-  };
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
 
   /// Throws std::invalid_argument for options out of range.
   explicit Distillation(DistillationOptions options = {}) : options_(options) {
-    detail::check_above_zero(name, "temperature", options_.temperature);
+    Interface::check_options(options_);
   }
 
   [[nodiscard]] const Options& options() const noexcept { return options_; }
@@ -67,7 +44,7 @@ class Distillation {
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
   /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    check(inputs);
+    Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
     RowSum* row = rows_.resize(rows);
     kept_ = 0;
@@ -87,10 +64,10 @@ class Distillation {
 
   /// Writes upstream * dL/dstudent for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    check(inputs);
+    Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
     require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());
-    detail::check_gradient(name, "student", gradients.student, inputs.student);
+    Interface::check_gradients(inputs, gradients);
     if (gradients.student.empty()) return;
 
     const double factor =
@@ -106,18 +83,6 @@ class Distillation {
     });
   }
 
-  template <class InputsType, class GradientsType, class Visit>
-  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
-    visit("student", inputs.student, gradients.student);
-    visit("teacher", inputs.teacher);
-    visit("valid", inputs.valid);
-  }
-
-  template <class OptionsType, class Visit>
-  static void for_each_option(OptionsType& options, Visit&& visit) {
-    visit("temperature", options.temperature);
-  }
-
  private:
   /// Columns of both that are worked on together, so that their exponentials stay in the first-level cache.
   static constexpr Index chunk = 512;
@@ -128,15 +93,6 @@ class Distillation {
     Scalar student_max, teacher_max;
     Scalar student_log_sum, teacher_log_sum;
   };
-
-  static void check(const Inputs& inputs) {
-    detail::check_input(name, "student", inputs.student);
-    detail::check_input(name, "teacher", inputs.teacher);
-    require(inputs.student.extents() == inputs.teacher.extents(), name, ": student is ",
-            detail::extents_text(inputs.student), " but teacher is ", detail::extents_text(inputs.teacher));
-    require(inputs.valid.empty() || inputs.valid.extent(0) == inputs.student.rows(), name, ": valid has ",
-            inputs.valid.extent(0), " elements but student is ", detail::extents_text(inputs.student));
-  }
 
   [[nodiscard]] static bool valid(const Inputs& inputs, Index n) {
     return inputs.valid.empty() || inputs.valid[n] != 0;

@@ -8,63 +8,32 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
 #include <vlp/losses/detail/pair_targets.hpp>
 #include <vlp/losses/detail/pair_tiles.hpp>
+#include <vlp/losses/interface/pairwise_sigmoid.hpp>
 #include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <numeric>
-#include <span>
-#include <string_view>
 
 namespace vlp {
 
-/// Options of PairwiseSigmoid.
-struct PairwiseSigmoidOptions {
-  /// What pairs of one group are to each other: all negatives, all positives, or left out but for the pair
-  /// itself. Without group ids all pairs differ.
-  DuplicatePolicy duplicate_policy = DuplicatePolicy::negatives;
-  /// Bytes that forward may keep of the scores for backward; see InfoNceOptions::kept_score_bytes.
-  std::size_t kept_score_bytes = 0;
-};
+/// PairwiseSigmoid on the CPU.
+template <class ScalarType>
+class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarType> {
+  using Interface = PairwiseSigmoidInterface<ScalarType>;
 
-/// Zhai et al., "Sigmoid loss for language image pre-training" (SigLIP), ICCV 2023:
-///
-///   L = -1/B sum_ij log sigmoid(z_ij (exp(s) <x^_i, y^_j> + b)),
-///
-/// with x^, y^ = image, text with rows normalised by max(norm, 1e-12), z_ij = 1 for matching pairs and -1
-/// for others, and a learnable scale and bias (published start: s = ln 10, b = -10). Scores exist a tile at a
-/// time, as in InfoNce: 8 B^2 D flop, O(B) numbers kept.
-template <class ScalarType, class DeviceType = Cpu>
-class PairwiseSigmoid {
  public:
-  using Scalar = ScalarType;
-  using Device = DeviceType;
-  using Accumulator = AccumulatorOf<Scalar>;
-  using Options = PairwiseSigmoidOptions;
-  static constexpr std::string_view name = "pairwise_sigmoid";
-
-  struct Inputs {
-    MatrixView<const Scalar> image;          ///< [B, D]; rows may be strided
-    MatrixView<const Scalar> text;           ///< [B, D]; row i is the report of image i
-    const Accumulator* log_scale = nullptr;  ///< s
-    const Accumulator* bias = nullptr;       ///< b
-    std::span<const std::int64_t> group{};   ///< [B] equal ids for equal reports, or empty
-  };
-  struct Outputs {
-    Accumulator* loss = nullptr;
-  };
-  struct Gradients {
-    MatrixView<Scalar> image, text;  ///< [B, D]
-    Accumulator* log_scale = nullptr;
-    Accumulator* bias = nullptr;
-    bool accumulate = false;  ///< add to what is there instead of overwriting it
-  };
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
 
   explicit PairwiseSigmoid(PairwiseSigmoidOptions options = {}) : options_(options) {}
 
@@ -73,9 +42,9 @@ class PairwiseSigmoid {
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
   /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    check(inputs);
+    Interface::check_inputs(inputs);
     const Index batch = inputs.image.rows();
-    targets_.prepare(name, batch, inputs.group, options_.duplicate_policy, 0);
+    targets_.prepare(batch, inputs.group, options_.duplicate_policy, 0);
     tiles_.prepare(device, inputs.image, inputs.text, std::exp(static_cast<double>(*inputs.log_scale)),
                    options_.kept_score_bytes);
     batch_ = batch;
@@ -99,11 +68,10 @@ class PairwiseSigmoid {
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    check(inputs);
+    Interface::check_inputs(inputs);
     require(batch_ == inputs.image.rows(), name, ": backward is given ", inputs.image.rows(),
             " pairs but forward had ", batch_);
-    detail::check_gradient(name, "image", gradients.image, inputs.image);
-    detail::check_gradient(name, "text", gradients.text, inputs.text);
+    Interface::check_gradients(inputs, gradients);
 
     const auto factor = static_cast<Scalar>(static_cast<double>(upstream) / static_cast<double>(batch_));
     auto scratch = device.scratch().scope();
@@ -133,27 +101,7 @@ class PairwiseSigmoid {
     write(gradients.bias, std::accumulate(sums, sums + tiles_.tiles(batch_), 0.0));
   }
 
-  template <class InputsType, class GradientsType, class Visit>
-  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
-    visit("image", inputs.image, gradients.image);
-    visit("text", inputs.text, gradients.text);
-    visit("log_scale", inputs.log_scale, gradients.log_scale);
-    visit("bias", inputs.bias, gradients.bias);
-    visit("group", inputs.group);
-  }
-
-  template <class OptionsType, class Visit>
-  static void for_each_option(OptionsType& options, Visit&& visit) {
-    visit("duplicate_policy", options.duplicate_policy);
-    visit("kept_score_bytes", options.kept_score_bytes);
-  }
-
  private:
-  static void check(const Inputs& inputs) {
-    detail::check_pairs(name, inputs.image, inputs.text, inputs.log_scale);
-    require(inputs.bias != nullptr, name, ": bias is not given");
-  }
-
   static double* zeroed(Arena::Scope& scratch, Index count) {
     double* out = scratch.take<double>(count);
     std::fill_n(out, count, 0.0);

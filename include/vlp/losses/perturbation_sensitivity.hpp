@@ -10,54 +10,31 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/interface/perturbation_sensitivity.hpp>
 #include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdint>
 #include <numeric>
-#include <string_view>
 #include <type_traits>
 
 namespace vlp {
 
-/// PerturbationSensitivity has no options.
-struct PerturbationSensitivityOptions {};
+/// PerturbationSensitivity on the CPU.
+template <class ScalarType>
+class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityInterface<ScalarType> {
+  using Interface = PerturbationSensitivityInterface<ScalarType>;
 
-/// Each image against its own report (k = 0) and K perturbations of that report:
-///
-///   z_bk = exp(s) <x^_b, y^_bk>,   L = mean_b (log sum_k exp z_bk - z_b0),
-///
-/// with x^, y^ = image, text normalised by max(norm, 1e-12) and a learnable scale s (start ln(1 / 0.07)).
-/// Candidates that are not valid (a perturbation that came out equal to the report) leave the sum and are
-/// never read; a row without any negative has loss 0 and gradient 0, and counts in the mean. Keeps O(B (1 +
-/// K)) numbers.
-template <class ScalarType, class DeviceType = Cpu>
-class PerturbationSensitivity {
  public:
-  using Scalar = ScalarType;
-  using Device = DeviceType;
-  using Accumulator = AccumulatorOf<Scalar>;
-  using Options = PerturbationSensitivityOptions;
-  static constexpr std::string_view name = "perturbation_sensitivity";
-
-  struct Inputs {
-    MatrixView<const Scalar> image;          ///< [B, D]
-    BatchView<const Scalar> text;            ///< [B, 1 + K, D], the report first
-    const Accumulator* log_scale = nullptr;  ///< s
-    MatrixView<const std::uint8_t> valid{};  ///< [B, 1 + K], 0 drops a candidate; or empty: all are valid
-  };
-  struct Outputs {
-    Accumulator* loss = nullptr;
-  };
-  struct Gradients {
-    MatrixView<Scalar> image;  ///< [B, D]
-    BatchView<Scalar> text;    ///< [B, 1 + K, D]
-    Accumulator* log_scale = nullptr;
-    bool accumulate = false;  ///< add to what is there instead of overwriting it
-  };
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
 
   explicit PerturbationSensitivity(PerturbationSensitivityOptions = {}) {}
 
@@ -89,8 +66,7 @@ class PerturbationSensitivity {
     require(shape_ == Shape{inputs.text.extent(0), inputs.text.extent(1)}, name, ": backward is given ",
             inputs.text.extent(0), " x ", inputs.text.extent(1), " candidates but forward had ", shape_[0],
             " x ", shape_[1]);
-    detail::check_gradient(name, "image", gradients.image, inputs.image);
-    detail::check_gradient(name, "text", gradients.text, inputs.text);
+    Interface::check_gradients(inputs, gradients);
 
     const Index batch = shape_[0];
     auto scratch = device.scratch().scope();
@@ -105,32 +81,13 @@ class PerturbationSensitivity {
                              (gradients.accumulate ? *gradients.log_scale : Accumulator(0));
   }
 
-  template <class InputsType, class GradientsType, class Visit>
-  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
-    visit("image", inputs.image, gradients.image);
-    visit("text", inputs.text, gradients.text);
-    visit("log_scale", inputs.log_scale, gradients.log_scale);
-    visit("valid", inputs.valid);
-  }
-
-  template <class OptionsType, class Visit>
-  static void for_each_option(OptionsType&, Visit&&) {}
-
  private:
   using Shape = std::array<Index, 2>;
   static constexpr Index grain = 8;  // rows a task
 
   static void check(const Inputs& inputs) {
-    detail::check_input(name, "image", inputs.image);
-    detail::check_input(name, "text", inputs.text);
-    require(inputs.image.rows() == inputs.text.extent(0) && inputs.image.cols() == inputs.text.extent(2),
-            name, ": image is ", detail::extents_text(inputs.image), " but text is ",
-            detail::extents_text(inputs.text));
-    require(inputs.log_scale != nullptr, name, ": log_scale is not given");
+    Interface::check_inputs(inputs);
     if (inputs.valid.empty()) return;
-    require(inputs.valid.rows() == inputs.text.extent(0) && inputs.valid.cols() == inputs.text.extent(1),
-            name, ": valid is ", detail::extents_text(inputs.valid), " but text is ",
-            detail::extents_text(inputs.text));
     for (Index b = 0; b < inputs.valid.rows(); ++b)
       require(inputs.valid(b, 0) != 0, name, ": the report (k = 0) of row ", b, " is not valid");
   }

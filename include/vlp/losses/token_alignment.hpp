@@ -7,79 +7,47 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
-#include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/checks.hpp>
 #include <vlp/losses/detail/packed_words.hpp>
+#include <vlp/losses/interface/token_alignment.hpp>
 #include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <numeric>
-#include <span>
-#include <string_view>
 #include <vector>
 
 namespace vlp {
 
-struct TokenAlignmentOptions {
-  double attention_temperature = 0.1;  ///< > 0; of a word's attention over the regions: lower is sharper
-  double contrast_temperature = 0.1;   ///< > 0; divides the cosines in the cross-entropies
-};
+/// TokenAlignment on the CPU. Forward keeps nothing but the word counts; backward computes a pair again: 16 W
+/// R D + 8 W^2 D flop a pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
+template <class ScalarType>
+class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarType> {
+  using Interface = TokenAlignmentInterface<ScalarType>;
 
-/// Words against what they see of their own image. For each pair with unit words x_w = T_w / max(|T_w|,
-/// 1e-12) and unit regions p_r = C_r / max(|C_r|, 1e-12):
-///
-///   a_w = softmax over r of <x_w, p_r> / t_attention,  c_w = sum_r a_w[r] p_r,  o_w = c_w / max(|c_w|,
-///   1e-12), z = x o^T / t_contrast,  L = mean over pairs of 1/2 (CE(rows of z) + CE(columns of z)),
-///
-/// where each cross-entropy is a mean over the pair's W_b words, whose target is the word itself. The
-/// token-level term of hybrid pretraining (HybridMED, arXiv 2410.00448), in the form of the token-wise
-/// alignment of Wang et al., "Multi-granularity cross-modal alignment for generalized medical
-/// visual representation learning", NeurIPS 2022, in the direction of the words, without its projections and
-/// token weights.
-///
-/// Forward keeps nothing but the word counts; backward computes a pair again: 16 W R D + 8 W^2 D flop a pair
-/// in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
-template <class ScalarType, class DeviceType = Cpu>
-class TokenAlignment {
  public:
-  using Scalar = ScalarType;
-  using Device = DeviceType;
-  using Accumulator = AccumulatorOf<Scalar>;
-  using Options = TokenAlignmentOptions;
-  static constexpr std::string_view name = "token_alignment";
-
-  struct Inputs {
-    BatchView<const Scalar> regions;             ///< C [B, R, D]
-    BatchView<const Scalar> words;               ///< T [B, W, D]
-    std::span<const std::int64_t> word_count{};  ///< [B] in 1 to W; empty: all W. Padding is never read.
-  };
-  struct Outputs {
-    Accumulator* loss = nullptr;
-    BatchView<Scalar> attention{};  ///< a [B, W, R] of each word over its own image; 0 in padding
-  };
-  struct Gradients {
-    BatchView<Scalar> regions{};  ///< [B, R, D]
-    BatchView<Scalar> words{};    ///< [B, W, D]; 0 in padding
-    bool accumulate = false;      ///< add to what is there instead of overwriting it
-  };
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
 
   /// Throws std::invalid_argument when an option is out of range.
   explicit TokenAlignment(TokenAlignmentOptions options = {}) : options_(options) {
-    detail::check_above_zero(name, "attention_temperature", options.attention_temperature);
-    detail::check_above_zero(name, "contrast_temperature", options.contrast_temperature);
+    Interface::check_options(options);
   }
 
   /// Computes the loss. Throws std::invalid_argument for inputs and outputs that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    detail::check_regions_and_words(name, inputs.regions, inputs.words);
+    Interface::check_inputs(inputs);
+    Interface::check_outputs(inputs, outputs);
     const Index batch = inputs.words.extent(0);
-    detail::check_output(name, "attention", outputs.attention,
-                         {batch, inputs.words.extent(1), inputs.regions.extent(1)});
     words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count);
     regions_shape_ = inputs.regions.extents();
     max_words_ = inputs.words.extent(1);
@@ -104,8 +72,7 @@ class TokenAlignment {
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
     detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
-    detail::check_gradient<Scalar>(name, "regions", gradients.regions, inputs.regions);
-    detail::check_gradient<Scalar>(name, "words", gradients.words, inputs.words);
+    Interface::check_gradients(inputs, gradients);
     if (gradients.regions.empty() && gradients.words.empty()) return;
 
     const detail::SerialProducts serial;
@@ -115,20 +82,6 @@ class TokenAlignment {
     device.parallel_for(regions_shape_[0], [&](Index b, int worker) {
       backward_pair(inputs, factor, gradients, b, tiles_of(b, worker));
     });
-  }
-
-  /// Visits each input with its gradient, if it has one, by name.
-  template <class InputsType, class GradientsType, class Visit>
-  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
-    visit("regions", inputs.regions, gradients.regions);
-    visit("words", inputs.words, gradients.words);
-    visit("word_count", inputs.word_count);
-  }
-
-  template <class OptionsType, class Visit>
-  static void for_each_option(OptionsType& options, Visit&& visit) {
-    visit("attention_temperature", options.attention_temperature);
-    visit("contrast_temperature", options.contrast_temperature);
   }
 
  private:

@@ -10,68 +10,36 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/interface/token_cross_entropy.hpp>
 #include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdint>
 #include <limits>
-#include <span>
-#include <string_view>
 #include <type_traits>
 
 namespace vlp {
 
-/// Options of TokenCrossEntropy.
-struct TokenCrossEntropyOptions {
-  /// Rows of this target (padding) are not read, get gradient 0 and do not count in the mean.
-  std::int64_t ignore_index = -100;
-  /// Share of each target that is spread over the whole vocabulary, in [0, 1).
-  double label_smoothing = 0;
-};
+/// TokenCrossEntropy on the CPU. Who knows upstream beforehand calls forward_backward, which keeps a strip of
+/// Z until it is differentiated: 6 N' D V flop.
+template <class ScalarType>
+class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<ScalarType> {
+  using Interface = TokenCrossEntropyInterface<ScalarType>;
 
-/// Cross-entropy of the next token under a linear layer over the vocabulary:
-///
-///   Z = H E^T + b,   L = mean_n (log sum_v exp Z[n, v] - sum_v q[n, v] Z[n, v]),
-///
-/// over the N' rows whose target y is not ignore_index (0 when there is none), with the targets
-/// q[n, v] = (1 - e) [v = y_n] + e / V for a label smoothing e.
-///
-/// Z exists a tile at a time: forward keeps O(N) numbers, backward computes each tile once more, together
-/// 8 N' D V flop. Who knows upstream beforehand calls forward_backward, which keeps a strip of Z until it is
-/// differentiated: 6 N' D V flop. Logits of any finite size are safe, and so is a bias of -inf, which bars a
-/// token (unless labels are smoothed: the loss is then infinite).
-template <class ScalarType, class DeviceType = Cpu>
-class TokenCrossEntropy {
  public:
-  using Scalar = ScalarType;
-  using Device = DeviceType;
-  using Accumulator = AccumulatorOf<Scalar>;
-  using Options = TokenCrossEntropyOptions;
-  static constexpr std::string_view name = "token_cross_entropy";
-
-  struct Inputs {
-    MatrixView<const Scalar> hidden;         ///< H [N, D]; rows may be strided
-    MatrixView<const Scalar> weight;         ///< E [V, D]; rows may be strided
-    VectorView<const Scalar> bias{};         ///< b [V], or empty: 0
-    std::span<const std::int64_t> target{};  ///< y [N], in [0, V) or ignore_index
-  };
-  struct Outputs {
-    Accumulator* loss = nullptr;
-  };
-  struct Gradients {
-    MatrixView<Scalar> hidden;  ///< [N, D]
-    MatrixView<Scalar> weight;  ///< [V, D]
-    VectorView<Scalar> bias{};  ///< [V]
-    bool accumulate = false;    ///< add to what is there instead of overwriting it
-  };
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
 
   /// Throws std::invalid_argument for options out of range.
   explicit TokenCrossEntropy(TokenCrossEntropyOptions options = {}) : options_(options) {
-    require(options_.label_smoothing >= 0 && options_.label_smoothing < 1, name,
-            ": label_smoothing must be in [0, 1), but is ", options_.label_smoothing);
+    Interface::check_options(options_);
   }
 
   [[nodiscard]] const Options& options() const noexcept { return options_; }
@@ -91,7 +59,7 @@ class TokenCrossEntropy {
     const Shape shape = shape_of(inputs);
     require(shape_ == shape, name, ": backward is given ", shape[0], " x ", shape[1], " onto ", shape[2],
             " tokens but forward had ", shape_[0], " x ", shape_[1], " onto ", shape_[2]);
-    check_gradients(inputs, gradients);
+    Interface::check_gradients(inputs, gradients);
     clear(device, gradients);
     for_each_strip(device, inputs, strip_rows,
                    [&](const Strip& strip) { differentiate(device, inputs, strip, upstream, gradients); });
@@ -102,7 +70,7 @@ class TokenCrossEntropy {
   void forward_backward(Device& device, const Inputs& inputs, Accumulator upstream, const Outputs& outputs,
                         const Gradients& gradients) {
     check(inputs);
-    check_gradients(inputs, gradients);
+    Interface::check_gradients(inputs, gradients);
     begin(inputs);
     clear(device, gradients);
     const Index vocabulary = shape_[2];
@@ -116,20 +84,6 @@ class TokenCrossEntropy {
       differentiate(device, inputs, strip, upstream, gradients);
     });
     finish(outputs);
-  }
-
-  template <class InputsType, class GradientsType, class Visit>
-  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
-    visit("hidden", inputs.hidden, gradients.hidden);
-    visit("weight", inputs.weight, gradients.weight);
-    visit("bias", inputs.bias, gradients.bias);
-    visit("target", inputs.target);
-  }
-
-  template <class OptionsType, class Visit>
-  static void for_each_option(OptionsType& options, Visit&& visit) {
-    visit("ignore_index", options.ignore_index);
-    visit("label_smoothing", options.label_smoothing);
   }
 
  private:
@@ -185,29 +139,14 @@ class TokenCrossEntropy {
   }
 
   void check(const Inputs& inputs) const {
-    detail::check_input(name, "hidden", inputs.hidden);
-    detail::check_input(name, "weight", inputs.weight);
-    const auto [rows, features, vocabulary] = shape_of(inputs);
-    require(inputs.weight.cols() == features, name, ": hidden is ", detail::extents_text(inputs.hidden),
-            " but weight is ", detail::extents_text(inputs.weight));
-    require(inputs.bias.empty() || inputs.bias.extent(0) == vocabulary, name, ": bias has ",
-            inputs.bias.extent(0), " elements but weight is ", detail::extents_text(inputs.weight));
-    require(static_cast<Index>(inputs.target.size()) == rows, name, ": target has ", inputs.target.size(),
-            " tokens but hidden is ", detail::extents_text(inputs.hidden));
-    for (Index n = 0; n < rows; ++n) {
-      const std::int64_t target = inputs.target[static_cast<std::size_t>(n)];
-      require((target >= 0 && target < vocabulary) || target == options_.ignore_index, name,
-              ": the target of row ", n, " is ", target, ", which is neither in [0, ", vocabulary,
-              ") nor ignore_index, ", options_.ignore_index);
+    Interface::check_inputs(inputs);
+    const Index vocabulary = inputs.weight.rows();
+    for (Index n = 0; n < inputs.hidden.rows(); ++n) {
+      const Index y = target(inputs, n);
+      require((y >= 0 && y < vocabulary) || y == options_.ignore_index, name, ": the target of row ", n,
+              " is ", y, ", which is neither in [0, ", vocabulary, ") nor ignore_index, ",
+              options_.ignore_index);
     }
-  }
-
-  static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
-    detail::check_gradient(name, "hidden", gradients.hidden, inputs.hidden);
-    detail::check_gradient(name, "weight", gradients.weight, inputs.weight);
-    require(gradients.bias.empty() || gradients.bias.extent(0) == inputs.weight.rows(), name,
-            ": the gradient of bias has ", gradients.bias.extent(0), " elements but weight is ",
-            detail::extents_text(inputs.weight));
   }
 
   /// Number of rows that are not ignored.

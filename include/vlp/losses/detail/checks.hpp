@@ -3,11 +3,14 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -51,6 +54,30 @@ void check_output(std::string_view loss, std::string_view name, const View<T, Ra
 inline void check_above_zero(std::string_view loss, std::string_view option, double value) {
   require(value > 0 && std::isfinite(value), loss, ": ", option, " must be finite and above 0, but is ",
           value);
+}
+
+/// The options that contrastive losses share (see InfoNceOptions).
+template <class Options>
+void check_contrast_options(std::string_view loss, const Options& options) {
+  const double rows = options.image_to_text_weight, columns = options.text_to_image_weight;
+  require(options.label_smoothing >= 0 && options.label_smoothing < 1, loss,
+          ": label_smoothing must be in [0, 1), but is ", options.label_smoothing);
+  require(
+      rows >= 0 && columns >= 0 && rows + columns > 0 && std::isfinite(rows + columns), loss,
+      ": image_to_text_weight and text_to_image_weight must be finite, not negative and not both 0, but are ",
+      rows, " and ", columns);
+}
+
+/// Group ids are not given, or one for each pair.
+inline void check_group(std::string_view loss, std::span<const std::int64_t> group, Index batch) {
+  require(group.empty() || static_cast<Index>(group.size()) == batch, loss, ": group has ", group.size(),
+          " ids but the batch has ", batch, " pairs");
+}
+
+/// Word counts are not given, or one for each report.
+inline void check_word_count(std::string_view loss, std::span<const std::int64_t> count, Index reports) {
+  require(count.empty() || static_cast<Index>(count.size()) == reports, loss, ": word_count has ",
+          count.size(), " numbers but words has ", reports, " reports");
 }
 
 /// Regions [B, R, D] of images and words [B, W, D] of their reports.

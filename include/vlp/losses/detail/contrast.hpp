@@ -6,7 +6,6 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/pair_targets.hpp>
@@ -17,21 +16,8 @@
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <string_view>
 
 namespace vlp::detail {
-
-/// Checks the options that contrastive losses share (see InfoNceOptions). `loss` starts the message.
-template <class Options>
-void check_contrast_options(std::string_view loss, const Options& options) {
-  const double rows = options.image_to_text_weight, columns = options.text_to_image_weight;
-  require(options.label_smoothing >= 0 && options.label_smoothing < 1, loss,
-          ": label_smoothing must be in [0, 1), but is ", options.label_smoothing);
-  require(
-      rows >= 0 && columns >= 0 && rows + columns > 0 && std::isfinite(rows + columns), loss,
-      ": image_to_text_weight and text_to_image_weight must be finite, not negative and not both 0, but are ",
-      rows, " and ", columns);
-}
 
 /// L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_j CE(S[:, j], q[j, :]) of a score matrix S [B, B] that
 /// exists only a tile at a time, with the targets q of PairTargets. Keeps, for backward, the maximum and the
@@ -47,9 +33,8 @@ class Contrast {
 
   /// Starts a batch. `group` is empty or has `batch` ids.
   template <class Options>
-  void begin(std::string_view loss, Index batch, std::span<const std::int64_t> group,
-             const Options& options) {
-    targets_.prepare(loss, batch, group, options.duplicate_policy, options.label_smoothing);
+  void begin(Index batch, std::span<const std::int64_t> group, const Options& options) {
+    targets_.prepare(batch, group, options.duplicate_policy, options.label_smoothing);
     row_weight_ = options.image_to_text_weight;
     column_weight_ = options.text_to_image_weight;
     for (auto* side : {&rows_, &columns_}) {

@@ -26,8 +26,6 @@ class PackedWords {
   /// `count` has one number in [1, max_words] for each report, or is empty when all reports have `max_words`.
   /// Throws std::invalid_argument, naming the report, otherwise.
   void prepare(std::string_view loss, Index reports, Index max_words, std::span<const std::int64_t> count) {
-    require(count.empty() || static_cast<Index>(count.size()) == reports, loss, ": word_count has ",
-            count.size(), " numbers but words has ", reports, " reports");
     const auto words_of = [&](Index j) {
       return count.empty() ? max_words : count[static_cast<std::size_t>(j)];
     };

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <vlp/core/buffer.hpp>
-#include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/losses/types.hpp>
 
@@ -11,7 +10,6 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
-#include <string_view>
 
 namespace vlp::detail {
 
@@ -24,12 +22,9 @@ namespace vlp::detail {
 /// under DuplicatePolicy::ignore, for j other than i of i's group. p and kept are symmetric.
 class PairTargets {
  public:
-  /// Throws std::invalid_argument when `group` has neither `batch` ids nor none. Without ids all pairs
-  /// differ.
-  void prepare(std::string_view loss, Index batch, std::span<const std::int64_t> group,
-               DuplicatePolicy policy, double label_smoothing) {
-    require(group.empty() || static_cast<Index>(group.size()) == batch, loss, ": group has ", group.size(),
-            " ids but the batch has ", batch, " pairs");
+  /// `group` has `batch` ids, or none: then all pairs differ.
+  void prepare(Index batch, std::span<const std::int64_t> group, DuplicatePolicy policy,
+               double label_smoothing) {
     batch_ = batch;
     policy_ = policy;
     smoothing_ = label_smoothing;

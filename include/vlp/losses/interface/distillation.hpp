@@ -1,0 +1,85 @@
+/// \file
+/// Distillation: what it computes, reads, writes and may be told, on any device.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace vlp {
+
+/// Options of Distillation.
+struct DistillationOptions {
+  /// Divides the logits of both: above 1, what the teacher holds unlikely counts for more. Above 0.
+  double temperature = 1;
+};
+
+/// What Distillation takes and gives, the same type on every device.
+template <class ScalarType>
+struct DistillationInterface {
+  using Scalar = ScalarType;
+  using Accumulator = AccumulatorOf<Scalar>;
+  using Options = DistillationOptions;
+  static constexpr std::string_view name = "distillation";
+
+  struct Inputs {
+    MatrixView<const Scalar> student;        ///< S [N, V]; rows may be strided
+    MatrixView<const Scalar> teacher;        ///< T [N, V]; rows may be strided
+    VectorView<const std::uint8_t> valid{};  ///< [N], 0 leaves a row out; or empty: all are valid
+  };
+  struct Outputs {
+    Accumulator* loss = nullptr;
+  };
+  struct Gradients {
+    MatrixView<Scalar> student;  ///< [N, V]
+    bool accumulate = false;     ///< add to what is there instead of overwriting it
+  };
+
+  template <class InputsType, class GradientsType, class Visit>
+  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
+    visit("student", inputs.student, gradients.student);
+    visit("teacher", inputs.teacher);
+    visit("valid", inputs.valid);
+  }
+
+  template <class OptionsType, class Visit>
+  static void for_each_option(OptionsType& options, Visit&& visit) {
+    visit("temperature", options.temperature);
+  }
+
+  static void check_options(const Options& options) {
+    detail::check_above_zero(name, "temperature", options.temperature);
+  }
+
+  static void check_inputs(const Inputs& inputs) {
+    detail::check_input(name, "student", inputs.student);
+    detail::check_input(name, "teacher", inputs.teacher);
+    require(inputs.student.extents() == inputs.teacher.extents(), name, ": student is ",
+            detail::extents_text(inputs.student), " but teacher is ", detail::extents_text(inputs.teacher));
+    require(inputs.valid.empty() || inputs.valid.extent(0) == inputs.student.rows(), name, ": valid has ",
+            inputs.valid.extent(0), " elements but student is ", detail::extents_text(inputs.student));
+  }
+
+  static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
+    detail::check_gradient(name, "student", gradients.student, inputs.student);
+  }
+};
+
+/// Hinton et al., "Distilling the knowledge in a neural network", 2015:
+///
+///   L = t^2 mean_n KL(softmax(T[n, :] / t) || softmax(S[n, :] / t)),
+///
+/// with logits T of the teacher, who gets no gradient, and S of the student, over the rows that are valid (0
+/// when none is). The factor t^2 keeps gradients of one size at any temperature. Rows that are not valid are
+/// never read and get gradient 0. Finite logits of any size are safe; equal rows have loss 0 and gradient 0,
+/// exactly. Keeps O(N) numbers; forward reads the logits twice, backward once.
+template <class Scalar, class Device = Cpu>
+class Distillation;
+
+}  // namespace vlp

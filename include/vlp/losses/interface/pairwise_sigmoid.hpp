@@ -1,0 +1,93 @@
+/// \file
+/// The pairwise sigmoid loss: what it computes, reads, writes and may be told, on any device.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace vlp {
+
+/// Options of PairwiseSigmoid.
+struct PairwiseSigmoidOptions {
+  /// What pairs of one group are to each other: all negatives, all positives, or left out but for the pair
+  /// itself. Without group ids all pairs differ.
+  DuplicatePolicy duplicate_policy = DuplicatePolicy::negatives;
+  /// Bytes that forward may keep of the scores for backward; see InfoNceOptions::kept_score_bytes.
+  std::size_t kept_score_bytes = 0;
+};
+
+/// What PairwiseSigmoid takes and gives, the same type on every device.
+template <class ScalarType>
+struct PairwiseSigmoidInterface {
+  using Scalar = ScalarType;
+  using Accumulator = AccumulatorOf<Scalar>;
+  using Options = PairwiseSigmoidOptions;
+  static constexpr std::string_view name = "pairwise_sigmoid";
+
+  struct Inputs {
+    MatrixView<const Scalar> image;          ///< [B, D]; rows may be strided
+    MatrixView<const Scalar> text;           ///< [B, D]; row i is the report of image i
+    const Accumulator* log_scale = nullptr;  ///< s
+    const Accumulator* bias = nullptr;       ///< b
+    std::span<const std::int64_t> group{};   ///< [B] equal ids for equal reports, or empty
+  };
+  struct Outputs {
+    Accumulator* loss = nullptr;
+  };
+  struct Gradients {
+    MatrixView<Scalar> image, text;  ///< [B, D]
+    Accumulator* log_scale = nullptr;
+    Accumulator* bias = nullptr;
+    bool accumulate = false;  ///< add to what is there instead of overwriting it
+  };
+
+  template <class InputsType, class GradientsType, class Visit>
+  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
+    visit("image", inputs.image, gradients.image);
+    visit("text", inputs.text, gradients.text);
+    visit("log_scale", inputs.log_scale, gradients.log_scale);
+    visit("bias", inputs.bias, gradients.bias);
+    visit("group", inputs.group);
+  }
+
+  template <class OptionsType, class Visit>
+  static void for_each_option(OptionsType& options, Visit&& visit) {
+    visit("duplicate_policy", options.duplicate_policy);
+    visit("kept_score_bytes", options.kept_score_bytes);
+  }
+
+  /// Any will do.
+  static void check_options(const Options&) {}
+
+  static void check_inputs(const Inputs& inputs) {
+    detail::check_pairs(name, inputs.image, inputs.text, inputs.log_scale);
+    require(inputs.bias != nullptr, name, ": bias is not given");
+    detail::check_group(name, inputs.group, inputs.image.rows());
+  }
+
+  static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
+    detail::check_gradient(name, "image", gradients.image, inputs.image);
+    detail::check_gradient(name, "text", gradients.text, inputs.text);
+  }
+};
+
+/// Zhai et al., "Sigmoid loss for language image pre-training" (SigLIP), ICCV 2023:
+///
+///   L = -1/B sum_ij log sigmoid(z_ij (exp(s) <x^_i, y^_j> + b)),
+///
+/// with x^, y^ = image, text with rows normalised by max(norm, 1e-12), z_ij = 1 for matching pairs and -1
+/// for others, and a learnable scale and bias (published start: s = ln 10, b = -10). Scores exist a tile at a
+/// time, as in InfoNce: 8 B^2 D flop, O(B) numbers kept.
+template <class Scalar, class Device = Cpu>
+class PairwiseSigmoid;
+
+}  // namespace vlp

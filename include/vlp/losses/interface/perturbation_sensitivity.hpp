@@ -1,0 +1,87 @@
+/// \file
+/// Perturbation sensitivity: what it computes, reads, writes and may be told, on any device.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace vlp {
+
+/// PerturbationSensitivity has no options.
+struct PerturbationSensitivityOptions {};
+
+/// What PerturbationSensitivity takes and gives, the same type on every device.
+template <class ScalarType>
+struct PerturbationSensitivityInterface {
+  using Scalar = ScalarType;
+  using Accumulator = AccumulatorOf<Scalar>;
+  using Options = PerturbationSensitivityOptions;
+  static constexpr std::string_view name = "perturbation_sensitivity";
+
+  struct Inputs {
+    MatrixView<const Scalar> image;          ///< [B, D]
+    BatchView<const Scalar> text;            ///< [B, 1 + K, D], the report first
+    const Accumulator* log_scale = nullptr;  ///< s
+    MatrixView<const std::uint8_t> valid{};  ///< [B, 1 + K], 0 drops a candidate; or empty: all are valid
+  };
+  struct Outputs {
+    Accumulator* loss = nullptr;
+  };
+  struct Gradients {
+    MatrixView<Scalar> image;  ///< [B, D]
+    BatchView<Scalar> text;    ///< [B, 1 + K, D]
+    Accumulator* log_scale = nullptr;
+    bool accumulate = false;  ///< add to what is there instead of overwriting it
+  };
+
+  template <class InputsType, class GradientsType, class Visit>
+  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
+    visit("image", inputs.image, gradients.image);
+    visit("text", inputs.text, gradients.text);
+    visit("log_scale", inputs.log_scale, gradients.log_scale);
+    visit("valid", inputs.valid);
+  }
+
+  template <class OptionsType, class Visit>
+  static void for_each_option(OptionsType&, Visit&&) {}
+
+  static void check_options(const Options&) {}
+
+  static void check_inputs(const Inputs& inputs) {
+    detail::check_input(name, "image", inputs.image);
+    detail::check_input(name, "text", inputs.text);
+    require(inputs.image.rows() == inputs.text.extent(0) && inputs.image.cols() == inputs.text.extent(2),
+            name, ": image is ", detail::extents_text(inputs.image), " but text is ",
+            detail::extents_text(inputs.text));
+    require(inputs.log_scale != nullptr, name, ": log_scale is not given");
+    require(inputs.valid.empty() || (inputs.valid.rows() == inputs.text.extent(0) &&
+                                     inputs.valid.cols() == inputs.text.extent(1)),
+            name, ": valid is ", detail::extents_text(inputs.valid), " but text is ",
+            detail::extents_text(inputs.text));
+  }
+
+  static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
+    detail::check_gradient(name, "image", gradients.image, inputs.image);
+    detail::check_gradient(name, "text", gradients.text, inputs.text);
+  }
+};
+
+/// Each image against its own report (k = 0) and K perturbations of that report:
+///
+///   z_bk = exp(s) <x^_b, y^_bk>,   L = mean_b (log sum_k exp z_bk - z_b0),
+///
+/// with x^, y^ = image, text normalised by max(norm, 1e-12) and a learnable scale s (start ln(1 / 0.07)).
+/// Candidates that are not valid (a perturbation that came out equal to the report) leave the sum and are
+/// never read; a row without any negative has loss 0 and gradient 0, and counts in the mean. Keeps O(B (1 +
+/// K)) numbers.
+template <class Scalar, class Device = Cpu>
+class PerturbationSensitivity;
+
+}  // namespace vlp

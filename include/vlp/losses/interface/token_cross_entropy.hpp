@@ -1,0 +1,102 @@
+/// \file
+/// Token cross-entropy: what it computes, reads, writes and may be told, on any device.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace vlp {
+
+/// Options of TokenCrossEntropy.
+struct TokenCrossEntropyOptions {
+  /// Rows of this target (padding) are not read, get gradient 0 and do not count in the mean.
+  std::int64_t ignore_index = -100;
+  /// Share of each target that is spread over the whole vocabulary, in [0, 1).
+  double label_smoothing = 0;
+};
+
+/// What TokenCrossEntropy takes and gives, the same type on every device.
+template <class ScalarType>
+struct TokenCrossEntropyInterface {
+  using Scalar = ScalarType;
+  using Accumulator = AccumulatorOf<Scalar>;
+  using Options = TokenCrossEntropyOptions;
+  static constexpr std::string_view name = "token_cross_entropy";
+
+  struct Inputs {
+    MatrixView<const Scalar> hidden;         ///< H [N, D]; rows may be strided
+    MatrixView<const Scalar> weight;         ///< E [V, D]; rows may be strided
+    VectorView<const Scalar> bias{};         ///< b [V], or empty: 0
+    std::span<const std::int64_t> target{};  ///< y [N], in [0, V) or ignore_index
+  };
+  struct Outputs {
+    Accumulator* loss = nullptr;
+  };
+  struct Gradients {
+    MatrixView<Scalar> hidden;  ///< [N, D]
+    MatrixView<Scalar> weight;  ///< [V, D]
+    VectorView<Scalar> bias{};  ///< [V]
+    bool accumulate = false;    ///< add to what is there instead of overwriting it
+  };
+
+  template <class InputsType, class GradientsType, class Visit>
+  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
+    visit("hidden", inputs.hidden, gradients.hidden);
+    visit("weight", inputs.weight, gradients.weight);
+    visit("bias", inputs.bias, gradients.bias);
+    visit("target", inputs.target);
+  }
+
+  template <class OptionsType, class Visit>
+  static void for_each_option(OptionsType& options, Visit&& visit) {
+    visit("ignore_index", options.ignore_index);
+    visit("label_smoothing", options.label_smoothing);
+  }
+
+  static void check_options(const Options& options) {
+    require(options.label_smoothing >= 0 && options.label_smoothing < 1, name,
+            ": label_smoothing must be in [0, 1), but is ", options.label_smoothing);
+  }
+
+  static void check_inputs(const Inputs& inputs) {
+    detail::check_input(name, "hidden", inputs.hidden);
+    detail::check_input(name, "weight", inputs.weight);
+    require(inputs.weight.cols() == inputs.hidden.cols(), name, ": hidden is ",
+            detail::extents_text(inputs.hidden), " but weight is ", detail::extents_text(inputs.weight));
+    require(inputs.bias.empty() || inputs.bias.extent(0) == inputs.weight.rows(), name, ": bias has ",
+            inputs.bias.extent(0), " elements but weight is ", detail::extents_text(inputs.weight));
+    require(static_cast<Index>(inputs.target.size()) == inputs.hidden.rows(), name, ": target has ",
+            inputs.target.size(), " tokens but hidden is ", detail::extents_text(inputs.hidden));
+  }
+
+  static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
+    detail::check_gradient(name, "hidden", gradients.hidden, inputs.hidden);
+    detail::check_gradient(name, "weight", gradients.weight, inputs.weight);
+    require(gradients.bias.empty() || gradients.bias.extent(0) == inputs.weight.rows(), name,
+            ": the gradient of bias has ", gradients.bias.extent(0), " elements but weight is ",
+            detail::extents_text(inputs.weight));
+  }
+};
+
+/// Cross-entropy of the next token under a linear layer over the vocabulary:
+///
+///   Z = H E^T + b,   L = mean_n (log sum_v exp Z[n, v] - sum_v q[n, v] Z[n, v]),
+///
+/// over the N' rows whose target y is not ignore_index (0 when there is none), with the targets
+/// q[n, v] = (1 - e) [v = y_n] + e / V for a label smoothing e.
+///
+/// Z exists a tile at a time: forward keeps O(N) numbers, backward computes each tile once more, together
+/// 8 N' D V flop. Logits of any finite size are safe, and so is a bias of -inf, which bars a token (unless
+/// labels are smoothed: the loss is then infinite).
+template <class Scalar, class Device = Cpu>
+class TokenCrossEntropy;
+
+}  // namespace vlp
