@@ -33,8 +33,8 @@ struct AnyVisitor {
 ///
 /// - `Inputs` holds views of what the loss reads, `Outputs` where it writes, `Gradients` one member, of the
 ///   same name, for each differentiable input. An empty view or null pointer in `Outputs` or `Gradients`
-///   skips that result. What is written must not overlap what is read, nor any other result. All of it, single
-///   numbers included, is in the device's memory.
+///   skips that result. What is written must not overlap what is read, nor any other result. All of it,
+///   single numbers included, is in the device's memory.
 /// - `forward` computes and keeps the little that its documentation names; `backward`, with the same inputs,
 ///   writes upstream * dL/dinput. Gradients are overwritten unless `Gradients::accumulate` is set.
 /// - `for_each_input(inputs, gradients, visit)` calls `visit(name, input, gradient)` for each differentiable
