@@ -1,11 +1,9 @@
 #include "cuda_emulation/block.hpp"
 
 #include "cuda_emulation/language.hpp"
+#include "fiber.hpp"
 
-#include <boost/context/fiber.hpp>
-#include <boost/context/protected_fixedsize_stack.hpp>
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
 
 #include <algorithm>
 #include <bit>
@@ -19,45 +17,19 @@
 #include <string_view>
 #include <utility>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define VLP_EMULATION_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define VLP_EMULATION_ASAN 1
-#endif
-#endif
-
 namespace cuda_emulation {
 namespace {
 
-using boost::context::fiber;
-using boost::context::protected_fixedsize_stack;
-
-constexpr std::size_t stack_bytes = 256 << 10;  // taken from the system page by page, as far as it is used
 constexpr std::size_t guard_bytes = 4096;
 
 enum class State { ready, in_warp, in_block, ended };
 
-struct Unwind {};  // thrown into waiting threads when another has failed
-
-// AddressSanitizer wants to be told of every change of stacks.
-void leave_for([[maybe_unused]] void** keep, [[maybe_unused]] const void* bottom,
-               [[maybe_unused]] std::size_t size) {
-#if VLP_EMULATION_ASAN
-  __sanitizer_start_switch_fiber(keep, bottom, size);
-#endif
-}
-void arrived([[maybe_unused]] void* kept, [[maybe_unused]] const void** bottom,
-             [[maybe_unused]] std::size_t* size) {
-#if VLP_EMULATION_ASAN
-  __sanitizer_finish_switch_fiber(kept, bottom, size);
-#endif
-}
+struct Unwind {};  // thrown into waiting threads when another has failed, so no noexcept function may wait
 
 struct Thread {
-  fiber goes_on;
-  const void* stack_bottom = nullptr;
-  std::size_t stack_size = 0;
+  explicit Thread(std::function<void(Thread&)> live) : fiber([this, live] { live(*this); }) {}
+
+  Fiber fiber;
   unsigned number = 0;
   uint3 index{};
 
@@ -97,8 +69,7 @@ class Scheduler {
 
  private:
   std::vector<std::size_t> order(std::size_t count);
-  void add_thread();
-  fiber live(Thread& thread, fiber&& launcher);
+  void live(Thread& thread);
   void resume(Thread& thread);
   void run_block();
   void run_warp(std::size_t warp);
@@ -113,9 +84,6 @@ class Scheduler {
   const std::function<void()>* kernel_ = nullptr;
   Thread* running_ = nullptr;
   bool unwinding_ = false, closing_ = false, in_block_ = false;
-  fiber launcher_;
-  const void* launcher_bottom_ = nullptr;
-  std::size_t launcher_size_ = 0;
 };
 
 Scheduler& scheduler() {
@@ -123,23 +91,10 @@ Scheduler& scheduler() {
   return one;
 }
 
-// --- fibers
+// --- threads
 
-void Scheduler::add_thread() {
-  protected_fixedsize_stack allocator(stack_bytes);
-  const boost::context::stack_context stack = allocator.allocate();
-  Thread& thread = *pool_.emplace_back(std::make_unique<Thread>());
-  thread.stack_bottom = static_cast<char*>(stack.sp) - stack.size;
-  thread.stack_size = stack.size;
-  thread.goes_on =
-      fiber(std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack), allocator,
-            [this, &thread](fiber&& launcher) { return live(thread, std::move(launcher)); });
-}
-
-// A fiber's life: the kernel once for each time it is made ready, until the program closes.
-fiber Scheduler::live(Thread& thread, fiber&& launcher) {
-  launcher_ = std::move(launcher);
-  arrived(nullptr, &launcher_bottom_, &launcher_size_);
+// A fiber's life: the kernel once each time it is resumed for a new block, until the program closes.
+void Scheduler::live(Thread& thread) {
   while (!closing_) {
     thread.in_kernel = true;
     try {
@@ -150,22 +105,14 @@ fiber Scheduler::live(Thread& thread, fiber&& launcher) {
     }
     thread.in_kernel = false;
     thread.state = State::ended;
-    void* kept = nullptr;
-    leave_for(&kept, launcher_bottom_, launcher_size_);
-    launcher_ = std::move(launcher_).resume();
-    arrived(kept, &launcher_bottom_, &launcher_size_);
+    thread.fiber.pause();
   }
-  leave_for(nullptr, launcher_bottom_, launcher_size_);
-  return std::move(launcher_);
 }
 
 void Scheduler::resume(Thread& thread) {
   running_ = &thread;
   threadIdx = thread.index;
-  void* kept = nullptr;
-  leave_for(&kept, thread.stack_bottom, thread.stack_size);
-  thread.goes_on = std::move(thread.goes_on).resume();
-  arrived(kept, nullptr, nullptr);
+  thread.fiber.resume();
   running_ = nullptr;
 }
 
@@ -176,16 +123,13 @@ void Scheduler::wait(State state, const char* name, unsigned mask, void* operand
   thread.mask = mask;
   thread.operand = operand;
   thread.combine = combine;
-  void* kept = nullptr;
-  leave_for(&kept, launcher_bottom_, launcher_size_);
-  launcher_ = std::move(launcher_).resume();
-  arrived(kept, &launcher_bottom_, &launcher_size_);
+  thread.fiber.pause();
   if (unwinding_) throw Unwind{};
 }
 
 Scheduler::~Scheduler() {
   closing_ = true;
-  for (auto& thread : pool_) resume(*thread);
+  for (const auto& thread : pool_) resume(*thread);
 }
 
 // --- who runs next
@@ -200,7 +144,8 @@ std::vector<std::size_t> Scheduler::order(std::size_t count) {
 void Scheduler::run_grid(dim3 grid, dim3 block, std::size_t bytes, const std::function<void()>& kernel) {
   if (in_block_) fail("a kernel launches a kernel");
   const std::size_t size = std::size_t{block.x} * block.y * block.z;
-  while (pool_.size() < size) add_thread();
+  while (pool_.size() < size)
+    pool_.push_back(std::make_unique<Thread>([this](Thread& thread) { live(thread); }));
   threads_ = std::span(pool_).first(size);
   kernel_ = &kernel;
   ++launches;
@@ -333,14 +278,19 @@ std::string Scheduler::who_waits_where() const {
     std::snprintf(mask, sizeof mask, "0x%08x", thread.mask);
     return name + " (mask " + mask + ")";
   };
-  std::string result;
+  std::vector<std::pair<std::string, std::string>> places;  // and the threads there, as ranges
   for (std::size_t first = 0, end; first < threads_.size(); first = end) {
     const std::string here = place(*threads_[first]);
     for (end = first + 1; end < threads_.size() && place(*threads_[end]) == here; ++end) {
     }
-    result += (first == 0 ? "threads " : "; threads ") + std::to_string(first) + "-" +
-              std::to_string(end - 1) + " " + here;
+    auto found =
+        std::find_if(places.begin(), places.end(), [&](const auto& one) { return one.first == here; });
+    if (found == places.end()) found = places.insert(found, {here, "threads"});
+    found->second += (found->second.back() == 's' ? " " : ",") + std::to_string(first);
+    if (end - first > 1) found->second += "-" + std::to_string(end - 1);
   }
+  std::string result;
+  for (const auto& [here, threads] : places) result += (result.empty() ? "" : "; ") + threads + " " + here;
   return result;
 }
 
@@ -351,8 +301,8 @@ Thread& Scheduler::running(const char* what) const {
 
 void Scheduler::fail(const std::string& message) const {
   std::string where;
-  if (in_block_) where += "block " + text(blockIdx) + ", ";
-  if (running_) where += "thread " + text(running_->index) + ": ";
+  if (in_block_)
+    where = "block " + text(blockIdx) + (running_ ? ", thread " + text(running_->index) : "") + ": ";
   throw std::runtime_error(where + message);
 }
 

@@ -1,9 +1,18 @@
 /// \file
-/// Device memory is open to the host's own code only while one of these lives.
+/// What the sources of the emulation share: whether AddressSanitizer is on, and when device memory is open.
 #pragma once
+
+#if defined(__SANITIZE_ADDRESS__)
+#define VLP_EMULATION_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define VLP_EMULATION_ASAN 1
+#endif
+#endif
 
 namespace cuda_emulation {
 
+/// Device memory is open to code on the host only while one of these lives.
 class OpenDeviceMemory {
  public:
   OpenDeviceMemory();

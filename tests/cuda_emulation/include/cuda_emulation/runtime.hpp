@@ -92,8 +92,8 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, const s
 
 }  // namespace cuda_emulation
 
-template <class... Parameters>
-cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, int value) {
   return cuda_emulation::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
