@@ -57,7 +57,7 @@ class TileProduct {
 
   /// For each tile of rows [row, row + 128) and columns [column + 128 k, ...) with k < tiles, in order:
   /// visit(tile, first column). All threads call it, with the same arguments, and visit may pass barriers.
-  /// Elements beyond the last row or column are 0.
+  /// Elements beyond the last row or column are 0, and all are if `depth` is.
   template <class Visit>
   __device__ static void for_each_tile(Shared& shared, Rows<const Scalar> a, Rows<const Scalar> b,
                                        Index depth, bool aligned, Index row, Index column, int tiles,
@@ -105,12 +105,9 @@ class TileProduct {
     Index k, column;
   };
 
-  __device__ static std::byte* piece_at(std::byte* step, int row, int piece) {
-    return step + row * 128 + (piece ^ (row % pieces)) * 16;
-  }
-  __device__ static const std::byte* piece_at(const std::byte* step, int row, int piece) {
-    return step + row * 128 + (piece ^ (row % pieces)) * 16;
-  }
+  /// Where piece `piece` of row `row` lies in a step. Rows 8 apart have their pieces in the same order, so
+  /// from one to the next is 1024 bytes; and pieces 2k + h, for k of 0 to 3, are at piece_at(row, h) ^ 32 k.
+  __device__ static int piece_at(int row, int piece) { return row * 128 + (piece ^ (row % pieces)) * 16; }
 
   /// Columns [k, k + step_depth) of rows [first, first + 128): eight threads to a row, so that a warp reads
   /// whole lines of 128 bytes.
@@ -122,12 +119,11 @@ class TileProduct {
     const int there = left >= per_piece ? per_piece : left > 0 ? static_cast<int>(left) : 0;
     const Index row = first + thread / pieces;
     const Scalar* source = from[row] + k + piece * per_piece;
+    std::byte* to = step + piece_at(thread / pieces, piece);
 #pragma unroll
     for (int i = 0; i < rows * pieces / threads; ++i) {
       constexpr int apart = threads / pieces;
-      const int r = thread / pieces + i * apart;
       const int count = row + i * apart < from.count ? there : 0;
-      std::byte* const to = piece_at(step, r, piece);
       if (aligned) {
         copy_async(to, count > 0 ? source : from.data, count * static_cast<int>(sizeof(Scalar)));
       } else {
@@ -137,6 +133,7 @@ class TileProduct {
         *reinterpret_cast<Pack<Scalar, per_piece>*>(to) = pack;
       }
       source += apart * from.stride;
+      to += apart * 128;
     }
   }
 
@@ -149,18 +146,19 @@ class TileProduct {
 
   /// Four products of depth 16, of 4 x 4 fragments each.
   __device__ static void multiply_fragments(const std::byte* a, const std::byte* b, Tile& tile) {
-    const int first_row = warp() / 4 * 64 + lane() % 16,
-              first_col = warp() % 4 * 32 + lane() % 8 + lane() / 16 * 8;
+    const int a_piece = piece_at(warp() / 4 * 64 + lane() % 16, lane() / 16);
+    const int b_piece = piece_at(warp() % 4 * 32 + lane() / 16 * 8 + lane() % 8, lane() / 8 % 2);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
+      const std::byte* const a_at = a + (a_piece ^ 32 * k);
+      const std::byte* const b_at = b + (b_piece ^ 32 * k);
       std::uint32_t left[4][4], right[4][2];
 #pragma unroll
-      for (int m = 0; m < 4; ++m)
-        load_matrices(left[m], piece_at(a, first_row + m * 16, 2 * k + lane() / 16));
+      for (int m = 0; m < 4; ++m) load_matrices(left[m], a_at + m * 16 * 128);
 #pragma unroll
       for (int n = 0; n < 4; n += 2) {
         std::uint32_t both[4];
-        load_matrices(both, piece_at(b, first_col + n * 8, 2 * k + lane() / 8 % 2));
+        load_matrices(both, b_at + n * 8 * 128);
         right[n][0] = both[0];
         right[n][1] = both[1];
         right[n + 1][0] = both[2];
@@ -181,10 +179,10 @@ class TileProduct {
       Four left[Tile::row_count];
 #pragma unroll
       for (int r = 0; r < Tile::row_count; ++r)
-        left[r] = *reinterpret_cast<const Four*>(piece_at(a, Tile::row(r), piece));
+        left[r] = *reinterpret_cast<const Four*>(a + piece_at(Tile::row(r), piece));
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) {
-        const Four right = *reinterpret_cast<const Four*>(piece_at(b, Tile::col(c), piece));
+        const Four right = *reinterpret_cast<const Four*>(b + piece_at(Tile::col(c), piece));
 #pragma unroll
         for (int r = 0; r < Tile::row_count; ++r)
 #pragma unroll

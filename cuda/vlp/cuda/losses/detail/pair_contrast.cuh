@@ -41,20 +41,17 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
   const int row = static_cast<int>(runs.row) + runs.row_tile() * Tile::size;
   const int column = static_cast<int>(runs.column) + runs.run() * runs.run_tiles * Tile::size;
   const float scale = scores.scale();
-  if (!read_kept || row >= scores.kept_rows) {
-    Product::for_each_tile(shared.product, scores.image.operand, scores.text.operand, scores.features,
-                           scores.aligned, row, column, runs.tiles(), [&](Tile& tile, Index at) {
-                             const int tile_column = static_cast<int>(at);
+  const bool is_kept = read_kept && row < scores.kept_rows;
+  Product::for_each_tile(shared.product, scores.image.operand, scores.text.operand,
+                         is_kept ? 0 : scores.features, scores.aligned, row, column, runs.tiles(),
+                         [&](Tile& tile, Index at) {
+                           const int tile_column = static_cast<int>(at);
+                           if (is_kept)
+                             scores.read_kept(tile, row, tile_column);
+                           else
                              scores.apply_factors(tile, row, tile_column, scale);
-                             visit(tile, row, tile_column);
-                           });
-    return;
-  }
-  for (int n = 0; n < runs.tiles(); ++n) {
-    Tile tile{};
-    scores.read_kept(tile, row, column + n * Tile::size);
-    visit(tile, row, column + n * Tile::size);
-  }
+                           visit(tile, row, tile_column);
+                         });
 }
 
 /// Forward over a strip of rows: log-sum-exps of each run for each row, row_sums [runs, rows of the launch],
@@ -63,7 +60,7 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
 template <class Scalar>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                                   TileProduct<Scalar>::blocks_per_multiprocessor)
-    take_scores(PairScores<Scalar> scores, TileRuns runs, LogSumExp2* row_sums, LogSumExp2* column_sums,
+    take_scores(PairScores<Scalar> scores, TileRuns runs, LogSumExp* row_sums, LogSumExp* column_sums,
                 double* target_scores) {
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
@@ -127,7 +124,7 @@ __global__ void __launch_bounds__(256)
   if (threadIdx.x == 0) pieces[blockIdx.x] = sum;
   if (!last_block(arrived, shared.last)) return;
   sum = block_sum_of(pieces, static_cast<Index>(gridDim.x), shared.final_room);
-  if (threadIdx.x == 0) *loss = static_cast<float>(ln_2 * sum / static_cast<double>(batch));
+  if (threadIdx.x == 0) *loss = static_cast<float>(sum / static_cast<double>(batch));
 }
 
 /// Backward over a block of S: range times B dL/dS, times the factors of rows and columns, written to `out`,
@@ -136,8 +133,8 @@ __global__ void __launch_bounds__(256)
 template <class Scalar>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                                   TileProduct<Scalar>::blocks_per_multiprocessor)
-    differentiate_scores(PairScores<Scalar> scores, TileRuns runs, const LogSumExp2* rows,
-                         const LogSumExp2* columns, float range, Rows<Scalar> out) {
+    differentiate_scores(PairScores<Scalar> scores, TileRuns runs, const LogSumExp* rows,
+                         const LogSumExp* columns, float range, Rows<Scalar> out) {
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
   for_each_score_tile(shared, scores, runs, true, [&](Tile& tile, int row, int column) {
@@ -216,7 +213,7 @@ class PairContrast {
   /// Writes the loss unless it is null.
   void forward(Cuda& device, const PairScores<Scalar>& scores, float* loss) {
     const Index batch = scores.batch, tiles = (batch + tile_size - 1) / tile_size;
-    const auto sums_bytes = batch * static_cast<Index>(sizeof(LogSumExp2));
+    const auto sums_bytes = batch * static_cast<Index>(sizeof(LogSumExp));
     const Index strip_tiles =
         std::clamp(static_cast<Index>(device.options().score_block_bytes) / sums_bytes, Index{1}, tiles);
     const auto runs_of = [&](Index row) {
@@ -231,24 +228,24 @@ class PairContrast {
     auto scratch = device.scratch().scope();
     const Index strip_rows = std::min(strip_tiles * tile_size, batch);
     auto* row_sums =
-        scores.row_weight > 0 ? scratch.template take<LogSumExp2>(most_runs * strip_rows) : nullptr;
+        scores.row_weight > 0 ? scratch.template take<LogSumExp>(most_runs * strip_rows) : nullptr;
     auto* column_sums =
-        scores.column_weight > 0 ? scratch.template take<LogSumExp2>(strip_tiles * batch) : nullptr;
+        scores.column_weight > 0 ? scratch.template take<LogSumExp>(strip_tiles * batch) : nullptr;
     auto* target_scores = scratch.template take<double>(target_count);
     auto* next_target_scores = target_scores;
     for (Index row = 0; row < batch; row += strip_rows) {
       const TileRuns runs = runs_of(row);
       launch(take_scores<Scalar>, blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>),
              device.stream(), scores, runs, row_sums, column_sums, next_target_scores);
-      launch(merge_sums<LogSumExp2>, blocks(std::max(batch, runs.rows), 256), 256, 0, device.stream(), runs,
+      launch(merge_sums<LogSumExp>, blocks(std::max(batch, runs.rows), 256), 256, 0, device.stream(), runs,
              batch, row_sums, runs.runs(), column_sums, rows_.data(), columns_.data());
       next_target_scores += runs.block_count();
     }
     if (loss == nullptr) return;
     const dim3 grid = blocks(batch, 256);
-    launch(finish_contrast<LogSumExp2>, grid, 256, sizeof(FinishContrastShared), device.stream(),
-           rows_.data(), columns_.data(), batch, scores.row_weight, scores.column_weight, target_scores,
-           target_count, scratch.template take<double>(grid.x), device.arrived(), loss);
+    launch(finish_contrast<LogSumExp>, grid, 256, sizeof(FinishContrastShared), device.stream(), rows_.data(),
+           columns_.data(), batch, scores.row_weight, scores.column_weight, target_scores, target_count,
+           scratch.template take<double>(grid.x), device.arrived(), loss);
   }
 
   /// Writes upstream times the gradients that are not empty.
@@ -289,8 +286,8 @@ class PairContrast {
     return device.multiprocessors() * Product::blocks_per_multiprocessor * 4;
   }
 
-  Buffer<LogSumExp2> rows_, columns_;  // [B]
-  Buffer<float> kept_;                 // [kept_rows_, B]
+  Buffer<LogSumExp> rows_, columns_;  // [B]
+  Buffer<float> kept_;                // [kept_rows_, B]
   Index kept_rows_ = 0;
 };
 

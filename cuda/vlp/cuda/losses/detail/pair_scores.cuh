@@ -15,7 +15,7 @@
 
 namespace vlp::cuda::detail {
 
-/// S = exp(s) X^ Y^T [B, B] in units of log 2, with the cross-entropies' weights and targets.
+/// S = exp(s) X^ Y^T [B, B], with the cross-entropies' weights and targets.
 template <class Scalar>
 struct PairScores {
   UnitRows<Scalar> image, text;
@@ -29,7 +29,7 @@ struct PairScores {
   Index kept_rows;
 
   [[nodiscard]] __device__ float scale() const {
-    return static_cast<float>(exp(static_cast<double>(*log_scale))) * log2_e;
+    return static_cast<float>(exp(static_cast<double>(*log_scale)));
   }
 
   /// From dot products of operands to scores. Elements beyond the batch become -inf.
@@ -111,8 +111,8 @@ struct PairScores {
 
   /// From scores to B dL/dS, given the sums of rows and columns.
   template <class Tile>
-  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp2* rows,
-                                const LogSumExp2* columns) const {
+  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* rows,
+                                const LogSumExp* columns) const {
     float column_max[Tile::col_count], column_scale[Tile::col_count];
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c)
@@ -123,8 +123,8 @@ struct PairScores {
       softmax_terms(rows, row + Tile::row(r), row_weight, row_max, row_scale);
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c)
-        tile(r, c) =
-            row_scale * exp2f(tile(r, c) - row_max) + column_scale[c] * exp2f(tile(r, c) - column_max[c]);
+        tile(r, c) = row_scale * exp_below(tile(r, c) - row_max) +
+                     column_scale[c] * exp_below(tile(r, c) - column_max[c]);
     }
     if (targets.smooths) add_smoothing(tile, row, column);
     const Marks special = marks<Tile>(row, column);
@@ -174,8 +174,8 @@ struct PairScores {
   }
 
  private:
-  /// Softmax over a row or column = scale 2^(score - max), times the weight; 0 without a weight.
-  __device__ void softmax_terms(const LogSumExp2* sums, int i, float weight, float& max, float& scale) const {
+  /// Softmax over a row or column = scale exp(score - max), times the weight; 0 without a weight.
+  __device__ void softmax_terms(const LogSumExp* sums, int i, float weight, float& max, float& scale) const {
     const bool counts = weight > 0 && i < batch;
     max = counts ? sums[i].max : INFINITY;
     scale = counts ? weight / sums[i].sum : 0;

@@ -44,8 +44,8 @@ struct TileRuns {
 /// over four warps, a column's rows over two; each warp keeps its own until the end.
 template <class Tile>
 struct TileSums {
-  LogSumExp2 of_row[4][Tile::size];
-  LogSumExp2 of_column[2][Tile::size];
+  LogSumExp of_row[4][Tile::size];
+  LogSumExp of_column[2][Tile::size];
 
   __device__ void clear_rows() {
     if (lane() % 4 != 0) return;
@@ -56,13 +56,13 @@ struct TileSums {
   __device__ void take_rows(const Tile& tile) {
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
-      LogSumExp2 row;
+      LogSumExp row;
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) row.max = fmaxf(row.max, tile(r, c));
       row.max = fmaxf(row.max, __shfl_xor_sync(whole_warp, row.max, 1));
       row.max = fmaxf(row.max, __shfl_xor_sync(whole_warp, row.max, 2));
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) row.sum += exp2f(tile(r, c) - row.max);
+      for (int c = 0; c < Tile::col_count; ++c) row.sum += exp_below(tile(r, c) - row.max);
       row.sum += __shfl_xor_sync(whole_warp, row.sum, 1);
       row.sum += __shfl_xor_sync(whole_warp, row.sum, 2);
       if (lane() % 4 == 0) of_row[warp() % 4][Tile::row(r)].add(row);  // only ever touched by this lane
@@ -73,14 +73,14 @@ struct TileSums {
   __device__ void take_columns(const Tile& tile) {
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c) {
-      LogSumExp2 column;
+      LogSumExp column;
 #pragma unroll
       for (int r = 0; r < Tile::row_count; ++r) column.max = fmaxf(column.max, tile(r, c));
 #pragma unroll
       for (int apart = 4; apart < warp_size; apart *= 2)
         column.max = fmaxf(column.max, __shfl_xor_sync(whole_warp, column.max, apart));
 #pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r) column.sum += exp2f(tile(r, c) - column.max);
+      for (int r = 0; r < Tile::row_count; ++r) column.sum += exp_below(tile(r, c) - column.max);
 #pragma unroll
       for (int apart = 4; apart < warp_size; apart *= 2)
         column.sum += __shfl_xor_sync(whole_warp, column.sum, apart);
@@ -88,13 +88,13 @@ struct TileSums {
     }
   }
 
-  [[nodiscard]] __device__ LogSumExp2 row(int r) const {
-    LogSumExp2 out = of_row[0][r];
+  [[nodiscard]] __device__ LogSumExp row(int r) const {
+    LogSumExp out = of_row[0][r];
     for (int w = 1; w < 4; ++w) out.add(of_row[w][r]);
     return out;
   }
-  [[nodiscard]] __device__ LogSumExp2 column(int c) const {
-    LogSumExp2 out = of_column[0][c];
+  [[nodiscard]] __device__ LogSumExp column(int c) const {
+    LogSumExp out = of_column[0][c];
     out.add(of_column[1][c]);
     return out;
   }
