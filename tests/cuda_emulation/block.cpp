@@ -6,6 +6,7 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
@@ -82,6 +83,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Thread>> pool_;  // fibers are made once and serve all launches
   std::span<const std::unique_ptr<Thread>> threads_;
   const std::function<void()>* kernel_ = nullptr;
+  std::vector<void*> operands_;
   Thread* running_ = nullptr;
   bool unwinding_ = false, closing_ = false, in_block_ = false;
 };
@@ -214,7 +216,7 @@ bool Scheduler::release_warp(std::size_t warp) {
     const Thread& first = *lanes[i];
     // Whether a group has met is asked once, of the lowest lane that its mask names.
     if (first.state != State::in_warp || std::countr_zero(first.mask) != static_cast<int>(i)) continue;
-    std::vector<Thread*> met(32, nullptr);
+    std::array<Thread*, 32> met{};
     bool all = true;
     for (std::size_t j = 0; j < 32 && all; ++j) {
       if (!(first.mask >> j & 1)) continue;
@@ -245,15 +247,15 @@ bool Scheduler::release_block() {
 }
 
 void Scheduler::release(std::span<Thread* const> met) {
-  std::vector<void*> operands;
+  operands_.clear();
   Combine combine = nullptr;
   for (Thread* const thread : met) {
-    operands.push_back(thread ? thread->operand : nullptr);
+    operands_.push_back(thread ? thread->operand : nullptr);
     if (!thread) continue;
     combine = thread->combine;
     thread->state = State::ready;
   }
-  if (combine) combine(operands);
+  if (combine) combine(operands_);
 }
 
 // Ends all threads that are inside of the kernel, so that what they hold is destroyed.
@@ -285,12 +287,14 @@ std::string Scheduler::who_waits_where() const {
     }
     auto found =
         std::find_if(places.begin(), places.end(), [&](const auto& one) { return one.first == here; });
-    if (found == places.end()) found = places.insert(found, {here, "threads"});
-    found->second += (found->second.back() == 's' ? " " : ",") + std::to_string(first);
+    if (found == places.end()) found = places.insert(found, {here, ""});
+    found->second += (found->second.empty() ? "" : ",") + std::to_string(first);
     if (end - first > 1) found->second += "-" + std::to_string(end - 1);
   }
   std::string result;
-  for (const auto& [here, threads] : places) result += (result.empty() ? "" : "; ") + threads + " " + here;
+  for (const auto& [here, threads] : places) {
+    result += (result.empty() ? "threads " : "; threads ") + threads + " " + here;
+  }
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -48,6 +49,7 @@ unsigned nearest(double value, int exponent_bits) {
 
 template <class T>
 void check_format(int exponent_bits, T (*from_bits)(unsigned short), unsigned short (*to_bits)(T)) {
+  static_assert(sizeof(T) == 2 && std::is_trivial_v<T>);
   int wrong = 0;
   for (unsigned bits = 0; bits < 65536; ++bits) {
     const T number = from_bits(static_cast<unsigned short>(bits));

@@ -220,6 +220,30 @@ TEST_CASE("a sum over shared memory is right in any order, and wrong in some wit
   CHECK(wrong_sums(warp_sum<true>) > 10);
 }
 
+namespace {
+
+/// Each thread reads what the one `distance` before it has written, without a barrier.
+void read_before(int* out, unsigned distance) {
+  auto* const shared = static_cast<int*>(dynamic_shared_memory(256 * sizeof(int)));
+  shared[threadIdx.x] = 1;
+  __syncwarp();
+  if (threadIdx.x >= distance) atomicAdd(out, shared[threadIdx.x - distance]);
+}
+
+}  // namespace
+
+TEST_CASE("a missing barrier that the ascending order hides shows in random ones") {
+  int right = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Order order(seed);
+    Array<int> out(std::vector<int>{0});
+    REQUIRE(launch(read_before, 1, 256, 1024, out.data(), 32u) == cudaSuccess);
+    right += out.host()[0] == 224;
+    if (seed == 0) CHECK(right == 1);
+  }
+  CHECK(right < 5);
+}
+
 TEST_CASE("a seed determines the order, and orders of blocks differ") {
   const auto kernel = [](int* next, int* order) { order[atomicAdd(next, 1)] = static_cast<int>(blockIdx.x); };
   const auto order_of = [&](std::uint64_t seed) {

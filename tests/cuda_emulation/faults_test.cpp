@@ -77,6 +77,11 @@ TEST_CASE("lanes that come to different collectives are reported") {
   CHECK_THAT(
       message_of(scattered, 20, 0, 0),
       ContainsSubstring("threads 0-1,8-9,16-17 wait at __syncthreads; threads 2-7,10-15,18-19 wait at "));
+  // Of one name, but of types of different sizes.
+  const auto types = [](int) {
+    threadIdx.x < 8 ? void(__shfl_sync(full, 1, 1)) : void(__shfl_sync(full, 1.0, 1));
+  };
+  CHECK_THAT(message_of(types, 32, 0, 0), ContainsSubstring("threads 0-31 wait at __shfl_sync"));
   // A warp that is not whole.
   CHECK(message_of([](int) { __syncwarp(); }, 8, 0, 0) ==
         "block (0,0,0) of 8 threads diverges: threads 0-7 wait at __syncwarp (mask 0xffffffff)");
@@ -166,6 +171,7 @@ TEST_CASE("copies stay within an allocation, and go where their kind says") {
     CHECK(cudaMemcpy(a.data() + 1, host.data(), 12, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
     CHECK(cudaMemcpy(a.data(), host.data(), 4, cudaMemcpyDeviceToHost) == cudaErrorInvalidValue);
     CHECK(cudaMemcpy(host.data(), host.data() + 2, 4, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
+    CHECK(cudaMemcpy(b.data(), a.data(), 4, cudaMemcpyDeviceToHost) == cudaErrorInvalidValue);
     CHECK(cudaMemcpy(b.data(), a.data(), 4, cudaMemcpyHostToDevice) == cudaErrorInvalidValue);
     CHECK(cudaMemsetAsync(b.data(), 0, 13) == cudaErrorInvalidValue);
     CHECK(cudaMemsetAsync(host.data(), 0, 4) == cudaErrorInvalidValue);

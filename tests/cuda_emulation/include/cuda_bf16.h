@@ -13,6 +13,12 @@ struct __nv_bfloat16 {
   __nv_bfloat16(float value) : __nv_bfloat16(static_cast<double>(value)) {}
   __nv_bfloat16(int value) : __nv_bfloat16(static_cast<double>(value)) {}
   operator float() const { return cuda_emulation::widen<8, 7>(bits); }
+
+  // The toolkit's operators round to 16 bits; arithmetic is meant to be in float.
+  friend void operator+(__nv_bfloat16, __nv_bfloat16) = delete;
+  friend void operator-(__nv_bfloat16, __nv_bfloat16) = delete;
+  friend void operator*(__nv_bfloat16, __nv_bfloat16) = delete;
+  friend void operator/(__nv_bfloat16, __nv_bfloat16) = delete;
 };
 
 struct alignas(4) __nv_bfloat162 {

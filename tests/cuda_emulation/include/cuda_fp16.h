@@ -13,6 +13,12 @@ struct __half {
   __half(float value) : __half(static_cast<double>(value)) {}
   __half(int value) : __half(static_cast<double>(value)) {}
   operator float() const { return cuda_emulation::widen<5, 10>(bits); }
+
+  // The toolkit's operators round to 16 bits; arithmetic is meant to be in float.
+  friend void operator+(__half, __half) = delete;
+  friend void operator-(__half, __half) = delete;
+  friend void operator*(__half, __half) = delete;
+  friend void operator/(__half, __half) = delete;
 };
 
 struct alignas(4) __half2 {
