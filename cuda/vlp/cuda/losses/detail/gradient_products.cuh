@@ -118,11 +118,12 @@ struct BlockExtents {
 template <class Scalar, class Fill, class FinishA, class FinishB>
 void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b, Index features, Fill&& fill,
                        const FinishA& finish_a, const GradientRows<Scalar>& gradient_a,
-                       const FinishB& finish_b, const GradientRows<Scalar>& gradient_b) {
+                       const FinishB& finish_b, const GradientRows<Scalar>& gradient_b,
+                       bool fill_anyway = false) {
   const BlockExtents extents(device, a.count, b.count, sizeof(Scalar));
   const bool wants_a = gradient_a.out.data != nullptr || gradient_a.dots != nullptr;
   const bool wants_b = gradient_b.out.data != nullptr || gradient_b.dots != nullptr;
-  if (!wants_a && !wants_b) return;
+  if (!wants_a && !wants_b && !fill_anyway) return;
   auto scratch = device.scratch().scope();
   const auto block = scratch.template take_view<Scalar>(extents.rows, extents.columns);
   MatrixView<float> strip, share;

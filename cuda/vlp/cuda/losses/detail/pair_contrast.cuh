@@ -38,8 +38,8 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
                                     const TileRuns& runs, bool read_kept, Visit&& visit) {
   using Product = TileProduct<Scalar>;
   using Tile = typename Product::Tile;
-  const int row = static_cast<int>(runs.row) + runs.row_tile() * Tile::size;
-  const int column = static_cast<int>(runs.column) + runs.run() * runs.run_tiles * Tile::size;
+  const int row = runs.first_row_of_block();
+  const int column = runs.first_column_of_block();
   const float scale = scores.scale();
   const bool is_kept = read_kept && row < scores.kept_rows;
   Product::for_each_tile(shared.product, scores.image.operand, scores.text.operand,
@@ -281,9 +281,8 @@ class PairContrast {
   using Product = TileProduct<Scalar>;
   static constexpr int tile_size = Product::Tile::size, threads = Product::threads;
 
-  /// Four for each place on the device: enough that uneven ends cost little.
   [[nodiscard]] static int wanted_blocks(const Cuda& device) {
-    return device.multiprocessors() * Product::blocks_per_multiprocessor * 4;
+    return detail::wanted_blocks(device, Product::blocks_per_multiprocessor);
   }
 
   Buffer<LogSumExp> rows_, columns_;  // [B]

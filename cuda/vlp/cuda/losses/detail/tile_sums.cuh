@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 
@@ -19,17 +20,18 @@ struct TileRuns {
   Index column, columns;  ///< the same of its columns
   int row_tiles, column_tiles;
   int run_tiles;  ///< tiles in a run; the last run may be shorter
+  int tile_size;
 
   /// Runs as short as it takes to make `wanted` blocks, if there are that many tiles.
-  TileRuns(Index first_row, Index row_count, Index first_column, Index column_count, int tile_size,
-           int wanted)
+  TileRuns(Index first_row, Index row_count, Index first_column, Index column_count, int size, int wanted)
       : row(first_row),
         rows(row_count),
         column(first_column),
         columns(column_count),
-        row_tiles(static_cast<int>((row_count + tile_size - 1) / tile_size)),
-        column_tiles(static_cast<int>((column_count + tile_size - 1) / tile_size)),
-        run_tiles(std::clamp(static_cast<int>(Index{row_tiles} * column_tiles / wanted), 1, column_tiles)) {}
+        row_tiles(static_cast<int>((row_count + size - 1) / size)),
+        column_tiles(static_cast<int>((column_count + size - 1) / size)),
+        run_tiles(std::clamp(static_cast<int>(Index{row_tiles} * column_tiles / wanted), 1, column_tiles)),
+        tile_size(size) {}
 
   [[nodiscard]] int runs() const { return (column_tiles + run_tiles - 1) / run_tiles; }
   [[nodiscard]] Index block_count() const { return Index{row_tiles} * runs(); }
@@ -37,8 +39,19 @@ struct TileRuns {
   /// Of this block: its row of tiles, its run, and how many tiles that has.
   [[nodiscard]] __device__ int row_tile() const { return static_cast<int>(blockIdx.x) % row_tiles; }
   [[nodiscard]] __device__ int run() const { return static_cast<int>(blockIdx.x) / row_tiles; }
+  [[nodiscard]] __device__ int first_row_of_block() const {
+    return static_cast<int>(row) + row_tile() * tile_size;
+  }
+  [[nodiscard]] __device__ int first_column_of_block() const {
+    return static_cast<int>(column) + run() * run_tiles * tile_size;
+  }
   [[nodiscard]] __device__ int tiles() const { return min(run_tiles, column_tiles - run() * run_tiles); }
 };
+
+/// Four blocks for each place on the device: enough that uneven ends cost little.
+[[nodiscard]] inline int wanted_blocks(const Cuda& device, int blocks_per_multiprocessor) {
+  return device.multiprocessors() * blocks_per_multiprocessor * 4;
+}
 
 /// The running log-sum-exps of a block's tiles [128, 128], in its shared memory. A row's columns are spread
 /// over four warps, a column's rows over two; each warp keeps its own until the end.

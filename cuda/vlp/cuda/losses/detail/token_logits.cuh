@@ -1,0 +1,273 @@
+/// \file
+/// The logits of tokens over a vocabulary, and their gradient, a tile at a time: the kernels.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/last_block.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/core/tile_product.cuh>
+#include <vlp/cuda/losses/detail/tile_sums.cuh>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace vlp::cuda::detail {
+
+/// Z = H E^T + b [N, V] and its targets q[n, v] = hit [v = y_n] + spread.
+template <class Scalar>
+struct TokenLogits {
+  Rows<const Scalar> hidden, weight;
+  const Scalar* bias;  // [V], or null: 0
+  Index features;
+  bool aligned;  // rows of both
+  const std::int64_t* target;
+  std::int64_t ignore_index;
+  int rows, vocabulary;  // counted in 32 bits, which spares registers; offsets are not
+  float hit, spread;
+
+  [[nodiscard]] __device__ bool counts(int n) const { return n < rows && target[n] != ignore_index; }
+  [[nodiscard]] __device__ bool is_token(std::int64_t y) const { return y >= 0 && y < vocabulary; }
+
+  /// From dot products to logits. Elements beyond the vocabulary become -inf.
+  template <class Tile>
+  __device__ void add_bias(Tile& tile, int column) const {
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const int v = column + Tile::col(c);
+      float add = v < vocabulary ? 0.0F : -INFINITY;
+      if (bias != nullptr && v < vocabulary) add = to_float(bias[v]);
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) tile(r, c) += add;
+    }
+  }
+
+  /// Writes the target's logit of each row whose target is one of the lane's; returns the sum of the lane's
+  /// logits in rows that count, if labels are smoothed.
+  template <class Tile>
+  __device__ float take_targets(const Tile& tile, int row, int column, float* target_logits) const {
+    float sum = 0;
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      const int n = row + Tile::row(r);
+      if (!counts(n)) continue;
+      const std::int64_t at = target[n] - column;
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) {
+        if (at == Tile::col(c)) target_logits[n] = tile(r, c);
+        if (spread > 0 && column + Tile::col(c) < vocabulary) sum += tile(r, c);
+      }
+    }
+    return sum;
+  }
+
+  /// From logits to N' dL/dZ, given the sums of rows: 0 in rows that do not count.
+  template <class Tile>
+  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* sums) const {
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      const int n = row + Tile::row(r);
+      const bool is_in = counts(n);
+      const float max = is_in ? sums[n].max : 0, scale = is_in ? 1 / sums[n].sum : 0;
+      const std::int64_t at = is_in ? target[n] - column : -1;
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) {
+        const float gradient =
+            scale * exp_below(tile(r, c) - max) - spread - (at == Tile::col(c) ? hit : 0.0F);
+        tile(r, c) = is_in ? gradient : 0.0F;
+      }
+    }
+  }
+
+  /// Writes `range` times the tile to `out`, whose first element is that of (first_row, first_column).
+  template <class Tile>
+  __device__ void write_gradient(const Tile& tile, int row, int column, float range, Rows<Scalar> out,
+                                 int first_row, int first_column) const {
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {
+      const int n = row + Tile::row(r);
+      if (n >= rows) continue;
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; c += 2) {
+        const int v = column + Tile::col(c);
+        if (v >= vocabulary) continue;
+        Scalar* const to = out[n - first_row] + (v - first_column);
+        if (v + 1 < vocabulary)
+          *reinterpret_cast<Pack<Scalar, 2>*>(to) = {from_float<Scalar>(range * tile(r, c)),
+                                                     from_float<Scalar>(range * tile(r, c + 1))};
+        else
+          *to = from_float<Scalar>(range * tile(r, c));
+      }
+    }
+  }
+};
+
+/// What a block of the tile kernels below shares.
+template <class Scalar>
+struct TokenShared {
+  typename TileProduct<Scalar>::Shared product;
+  TileSums<typename TileProduct<Scalar>::Tile> sums;
+  BlockRoom<double> room;
+};
+
+/// Calls visit(logits, row, column) for each tile of this block.
+template <class Scalar, class Visit>
+__device__ void for_each_logit_tile(TokenShared<Scalar>& shared, const TokenLogits<Scalar>& logits,
+                                    const TileRuns& runs, Visit&& visit) {
+  using Product = TileProduct<Scalar>;
+  const int row = runs.first_row_of_block(), column = runs.first_column_of_block();
+  Product::for_each_tile(shared.product, logits.hidden, logits.weight, logits.features, logits.aligned, row,
+                         column, runs.tiles(), [&](typename Product::Tile& tile, Index at) {
+                           logits.add_bias(tile, static_cast<int>(at));
+                           visit(tile, row, static_cast<int>(at));
+                         });
+}
+
+/// Forward: the log-sum-exps of each run for each row, run_sums [runs, N]; the logit of each row's target
+/// [N]; and, if labels are smoothed, each block's share of the sum of all logits.
+template <class Scalar>
+__global__ void __launch_bounds__(TileProduct<Scalar>::threads,
+                                  TileProduct<Scalar>::blocks_per_multiprocessor)
+    take_logits(TokenLogits<Scalar> logits, TileRuns runs, LogSumExp* run_sums, float* target_logits,
+                double* all_logits) {
+  using Tile = typename TileProduct<Scalar>::Tile;
+  auto& shared = shared_memory<TokenShared<Scalar>>();
+  const int thread = static_cast<int>(threadIdx.x);
+  shared.sums.clear_rows();
+  double sum = 0;
+  for_each_logit_tile(shared, logits, runs, [&](Tile& tile, int row, int column) {
+    sum += static_cast<double>(logits.take_targets(tile, row, column, target_logits));
+    shared.sums.take_rows(tile);
+  });
+  const int row = runs.first_row_of_block() + thread;
+  if (thread < Tile::size && row < logits.rows)
+    run_sums[Index{runs.run()} * logits.rows + row] = shared.sums.row(thread);
+  sum = block_sum(sum, shared.room);
+  if (thread == 0) all_logits[blockIdx.x] = sum;
+}
+
+/// What finish_tokens adds up over rows.
+struct TokenTotals {
+  double loss, count;
+};
+
+struct FinishTokensShared {
+  BlockRoom<double> loss, count, final_loss, final_count;
+  LastBlockRoom last;
+};
+
+/// The sums of all rows, the loss, and 1 / N' (0 when no row counts). A target that is neither a token nor
+/// ignore_index makes the sum of its row, and so the loss and that row's gradient, NaN.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    finish_tokens(TokenLogits<Scalar> logits, const LogSumExp* run_sums, int runs, const float* target_logits,
+                  const double* all_logits, Index all_count, LogSumExp* sums, TokenTotals* pieces,
+                  unsigned* arrived, float* inverse_count, float* loss) {
+  auto& shared = shared_memory<FinishTokensShared>();
+  const Index n = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
+  double own = 0, count = 0;
+  if (n < logits.rows && logits.target[n] != logits.ignore_index) {
+    LogSumExp sum;
+    for (int run = 0; run < runs; ++run) sum.add(run_sums[run * Index{logits.rows} + n]);
+    const bool is_token = logits.is_token(logits.target[n]);
+    if (!is_token) sum.sum = NAN;
+    sums[n] = sum;
+    count = 1;
+    own = sum.value() - (is_token ? static_cast<double>(logits.hit * target_logits[n]) : 0.0);
+  }
+  if (logits.spread > 0)
+    for (Index k = n; k < all_count; k += static_cast<Index>(gridDim.x) * 256)
+      own -= static_cast<double>(logits.spread) * all_logits[k];
+  own = block_sum(own, shared.loss);
+  count = block_sum(count, shared.count);
+  if (threadIdx.x == 0) pieces[blockIdx.x] = {own, count};
+  if (!last_block(arrived, shared.last)) return;
+  own = count = 0;
+  for (unsigned k = threadIdx.x; k < gridDim.x; k += 256) {
+    own += pieces[k].loss;
+    count += pieces[k].count;
+  }
+  own = block_sum(own, shared.final_loss);
+  count = block_sum(count, shared.final_count);
+  if (threadIdx.x != 0) return;
+  *inverse_count = count > 0 ? static_cast<float>(1 / count) : 0.0F;
+  if (loss != nullptr) *loss = count > 0 ? static_cast<float>(own / count) : 0.0F;
+}
+
+/// Backward over a block of Z: range times N' dL/dZ, written to `out`, whose first element is the launch's.
+template <class Scalar>
+__global__ void __launch_bounds__(TileProduct<Scalar>::threads,
+                                  TileProduct<Scalar>::blocks_per_multiprocessor)
+    differentiate_logits(TokenLogits<Scalar> logits, TileRuns runs, const LogSumExp* sums, float range,
+                         Rows<Scalar> out) {
+  using Tile = typename TileProduct<Scalar>::Tile;
+  auto& shared = shared_memory<TokenShared<Scalar>>();
+  for_each_logit_tile(shared, logits, runs, [&](Tile& tile, int row, int column) {
+    logits.differentiate(tile, row, column, sums);
+    logits.write_gradient(tile, row, column, range, out, static_cast<int>(runs.row),
+                          static_cast<int>(runs.column));
+  });
+}
+
+/// Copies rows [N, D] that count and writes 0 for the others, which are not read.
+template <class Scalar>
+__global__ void __launch_bounds__(256) copy_rows_that_count(TokenLogits<Scalar> logits, Rows<Scalar> out) {
+  const Index n = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (n >= logits.rows) return;
+  const bool counts = logits.counts(static_cast<int>(n));
+  for (Index d = lane(); d < logits.features; d += warp_size)
+    out[n][d] = counts ? logits.hidden[n][d] : from_float<Scalar>(0);
+}
+
+struct ColumnSumsShared {
+  float sum[256 / warp_size][2 * warp_size];
+};
+
+/// The gradient of the bias: adds the column sums of a block of rows to sums [columns]; with `last` writes
+/// factor / N' times them. A thread adds two columns over every eighth row.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    add_column_sums(Rows<const Scalar> block, Index columns, bool first, bool last, float* sums, float factor,
+                    const float* inverse_count, bool accumulate, Scalar* out) {
+  auto& shared = shared_memory<ColumnSumsShared>();
+  constexpr int warps = 256 / warp_size, width = 2 * warp_size;
+  const Index begin = static_cast<Index>(blockIdx.x) * width, column = begin + 2 * lane();
+  float left = 0, right = 0;
+  for (Index r = warp(); r < block.count; r += warps) {
+    if (column < columns) left += to_float(block[r][column]);
+    if (column + 1 < columns) right += to_float(block[r][column + 1]);
+  }
+  shared.sum[warp()][2 * lane()] = left;
+  shared.sum[warp()][2 * lane() + 1] = right;
+  __syncthreads();
+  const int own = static_cast<int>(threadIdx.x);
+  if (own >= width || begin + own >= columns) return;
+  float sum = first ? 0.0F : sums[begin + own];
+  for (int w = 0; w < warps; ++w) sum += shared.sum[w][own];
+  sums[begin + own] = sum;
+  if (!last) return;
+  float value = factor * *inverse_count * sum;
+  if (accumulate) value += to_float(out[begin + own]);
+  out[begin + own] = from_float<Scalar>(value);
+}
+
+/// From sums of products to the gradients of rows: a mean over N'.
+template <class Scalar>
+struct FinishMean {
+  static constexpr bool projects = false;
+  float factor;
+  const float* inverse_count;
+
+  struct OfRow {
+    float factor;
+    [[nodiscard]] __device__ float value(float sum) const { return factor * sum; }
+  };
+  [[nodiscard]] __device__ OfRow of_row(Index) const { return {factor * *inverse_count}; }
+};
+
+}  // namespace vlp::cuda::detail

@@ -1,0 +1,153 @@
+/// \file
+/// Token cross-entropy on a CUDA device.
+#pragma once
+
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/gradient_products.cuh>
+#include <vlp/cuda/losses/detail/token_logits.cuh>
+#include <vlp/losses/interface/token_cross_entropy.hpp>
+
+#include <array>
+#include <cstddef>
+#include <type_traits>
+
+namespace vlp {
+
+/// Token cross-entropy of float, BFloat16 or Half. All pointers are in device memory; products of 16-bit
+/// numbers are summed in float, float ones are not rounded.
+///
+/// Forward makes one pass over the tiles [128, 128] of Z and keeps the log-sum-exp of each row. Backward
+/// computes each tile once more and leaves its gradient as numbers of the inputs' type, a block of
+/// CudaOptions::score_block_bytes at a time, for two plain products: 8 N D V flop, whatever is ignored.
+/// Targets are on the device and so are not checked beforehand: one that is neither a token nor ignore_index
+/// makes the loss NaN.
+template <class ScalarType>
+class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<ScalarType> {
+  using Interface = TokenCrossEntropyInterface<ScalarType>;
+
+ public:
+  using Device = Cuda;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
+
+  /// Throws std::invalid_argument for options out of range.
+  explicit TokenCrossEntropy(TokenCrossEntropyOptions options = {}) : options_(options) {
+    Interface::check_options(options_);
+  }
+
+  [[nodiscard]] const Options& options() const noexcept { return options_; }
+
+  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
+  /// together.
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    Interface::check_inputs(inputs);
+    shape_ = shape_of(inputs);
+    const auto logits = logits_of(inputs);
+    const Index rows = shape_[0];
+    sums_.resize(rows);
+    inverse_count_.resize(1);
+    const cuda::detail::TileRuns runs(0, rows, 0, shape_[2], tile_size, wanted_blocks(device));
+    auto scratch = device.scratch().scope();
+    auto* run_sums = scratch.template take<cuda::LogSumExp>(runs.runs() * rows);
+    auto* target_logits = scratch.template take<float>(rows);
+    auto* all_logits = scratch.template take<double>(runs.block_count());
+    cuda::launch(cuda::detail::take_logits<Scalar>, cuda::blocks(runs.block_count()), threads,
+                 sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, run_sums,
+                 target_logits, all_logits);
+    const dim3 grid = cuda::blocks(rows, 256);
+    cuda::launch(cuda::detail::finish_tokens<Scalar>, grid, 256, sizeof(cuda::detail::FinishTokensShared),
+                 device.stream(), logits, run_sums, runs.runs(), target_logits, all_logits,
+                 runs.block_count(), sums_.data(), scratch.template take<cuda::detail::TokenTotals>(grid.x),
+                 device.arrived(), inverse_count_.data(), outputs.loss);
+  }
+
+  /// Writes upstream * dL/dinput for the inputs given to the last forward.
+  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    Interface::check_inputs(inputs);
+    const Shape shape = shape_of(inputs);
+    require(shape_ == shape, name, ": backward is given ", shape[0], " x ", shape[1], " onto ", shape[2],
+            " tokens but forward had ", shape_[0], " x ", shape_[1], " onto ", shape_[2]);
+    Interface::check_gradients(inputs, gradients);
+    const auto logits = logits_of(inputs);
+    // Half has no room below 6e-8, so the numbers, at most 1, are brought near its largest.
+    const float range = std::is_same_v<Scalar, Half> ? 16384 : 1;
+    const float factor = upstream / range;
+    auto scratch = device.scratch().scope();
+    // What is ignored has gradient 0, but may hold anything, and 0 times NaN is NaN.
+    auto hidden = logits.hidden;
+    if (!gradients.weight.empty()) {
+      const auto copy = scratch.template take_view<Scalar>(shape[0], shape[1]);
+      cuda::launch(cuda::detail::copy_rows_that_count<Scalar>, cuda::blocks(shape[0], 256 / cuda::warp_size),
+                   256, 0, device.stream(), logits, cuda::rows_of(copy));
+      hidden = cuda::rows_of(MatrixView<const Scalar>(copy));
+    }
+    float* bias_sums = gradients.bias.empty() ? nullptr : scratch.template take<float>(shape[2]);
+    const cuda::detail::FinishMean<Scalar> finish{factor, inverse_count_.data()};
+    cuda::detail::gradient_products<Scalar>(
+        device, hidden, logits.weight, shape[1],
+        [&](Index row, Index rows, Index column, Index columns, cuda::Rows<Scalar> block) {
+          differentiate(device, logits, row, rows, column, columns, range, block);
+          if (bias_sums == nullptr) return;
+          cuda::launch(cuda::detail::add_column_sums<Scalar>, cuda::blocks(columns, 2 * cuda::warp_size), 256,
+                       sizeof(cuda::detail::ColumnSumsShared), device.stream(),
+                       cuda::Rows<const Scalar>{block.data, rows, block.stride}, columns, row == 0,
+                       row + rows == shape[0], bias_sums + column, factor, inverse_count_.data(),
+                       gradients.accumulate, gradients.bias.data() + column);
+        },
+        finish, {cuda::rows_of(gradients.hidden), gradients.accumulate, nullptr}, finish,
+        {cuda::rows_of(gradients.weight), gradients.accumulate, nullptr}, bias_sums != nullptr);
+  }
+
+ private:
+  using Shape = std::array<Index, 3>;  // N, D, V
+  using Product = cuda::TileProduct<Scalar>;
+  static constexpr int tile_size = Product::Tile::size, threads = Product::threads;
+
+  static Shape shape_of(const Inputs& inputs) {
+    return {inputs.hidden.rows(), inputs.hidden.cols(), inputs.weight.rows()};
+  }
+
+  [[nodiscard]] cuda::detail::TokenLogits<Scalar> logits_of(const Inputs& inputs) const {
+    const auto hidden = cuda::rows_of(inputs.hidden), weight = cuda::rows_of(inputs.weight);
+    constexpr Index most = Index{1} << 30;
+    require(hidden.count <= most && weight.count <= most, name, ": ", hidden.count,
+            " tokens over a vocabulary of ", weight.count, " are more than ", most);
+    return {hidden,
+            weight,
+            inputs.bias.data(),
+            inputs.hidden.cols(),
+            hidden.aligned() && weight.aligned(),
+            inputs.target.data(),
+            options_.ignore_index,
+            static_cast<int>(hidden.count),
+            static_cast<int>(weight.count),
+            static_cast<float>(1 - options_.label_smoothing),
+            static_cast<float>(options_.label_smoothing / static_cast<double>(weight.count))};
+  }
+
+  [[nodiscard]] static int wanted_blocks(const Cuda& device) {
+    return cuda::detail::wanted_blocks(device, Product::blocks_per_multiprocessor);
+  }
+
+  void differentiate(Cuda& device, const cuda::detail::TokenLogits<Scalar>& logits, Index row, Index rows,
+                     Index column, Index columns, float range, cuda::Rows<Scalar> block) const {
+    const cuda::detail::TileRuns runs(row, rows, column, columns, tile_size, wanted_blocks(device));
+    cuda::launch(cuda::detail::differentiate_logits<Scalar>, cuda::blocks(runs.block_count()), threads,
+                 sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, sums_.data(),
+                 range, block);
+  }
+
+  Options options_;
+  Shape shape_{};
+  Cuda::Buffer<cuda::LogSumExp> sums_;  // [N], of rows that count
+  Cuda::Buffer<float> inverse_count_;   // 1 / N'
+};
+
+}  // namespace vlp
