@@ -34,7 +34,7 @@ class Array {
   std::vector<T> host_;
 };
 
-/// Orders start anew in every test.
+/// An order of threads and blocks for as long as it lives.
 struct Order {
   explicit Order(std::uint64_t seed) { set_order(seed); }
   ~Order() { set_order(0); }
