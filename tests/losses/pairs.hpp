@@ -3,6 +3,7 @@
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/device.hpp"
 #include "support/gradients.hpp"
 #include "support/loss_case.hpp"
 
@@ -31,15 +32,18 @@ inline Arrays random_pairs(Random& random, Index batch, Index features, int grou
   return out;
 }
 
-/// Scores kept for backward change nothing but the time: 600 pairs, so two strips of 256 and a shorter one.
+/// More than a strip, or a tile, has.
+inline constexpr Index many_pairs = on_cpu ? 600 : 300;
+
+/// Scores kept for backward change nothing but the time: on the CPU two strips of 256 and a shorter one.
 template <Loss L>
 void check_kept_scores(typename L::Options options) {
   Random random(11);
-  const Arrays arrays = random_pairs(random, 600, 5, 150);
-  constexpr std::size_t row = 600 * sizeof(typename L::Scalar);
+  const Arrays arrays = random_pairs(random, many_pairs, 5, 150);
+  constexpr std::size_t row = many_pairs * sizeof(typename L::Accumulator);
   LossCase<L> computed(arrays);
   const auto want = computed.run(options);
-  for (std::size_t rows : {255, 256, 511, 599, 600, 1000}) {
+  for (std::size_t rows : {Index{255}, Index{256}, Index{511}, many_pairs - 1, many_pairs, Index{1000}}) {
     CAPTURE(rows);
     options.kept_score_bytes = rows * row;
     LossCase<L> kept(arrays);
@@ -51,17 +55,19 @@ void check_kept_scores(typename L::Options options) {
 /// A batch smaller than the last, with the same loss, finds nothing of the last one's kept scores.
 template <Loss L>
 void check_kept_scores_of_batches_in_turn() {
+  constexpr Index first = many_pairs / 2;
   Random random(12);
   typename L::Options options;
-  options.kept_score_bytes = 300 * 300 * sizeof(typename L::Scalar);
-  Cpu device(1);
+  options.kept_score_bytes = first * first * sizeof(typename L::Accumulator);
+  auto device = make_device<typename L::Device>();
   L loss(options);
-  for (Index batch : {300, 40, 700}) {
+  for (Index batch : {first, Index{40}, many_pairs + 100}) {
     CAPTURE(batch);
     const Arrays arrays = random_pairs(random, batch, 5);
     LossCase<L> turn(arrays), alone(arrays);
     CHECK(turn.forward(loss, device) == alone.run({}));
     loss.backward(device, turn.inputs, 1, turn.gradients);
+    wait_for(device);
     CHECK(same_bits(turn.gradient_values(), alone.gradient_values()));
   }
 }

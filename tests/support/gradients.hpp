@@ -4,6 +4,7 @@
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/device.hpp"
 #include "support/loss_case.hpp"
 
 #include <algorithm>
@@ -26,7 +27,7 @@ double gradient_error(const typename L::Options& options, const Arrays& arrays, 
   analytic.run(options, 1, upstream);
 
   LossCase<L> moved(arrays);
-  Cpu device(1);
+  auto device = make_device<typename L::Device>();
   L loss(options);
   double error = 0;
   for (const auto& [name, gradient] : analytic.gradient_values()) {
@@ -53,7 +54,7 @@ double directional_error(const typename L::Options& options, const Arrays& array
                          int count = 3, double step = 1e-5) {
   LossCase<L> analytic(arrays);
   analytic.run(options);
-  Cpu device(1);
+  auto device = make_device<typename L::Device>();
   L loss(options);
   double error = 0;
   for (int n = 0; n < count; ++n) {
@@ -114,25 +115,81 @@ inline double relative_error(const Arrays& got, const Arrays& want, double floor
   return error;
 }
 
+/// The arrays as the loss is given them: numbers rounded to its types. Group ids and the like stay.
+template <Loss L>
+Arrays rounded(Arrays arrays) {
+  const auto round = [&]<class T>(std::string_view name, const T*) {
+    const auto found = arrays.find(std::string(name));
+    if constexpr (!std::is_integral_v<T>)
+      if (found != arrays.end())
+        for (double& v : found->second.values) v = to_double(from_double<T>(v));
+  };
+  typename L::Inputs inputs{};
+  typename L::Gradients gradients{};
+  L::for_each_input(inputs, gradients, [&](std::string_view name, auto& input, auto&...) {
+    if constexpr (requires { input.data(); })
+      round(name, input.data());
+    else
+      round(name, input);
+  });
+  return arrays;
+}
+
+namespace detail {
+template <class L>
+struct ReferenceOf;
+template <template <class, class> class L, class Scalar, class AnyDevice>
+struct ReferenceOf<L<Scalar, AnyDevice>> {
+  using type = L<double, Cpu>;
+};
+}  // namespace detail
+
+/// The same loss in double on the CPU, which others are measured by.
+template <class L>
+using ReferenceOf = typename detail::ReferenceOf<L>::type;
+
+/// Loss and gradients agree with those of `Reference`, given the same numbers. What counts is the difference
+/// to the largest element of each, or to `floor`: what cancels is no more exact than its terms. For the
+/// loss, a difference of scores, it is 0.1 at least.
+template <Loss L, Loss Reference = ReferenceOf<L>>
+void check_against(const Arrays& arrays, const typename L::Options& options, Padding padding = {},
+                   double floor = 1e-3) {
+  constexpr double accuracy = accuracy_of<typename L::Scalar>();
+  constexpr double upstream = 0.7;
+  const Arrays given = rounded<L>(arrays);
+  LossCase<Reference> want(given);
+  LossCase<L> got(given, padding);
+  const double want_loss = to_double(want.run(options, 1, upstream));
+  const double got_loss = to_double(got.run(options, 1, upstream));
+  CAPTURE(want_loss, got_loss);
+  CHECK(relative_error(number(got_loss), number(want_loss), std::max(floor, 0.1)) <= accuracy);
+  const Arrays want_gradients = want.gradient_values();
+  for (const auto& [name, gradient] : got.gradient_values()) {
+    INFO("gradient of " << name);
+    CHECK(relative_error(gradient, want_gradients.at(name), floor) <= accuracy);
+  }
+  CHECK(got.padding_untouched());
+}
+
 /// What every loss over a batch of pairs keeps to, whatever it computes: results that do not depend on
-/// threads, strides or which gradients are asked for; gradients that move with their pairs when the batch is
-/// reordered; gradients that are overwritten, or added to when asked; nothing allocated in the arena once it
-/// has its size. `shared` names the arrays that all of the batch shares.
+/// threads (or their order), strides or which gradients are asked for; gradients that move with their pairs
+/// when the batch is reordered; gradients that are overwritten, or added to when asked; nothing allocated in
+/// the arena once it has its size. `shared` names the arrays that all of the batch shares.
 template <Loss L>
 void check_loss_contract(const typename L::Options& options, const Arrays& arrays,
                          const std::set<std::string>& shared = {}) {
   using Accumulator = typename L::Accumulator;
-  constexpr double tolerance = std::is_same_v<typename L::Scalar, double> ? 1e-12 : 1e-5;
+  constexpr double tolerance = tolerance_of<typename L::Scalar>();
   LossCase<L> reference(arrays);
   const Accumulator value = reference.run(options);
   const Arrays gradients = reference.gradient_values();
   REQUIRE(std::isfinite(value));
   CHECK(relative_error(gradients, gradients) == 0);  // finite
 
-  for (int threads : {2, 3, 8}) {
-    INFO(threads << " threads");
+  for (int variation : {2, 3, 8}) {
+    CAPTURE(variation);
     LossCase<L> other(arrays);
-    CHECK(other.run(options, threads) == value);
+    CHECK(other.run(options, variation) == value);
     CHECK(same_bits(other.gradient_values(), gradients));
   }
   {
@@ -169,7 +226,7 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
   }
   {
     INFO("accumulate, upstream, steady state");
-    Cpu device(2);
+    auto device = make_device<typename L::Device>(2);
     L loss(options);
     CHECK(reference.forward(loss, device) == value);
     reference.gradients.accumulate = true;

@@ -3,6 +3,7 @@
 /// concept.
 #pragma once
 
+#include "support/device.hpp"
 #include "support/messages.hpp"
 
 #include <vlp/core/random.hpp>
@@ -61,10 +62,11 @@ template <Loss L>
 std::string refusal_of(const typename L::Inputs& inputs, const typename L::Gradients& gradients = {},
                        const typename L::Outputs& outputs = {}) {
   return message_of<std::invalid_argument>([&] {
-    typename L::Device device(1);
+    auto device = make_device<typename L::Device>();
     L loss;
     loss.forward(device, inputs, outputs);
     loss.backward(device, inputs, 1, gradients);
+    wait_for(device);
   });
 }
 
@@ -75,12 +77,14 @@ struct Padding {
 };
 
 /// A loss's inputs, filled from Arrays by name (those not there stay empty), and gradients for all of them.
-/// Padding is filled with NaN, and so are the gradients, so that a stray read or a missing write shows.
+/// Padding is filled with NaN, and so are the gradients, so that a stray read or a missing write shows. All
+/// of it is in the device's memory, and on the host to be looked at.
 template <Loss L>
 class LossCase {
  public:
   using Scalar = typename L::Scalar;
   using Accumulator = typename L::Accumulator;
+  using Device = typename L::Device;
 
   explicit LossCase(const Arrays& arrays, Padding padding = {}) : padding_(padding) {
     L::for_each_input(inputs, gradients, [&](std::string_view name, auto& input, auto&... gradient) {
@@ -96,20 +100,29 @@ class LossCase {
   typename L::Inputs inputs{};
   typename L::Gradients gradients{};
 
-  Accumulator forward(L& loss, Cpu& device) {
-    auto value = std::numeric_limits<Accumulator>::quiet_NaN();
+  Accumulator forward(L& loss, Device& device) {
+    const auto upload = [](auto& arrays) {
+      for (auto& [name, array] : arrays) array.upload();
+    };
+    upload(values_);
+    upload(numbers_);
+    value_.host() = {not_a_result<Accumulator>()};
+    value_.upload();
     typename L::Outputs outputs{};
-    outputs.loss = &value;
+    outputs.loss = value_.data();
     loss.forward(device, inputs, outputs);
-    return value;
+    wait_for(device);
+    value_.download();
+    return value_.host()[0];
   }
 
   /// Forward and backward on a new device and a new loss.
-  Accumulator run(const typename L::Options& options, int threads = 1, double upstream = 1) {
-    Cpu device(threads);
+  Accumulator run(const typename L::Options& options, int variation = 1, double upstream = 1) {
+    auto device = make_device<Device>(variation);
     L loss(options);
     const Accumulator value = forward(loss, device);
     loss.backward(device, inputs, static_cast<Accumulator>(upstream), gradients);
+    wait_for(device);
     return value;
   }
 
@@ -123,30 +136,31 @@ class LossCase {
     return out;
   }
 
-  /// Storage of a differentiable input, without padding: its elements in order.
-  std::vector<Scalar>& values(const std::string& name) { return values_.at(name); }
-  std::vector<Accumulator>& numbers(const std::string& name) { return numbers_.at(name); }
+  /// Storage of an input on the host, without padding: its elements in order. forward reads what stands
+  /// there.
+  std::vector<Scalar>& values(const std::string& name) { return values_.at(name).host(); }
+  std::vector<Accumulator>& numbers(const std::string& name) { return numbers_.at(name).host(); }
+
+  /// Sets all of a gradient, for what is to be added to it.
+  void fill_gradient(const std::string& name, double value) {
+    auto& array = gradient_values_.at(name);
+    std::fill(array.host().begin(), array.host().end(), from_double<Scalar>(value));
+    array.upload();
+  }
 
   /// True when every element between rows and matrices of the gradients still is NaN.
   [[nodiscard]] bool padding_untouched() {
     bool untouched = true;
-    L::for_each_input(inputs, gradients, [&](std::string_view, auto&, auto&... gradient) {
-      (..., [&] {
-        if constexpr (requires { gradient.extents(); }) {
-          if (gradient.empty()) return;
-          std::vector<bool> owned(gradient_values_.at(gradient_names_.at(gradient.data())).size());
-          for (Index k = 0; k < gradient.size(); ++k)
-            owned[static_cast<std::size_t>(offset(gradient, k))] = true;
-          const auto& memory = gradient_values_.at(gradient_names_.at(gradient.data()));
-          for (std::size_t k = 0; k < owned.size(); ++k) untouched &= owned[k] || std::isnan(memory[k]);
-        }
-      }());
-    });
+    L::for_each_input(inputs, gradients,
+                      [&]([[maybe_unused]] std::string_view name, auto&, auto&... gradient) {
+                        ((untouched = untouched && padding_untouched(std::string(name), gradient)), ...);
+                      });
     return untouched;
   }
 
  private:
-  static constexpr Scalar nan = std::numeric_limits<Scalar>::quiet_NaN();
+  template <class T>
+  using Memory = std::map<std::string, DeviceArray<T, Device>>;
 
   /// Offset of the k-th element of a view in row-major order.
   template <class T, std::size_t Rank>
@@ -156,9 +170,9 @@ class LossCase {
     return out;
   }
 
+  /// A view of the extents and this case's strides, onto memory that is as large but not yet uploaded.
   template <class T, std::size_t Rank>
-  View<T, Rank> make_view(const std::vector<Index>& shape, std::vector<std::remove_const_t<T>>& memory,
-                          std::remove_const_t<T> fill) const {
+  View<T, Rank> make_view(const std::vector<Index>& shape, DeviceArray<T, Device>& memory) const {
     require(shape.size() == Rank, "test array of rank ", shape.size(), " for a view of rank ", Rank);
     std::array<Index, Rank> extents{}, strides{};
     Index stride = 1;
@@ -169,13 +183,14 @@ class LossCase {
       if (d + 1 == Rank && Rank >= 2) stride += padding_.row;
       if (d + 2 == Rank && Rank >= 3) stride += padding_.matrix;
     }
-    memory.assign(static_cast<std::size_t>(std::max<Index>(stride, 1)), fill);
+    memory.host().assign(static_cast<std::size_t>(std::max<Index>(stride, 1)), not_a_result<T>());
+    memory.upload();
     return {memory.data(), extents, strides};
   }
 
   template <class T, std::size_t Rank>
   void bind(const std::string& name, const Array& array, View<const T, Rank>& view) {
-    auto& memory = [&]() -> std::vector<T>& {
+    auto& memory = [&]() -> DeviceArray<T, Device>& {
       if constexpr (std::is_same_v<T, Scalar>)
         return values_[name];
       else if constexpr (std::is_same_v<T, std::int64_t>)
@@ -183,62 +198,84 @@ class LossCase {
       else
         return bytes_[name];
     }();
-    const View<T, Rank> own = make_view<T, Rank>(array.shape, memory, static_cast<T>(fill<T>()));
+    const View<T, Rank> own = make_view<T, Rank>(array.shape, memory);
     for (Index k = 0; k < own.size(); ++k)
-      memory[static_cast<std::size_t>(offset(own, k))] =
-          static_cast<T>(array.values[static_cast<std::size_t>(k)]);
+      memory.host()[static_cast<std::size_t>(offset(own, k))] =
+          from_double<T>(array.values[static_cast<std::size_t>(k)]);
+    memory.upload();
     view = own;
   }
 
   void bind(const std::string& name, const Array& array, std::span<const std::int64_t>& view) {
     auto& memory = integers_[name];
-    for (double v : array.values) memory.push_back(static_cast<std::int64_t>(v));
-    view = memory;
+    for (double v : array.values) memory.host().push_back(static_cast<std::int64_t>(v));
+    memory.upload();
+    view = memory.span();
   }
 
   void bind(const std::string& name, const Array& array, const Accumulator*& pointer) {
-    numbers_[name] = {static_cast<Accumulator>(array.values.at(0))};
-    pointer = numbers_[name].data();
+    auto& memory = numbers_[name];
+    memory.host() = {static_cast<Accumulator>(array.values.at(0))};
+    memory.upload();
+    pointer = memory.data();
   }
 
   template <std::size_t Rank>
   void bind_gradient(const std::string& name, const Array& array, View<Scalar, Rank>& gradient) {
-    gradient = make_view<Scalar, Rank>(array.shape, gradient_values_[name], nan);
-    gradient_names_[gradient.data()] = name;
+    gradient = make_view<Scalar, Rank>(array.shape, gradient_values_[name]);
   }
 
   void bind_gradient(const std::string& name, const Array&, Accumulator*& gradient) {
-    gradient_numbers_[name] = {std::numeric_limits<Accumulator>::quiet_NaN()};
-    gradient = gradient_numbers_[name].data();
+    auto& memory = gradient_numbers_[name];
+    memory.host() = {not_a_result<Accumulator>()};
+    memory.upload();
+    gradient = memory.data();
   }
 
   template <std::size_t Rank>
-  static void read(const std::string& name, const View<Scalar, Rank>& gradient, Arrays& out) {
+  bool padding_untouched(const std::string& name, const View<Scalar, Rank>& gradient) {
+    if (gradient.empty()) return true;
+    auto& memory = gradient_values_.at(name);
+    memory.download();
+    std::vector<bool> owned(memory.host().size());
+    for (Index k = 0; k < gradient.size(); ++k) owned[static_cast<std::size_t>(offset(gradient, k))] = true;
+    for (std::size_t k = 0; k < owned.size(); ++k)
+      if (!owned[k] && !std::isnan(to_double(memory.host()[k]))) return false;
+    return true;
+  }
+  bool padding_untouched(const std::string&, const Accumulator*) const { return true; }
+
+  template <std::size_t Rank>
+  void read(const std::string& name, const View<Scalar, Rank>& gradient, Arrays& out) {
     if (gradient.empty()) return;
+    const Scalar* const values = on_host(gradient_values_, gradient.data());
     Array& array = out[name];
     array.shape.assign(gradient.extents().begin(), gradient.extents().end());
     for (Index k = 0; k < gradient.size(); ++k)
-      array.values.push_back(static_cast<double>(gradient.data()[offset(gradient, k)]));
+      array.values.push_back(to_double(values[offset(gradient, k)]));
   }
 
-  static void read(const std::string& name, const Accumulator* gradient, Arrays& out) {
-    if (gradient != nullptr) out[name] = number(static_cast<double>(*gradient));
+  void read(const std::string& name, const Accumulator* gradient, Arrays& out) {
+    if (gradient != nullptr) out[name] = number(to_double(*on_host(gradient_numbers_, gradient)));
   }
 
+  /// Where the host finds what the device has at `data`: in a copy, unless it is a test's own memory.
   template <class T>
-  static constexpr T fill() {
-    if constexpr (std::is_floating_point_v<T>)
-      return std::numeric_limits<T>::quiet_NaN();
-    else
-      return std::numeric_limits<T>::max();
+  static const T* on_host(Memory<T>& memory, const T* data) {
+    for (auto& [name, array] : memory) {
+      if (array.data() != data) continue;
+      array.download();
+      return array.host().data();
+    }
+    return data;
   }
 
   Padding padding_;
-  std::map<std::string, std::vector<Scalar>> values_, gradient_values_;
-  std::map<std::string, std::vector<Accumulator>> numbers_, gradient_numbers_;
-  std::map<std::string, std::vector<std::int64_t>> integers_;
-  std::map<std::string, std::vector<std::uint8_t>> bytes_;
-  std::map<const Scalar*, std::string> gradient_names_;
+  Memory<Scalar> values_, gradient_values_;
+  Memory<Accumulator> numbers_, gradient_numbers_;
+  Memory<std::int64_t> integers_;
+  Memory<std::uint8_t> bytes_;
+  DeviceArray<Accumulator, Device> value_;  // of the loss
 };
 
 }  // namespace vlp::test
