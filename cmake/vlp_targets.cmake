@@ -2,6 +2,7 @@
 #   vlp::vlp   core, losses, nn, optim, eval        Eigen, Random123 (header-only), OpenMP where found
 #   vlp::text  text/                                utf8proc
 #   vlp::io    io/                                  stb, libcsv, nlohmann-json
+#   vlp::cuda  cuda/vlp/cuda/                       CUDA 12 or later: runtime and cuBLAS
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
 find_package(Random123 REQUIRED)
 
@@ -48,4 +49,15 @@ if(stb_FOUND AND libcsv_FOUND AND nlohmann_json_FOUND)
   set_target_properties(vlp_io PROPERTIES EXPORT_NAME io)
   target_link_libraries(vlp_io INTERFACE vlp stb::stb libcsv::libcsv nlohmann_json::nlohmann_json)
   list(APPEND vlp_components vlp_io)
+endif()
+
+# Whoever uses it compiles .cu files with a CUDA compiler of their own; vlp's headers need C++20 of it.
+find_package(CUDAToolkit 12 QUIET)
+if(CUDAToolkit_FOUND)
+  add_library(vlp_cuda INTERFACE)
+  add_library(vlp::cuda ALIAS vlp_cuda)
+  set_target_properties(vlp_cuda PROPERTIES EXPORT_NAME cuda)
+  target_include_directories(vlp_cuda INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cuda>)
+  target_link_libraries(vlp_cuda INTERFACE vlp CUDA::cudart CUDA::cublas)
+  list(APPEND vlp_components vlp_cuda)
 endif()

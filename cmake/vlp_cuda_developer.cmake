@@ -1,0 +1,27 @@
+# What vlp's own CUDA programs are compiled with; never passed on to users. They need less than the others: of
+# vlp's packages only what vlp::vlp does, and Catch2.
+if(NOT TARGET vlp::cuda)
+  message(FATAL_ERROR "VLP_CUDA needs the CUDA toolkit, 12 or later")
+endif()
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real)
+endif()
+if(NOT CMAKE_CUDA_COMPILER AND CUDAToolkit_NVCC_EXECUTABLE)
+  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+endif()
+enable_language(CUDA)
+# CMake before 3.25.2 does not know that nvcc 12 and later speaks C++20.
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+
+add_library(vlp_cuda_developer INTERFACE)
+target_link_libraries(vlp_cuda_developer INTERFACE vlp::cuda)
+# Eigen is for the host alone here; nvcc would otherwise compile it for the device too.
+target_compile_definitions(vlp_cuda_developer INTERFACE EIGEN_NO_CUDA)
+target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
+if(VLP_WARNINGS_AS_ERRORS)
+  target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
+endif()
