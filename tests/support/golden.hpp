@@ -62,7 +62,7 @@ typename L::Options read_options(const std::filesystem::path& file) {
 
 /// Compares loss and gradients with one golden case. Inputs of 16 bits are not those of the golden vectors:
 /// what these would be for them the loss in double says, which is held to the golden vectors itself.
-template <Loss L>
+template <Loss L, Loss Reference>
 void check_golden_case(const std::filesystem::path& folder) {
   constexpr double tolerance = accuracy_of<typename L::Scalar>();
   INFO(folder.string());
@@ -76,7 +76,7 @@ void check_golden_case(const std::filesystem::path& folder) {
   }
   const typename L::Options options = read_options<L>(folder / "options.txt");
   if constexpr (sizeof(typename L::Scalar) == 2) {
-    check_against<L>(arrays, options);
+    check_against<L, Reference>(arrays, options);
     return;
   }
   LossCase<L> loss_case(arrays);
@@ -92,7 +92,7 @@ void check_golden_case(const std::filesystem::path& folder) {
 }
 
 /// Compares a loss with all cases of its folder.
-template <Loss L>
+template <Loss L, Loss Reference = ReferenceOf<L>>
 void check_golden() {
   const std::filesystem::path folder = golden_folder() / L::name;
   INFO(folder.string());
@@ -100,7 +100,7 @@ void check_golden() {
   int cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (!entry.is_directory()) continue;
-    check_golden_case<L>(entry.path());
+    check_golden_case<L, Reference>(entry.path());
     ++cases;
   }
   CHECK(cases > 0);
