@@ -1,0 +1,362 @@
+/// \file
+/// Perturbation sensitivity on a CUDA device.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/last_block.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/memory.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/losses/interface/perturbation_sensitivity.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+namespace vlp {
+
+namespace cuda::detail {
+
+/// Texts [B, 1 + K, D] as kernels take them.
+template <class T>
+struct Candidates {
+  Rows<T> of_image;  // [B, ...]
+  Index stride = 0;  // between those of one image
+
+  explicit Candidates(const BatchView<T>& view)
+      : of_image{view.data(), view.extent(0), view.stride(0)}, stride(view.stride(1)) {}
+
+  [[nodiscard]] __device__ T* operator()(Index b, Index k) const { return of_image[b] + k * stride; }
+  /// Whether every row begins at a multiple of 16 bytes.
+  [[nodiscard]] bool aligned() const {
+    return of_image.aligned() && stride * static_cast<Index>(sizeof(T)) % 16 == 0;
+  }
+};
+
+/// What both kernels read.
+template <class Scalar>
+struct Perturbations {
+  Rows<const Scalar> image;        // [B, D]
+  Candidates<const Scalar> text;   // [B, 1 + K, D]
+  Rows<const std::uint8_t> valid;  // [B, 1 + K], or no data
+  Index candidates, features;      // 1 + K and D
+  const float* log_scale;
+
+  [[nodiscard]] __device__ bool is_valid(Index b, Index k) const {
+    return valid.data == nullptr || valid[b][k] != 0;
+  }
+  [[nodiscard]] __device__ double scale() const { return exp(static_cast<double>(*log_scale)); }
+};
+
+/// What forward keeps for backward. Scores reach 1e4 and more, embeddings of a report and its perturbations
+/// are close, and what matters are the differences: hence double, as are the sums over candidates.
+struct KeptPerturbations {
+  double *image_inverse, *text_inverse;  // 1 / max(norm, 1e-12), [B] and [B, 1 + K]
+  double *score, *d_score;               // z and B dL/dz, [B, 1 + K]
+  double *dot, *dot_sum;                 // <z, B dL/dz> of each image, [B], and their sum
+};
+
+struct PerturbationShared {
+  BlockRoom<double> max, sum, others, losses, dots;
+  LastBlockRoom last;
+};
+
+/// z = exp(s) <x^, y^> of one candidate by one warp, with all norms; x comes from the cache after the first.
+/// Products of 16-bit numbers and of floats are exact in double.
+template <class Scalar, int Width>
+__device__ void take_score(const Perturbations<Scalar>& in, const KeptPerturbations& kept, double scale,
+                           Index b, Index k) {
+  using Piece = Pack<Scalar, Width>;
+  const Scalar *x = in.image[b], *y = in.text(b, k);
+  double xx = 0, xy = 0, yy = 0;
+#pragma unroll 4
+  for (Index d = Index{lane()} * Width; d < in.features; d += warp_size * Width) {
+    const Piece of_x = *reinterpret_cast<const Piece*>(x + d), of_y = *reinterpret_cast<const Piece*>(y + d);
+#pragma unroll
+    for (int e = 0; e < Width; ++e) {
+      const double u = to_float(of_x.value[e]), v = to_float(of_y.value[e]);
+      xx += u * u;
+      xy += u * v;
+      yy += v * v;
+    }
+  }
+  xx = warp_sum(xx);
+  xy = warp_sum(xy);
+  yy = warp_sum(yy);
+  if (lane() != 0) return;
+  const double x_inverse = 1 / fmax(sqrt(xx), vlp::detail::smallest_norm);
+  const double y_inverse = 1 / fmax(sqrt(yy), vlp::detail::smallest_norm);
+  const Index at = b * in.candidates + k;
+  kept.score[at] = scale * x_inverse * (xy * y_inverse);
+  kept.text_inverse[at] = y_inverse;
+  if (k == 0) kept.image_inverse[b] = x_inverse;
+}
+
+/// From the scores of image b to the gradients for them; returns its loss. By the whole block.
+template <class Scalar>
+__device__ double take_softmax(const Perturbations<Scalar>& in, const KeptPerturbations& kept, Index b,
+                               PerturbationShared& shared) {
+  const double* score = kept.score + b * in.candidates;
+  double* d_score = kept.d_score + b * in.candidates;
+  const Index thread = static_cast<Index>(threadIdx.x), threads = static_cast<Index>(blockDim.x);
+  double max = -INFINITY, sum = 0;
+  for (Index k = thread; k < in.candidates; k += threads) max = fmax(max, score[k]);
+  max = block_reduce(max, -static_cast<double>(INFINITY), shared.max,
+                     [](double x, double y) { return fmax(x, y); });
+  for (Index k = thread; k < in.candidates; k += threads) sum += exp(score[k] - max);
+  sum = block_sum(sum, shared.sum);
+  // p_0 - 1 is taken as minus the sum of the others, which does not cancel when the report is well told
+  // apart.
+  const double of_report = score[0];
+  double others = 0, dot = 0;
+  for (Index k = thread; k < in.candidates; k += threads) {
+    if (k == 0) continue;
+    const double p = exp(score[k] - max) / sum;
+    d_score[k] = p;
+    others += p;
+    if (!(p == 0)) dot += p * (score[k] - of_report);
+  }
+  others = block_sum(others, shared.others);
+  dot = block_sum(dot, shared.dots);
+  if (thread == 0) {
+    d_score[0] = -others;
+    kept.dot[b] = dot;
+  }
+  return log(sum) + (max - of_report);
+}
+
+/// Forward: a block takes an image, its warps take turns at the candidates; the last block to end adds up.
+template <class Scalar, int Width>
+__global__ void __launch_bounds__(512) score_perturbations(Perturbations<Scalar> in, KeptPerturbations kept,
+                                                           double* losses, unsigned* arrived, float* loss) {
+  auto& shared = shared_memory<PerturbationShared>();
+  const Index b = static_cast<Index>(blockIdx.x);
+  const double scale = in.scale();
+  for (Index k = warp(); k < in.candidates; k += static_cast<Index>(blockDim.x) / warp_size) {
+    if (in.is_valid(b, k)) {
+      take_score<Scalar, Width>(in, kept, scale, b, k);
+    } else if (lane() == 0) {
+      kept.score[b * in.candidates + k] = k == 0 ? NAN : -INFINITY;
+      if (k == 0) kept.image_inverse[b] = NAN;
+    }
+  }
+  __syncthreads();
+  const double of_image = take_softmax(in, kept, b, shared);
+  if (threadIdx.x == 0) losses[b] = of_image;
+  if (!last_block(arrived, shared.last)) return;
+  const double sum = block_sum_of(losses, in.image.count, shared.losses);
+  const double dot_sum = block_sum_of(kept.dot, in.image.count, shared.max);
+  if (threadIdx.x != 0) return;
+  *kept.dot_sum = dot_sum;
+  if (loss != nullptr) *loss = static_cast<float>(sum / static_cast<double>(in.image.count));
+}
+
+/// Where the gradients go; no data skips one.
+template <class Scalar>
+struct PerturbationGradients {
+  Rows<Scalar> image;
+  Candidates<Scalar> text;
+  float* log_scale;
+  bool accumulate;
+};
+
+/// What x^ or y^ has in common with its gradient: that part goes, for rows have unit length; but not where
+/// the norm was below the smallest, since x^ is linear in x there.
+__device__ inline double along(double inverse, double dot) {
+  constexpr double largest_inverse_norm = 1 / vlp::detail::smallest_norm;
+  return inverse >= largest_inverse_norm ? 0 : dot;
+}
+
+/// With g the gradient for z, the gradient for x^ is of_image y, and the one for y is
+/// inverse (weight x^ - along y^).
+struct CandidateFactors {
+  double of_image = 0;
+  float inverse = 0, weight = 0, along = 0;
+};
+__device__ inline CandidateFactors candidate_factors(const KeptPerturbations& kept, Index at, double scale,
+                                                     double factor) {
+  const double inverse = kept.text_inverse[at], g = factor * kept.d_score[at];
+  return {g * scale * inverse, static_cast<float>(inverse), static_cast<float>(g * scale),
+          static_cast<float>(along(inverse, g * kept.score[at]))};
+}
+
+/// What lane `from` has; by the whole warp.
+__device__ inline CandidateFactors of_lane(const CandidateFactors& own, int from) {
+  return {__shfl_sync(whole_warp, own.of_image, from), __shfl_sync(whole_warp, own.inverse, from),
+          __shfl_sync(whole_warp, own.weight, from), __shfl_sync(whole_warp, own.along, from)};
+}
+
+/// Writes, or adds, `value` as a piece of a gradient.
+template <class Scalar, int Width>
+__device__ void write_piece(Scalar* to, const float (&value)[Width], bool accumulate) {
+  auto& piece = *reinterpret_cast<Pack<Scalar, Width>*>(to);
+  Pack<Scalar, Width> out;
+  if (accumulate) out = piece;
+#pragma unroll
+  for (int e = 0; e < Width; ++e)
+    out.value[e] = from_float<Scalar>(value[e] + (accumulate ? to_float(out.value[e]) : 0.0F));
+  piece = out;
+}
+
+/// Backward: block (b, i) takes image b and the i-th run of features, a thread `Width` of these, over which
+/// all candidates pass. Lanes work out the factors of 32 candidates at a time and hand them round.
+template <class Scalar, int Width>
+__global__ void __launch_bounds__(128)
+    differentiate_perturbations(Perturbations<Scalar> in, KeptPerturbations kept, double factor,
+                                PerturbationGradients<Scalar> out) {
+  using Piece = Pack<Scalar, Width>;
+  constexpr int ahead = 4;  // candidates whose pieces are on their way at once
+  const Index b = static_cast<Index>(blockIdx.x);
+  const Index d = (Index{blockIdx.y} * Index{blockDim.x} + Index{threadIdx.x}) * Width;
+  const bool inside = d < in.features;
+  if (b == 0 && d == 0 && out.log_scale != nullptr)
+    *out.log_scale = static_cast<float>(factor * *kept.dot_sum) + (out.accumulate ? *out.log_scale : 0.0F);
+  if (out.image.data == nullptr && out.text.of_image.data == nullptr) return;
+
+  const double inverse = kept.image_inverse[b], scale = in.scale();
+  float x[Width] = {};
+  double d_x[Width] = {};
+  if (inside) {
+    const Piece piece = *reinterpret_cast<const Piece*>(in.image[b] + d);
+#pragma unroll
+    for (int e = 0; e < Width; ++e) x[e] = static_cast<float>(inverse) * to_float(piece.value[e]);
+  }
+  for (Index first = 0; first < in.candidates; first += warp_size) {
+    const int count = static_cast<int>(min(in.candidates - first, Index{warp_size}));
+    const bool is_valid = lane() < count && in.is_valid(b, first + lane());
+    const unsigned valid = __ballot_sync(whole_warp, is_valid);
+    CandidateFactors own;
+    if (is_valid) own = candidate_factors(kept, b * in.candidates + first + lane(), scale, factor);
+    for (int at = 0; at < count; at += ahead) {
+      Piece y[ahead];
+#pragma unroll
+      for (int j = 0; j < ahead; ++j)
+        if (inside && (valid >> (at + j) & 1) != 0)
+          y[j] = *reinterpret_cast<const Piece*>(in.text(b, first + at + j) + d);
+#pragma unroll
+      for (int j = 0; j < ahead; ++j) {
+        const CandidateFactors factors = of_lane(own, at + j);
+        if (!inside || at + j >= count) continue;
+        const bool counts = (valid >> (at + j) & 1) != 0;
+        float d_y[Width] = {};
+#pragma unroll
+        for (int e = 0; e < Width && counts; ++e) {
+          const float v = to_float(y[j].value[e]);
+          d_x[e] += factors.of_image * static_cast<double>(v);
+          d_y[e] = factors.inverse * (factors.weight * x[e] - factors.along * (factors.inverse * v));
+        }
+        if (out.text.of_image.data != nullptr && (counts || !out.accumulate))
+          write_piece<Scalar, Width>(out.text(b, first + at + j) + d, d_y, out.accumulate);
+      }
+    }
+  }
+  if (!inside || out.image.data == nullptr) return;
+  const double own_share = along(inverse, factor * kept.dot[b]);
+  float value[Width];
+#pragma unroll
+  for (int e = 0; e < Width; ++e)
+    value[e] = static_cast<float>(inverse * (d_x[e] - own_share * static_cast<double>(x[e])));
+  write_piece<Scalar, Width>(out.image[b] + d, value, out.accumulate);
+}
+
+}  // namespace cuda::detail
+
+/// Perturbation sensitivity of float, BFloat16 or Half embeddings. All pointers are in device memory, `valid`
+/// included, so that nobody looks at it before the kernels do: where a report (k = 0) is not valid, the loss
+/// and the gradient of the log scale are NaN.
+///
+/// One launch each way, which reads every embedding once. Scores, norms and softmaxes are in double.
+template <class ScalarType>
+class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivityInterface<ScalarType> {
+  using Interface = PerturbationSensitivityInterface<ScalarType>;
+
+ public:
+  using Device = Cuda;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
+
+  explicit PerturbationSensitivity(PerturbationSensitivityOptions = {}) {}
+
+  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
+  /// together.
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    Interface::check_inputs(inputs);
+    const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
+    shape_ = {batch, candidates};
+    image_inverse_.resize(batch);
+    text_inverse_.resize(batch * candidates);
+    score_.resize(batch * candidates);
+    d_score_.resize(batch * candidates);
+    dot_.resize(batch);
+    dot_sum_.resize(1);
+
+    const Perturbations in = perturbations(inputs);
+    const auto kernel = aligned(in) ? cuda::detail::score_perturbations<Scalar, cuda::pack_size<Scalar>>
+                                    : cuda::detail::score_perturbations<Scalar, 1>;
+    const auto warps = static_cast<unsigned>(std::min<Index>(candidates, most_warps));
+    auto scratch = device.scratch().scope();
+    cuda::launch(kernel, cuda::blocks(batch), warps * cuda::warp_size,
+                 sizeof(cuda::detail::PerturbationShared), device.stream(), in, kept(),
+                 scratch.template take<double>(batch), device.arrived(), outputs.loss);
+  }
+
+  /// Writes upstream * dL/dinput for the inputs given to the last forward.
+  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    Interface::check_inputs(inputs);
+    require(shape_ == Shape{inputs.text.extent(0), inputs.text.extent(1)}, name, ": backward is given ",
+            inputs.text.extent(0), " x ", inputs.text.extent(1), " candidates but forward had ", shape_[0],
+            " x ", shape_[1]);
+    Interface::check_gradients(inputs, gradients);
+
+    const Perturbations in = perturbations(inputs);
+    const cuda::detail::PerturbationGradients<Scalar> out{cuda::rows_of(gradients.image),
+                                                          cuda::detail::Candidates<Scalar>(gradients.text),
+                                                          gradients.log_scale, gradients.accumulate};
+    const bool by_packs = aligned(in) && out.image.aligned() && out.text.aligned();
+    const Index pieces = by_packs ? in.features / cuda::pack_size<Scalar> : in.features;
+    const auto kernel = by_packs ? cuda::detail::differentiate_perturbations<Scalar, cuda::pack_size<Scalar>>
+                                 : cuda::detail::differentiate_perturbations<Scalar, 1>;
+    dim3 grid = cuda::blocks(shape_[0]);
+    grid.y = cuda::blocks(pieces, most_pieces).x;
+    const Index warps = cuda::blocks(pieces, Index{grid.y} * cuda::warp_size).x;
+    cuda::launch(kernel, grid, static_cast<unsigned>(warps * cuda::warp_size), 0, device.stream(), in, kept(),
+                 static_cast<double>(upstream) / static_cast<double>(shape_[0]), out);
+  }
+
+ private:
+  using Shape = std::array<Index, 2>;
+  using Perturbations = cuda::detail::Perturbations<Scalar>;
+  static constexpr Index most_warps = 16;    // of a forward block
+  static constexpr Index most_pieces = 128;  // of a backward block, a thread each
+
+  [[nodiscard]] static Perturbations perturbations(const Inputs& inputs) {
+    return {cuda::rows_of(inputs.image), cuda::detail::Candidates<const Scalar>(inputs.text),
+            cuda::rows_of(inputs.valid), inputs.text.extent(1),
+            inputs.text.extent(2),       inputs.log_scale};
+  }
+
+  /// Whether rows are whole packs of 16 bytes.
+  [[nodiscard]] static bool aligned(const Perturbations& in) {
+    return in.image.aligned() && in.text.aligned() && in.features % cuda::pack_size<Scalar> == 0;
+  }
+
+  [[nodiscard]] cuda::detail::KeptPerturbations kept() const {
+    return {image_inverse_.data(), text_inverse_.data(), score_.data(),
+            d_score_.data(),       dot_.data(),          dot_sum_.data()};
+  }
+
+  Shape shape_{};
+  cuda::Buffer<double> image_inverse_, text_inverse_, score_, d_score_, dot_, dot_sum_;
+};
+
+}  // namespace vlp
