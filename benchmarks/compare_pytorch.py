@@ -10,8 +10,13 @@ a small one) before anything is timed. They are timed in turn, again and again; 
 time, the JSON all of them. Peak memory is that of one call in a process of its own, above inputs and gradients
 (comparison/worker.py says how).
 
+With --device cuda: the library vlp_pytorch_bridge_cuda (cmake --preset cuda, VLP_BUILD_BENCHMARKS), other shapes and mostly
+bfloat16, times by CUDA events, memory by PyTorch's own count (comparison/cuda_worker.py says how). InfoNCE is also
+compared with a form that computes its scores in tiles. Where PyTorch runs out of memory, that is its row.
+
 Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BENCHMARKS.
-A complete run writes benchmarks/results/losses_cpu.json and .md; with --quick or --only it writes where --output says.
+A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes
+where --output says.
 """
 import argparse
 import datetime
@@ -37,25 +42,28 @@ def fail(message):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bridge", type=pathlib.Path,
-                        default=HERE.parent / "build" / "benchmark" / "benchmarks" / "libvlp_pytorch_bridge.so")
-    parser.add_argument("--device", choices=["cpu"], default="cpu")
+    parser.add_argument("--bridge", type=pathlib.Path, help="the library that runs vlp")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--only", action="append", metavar="LOSS", help="this loss; may be given several times")
     parser.add_argument("--threads", type=int, action="append", help="default: 1 and 2; may be given several times")
     parser.add_argument("--quick", action="store_true", help="small shapes and few repetitions: a smoke test")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the measurement of memory")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the measurement of memory (CPU)")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="end by then with what there is (CUDA)")
     parser.add_argument("--output", type=pathlib.Path, help="write OUTPUT.json and OUTPUT.md")
     options = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         fail(f"PyTorch is not installed for {sys.executable}; install it, or run this with a Python that has it")
+    library, build = {"cpu": ("vlp_pytorch_bridge", "benchmark"), "cuda": ("vlp_pytorch_bridge_cuda", "cuda")}[options.device]
+    if options.bridge is None:
+        options.bridge = HERE.parent / "build" / build / "benchmarks" / f"lib{library}.so"
     if not options.bridge.is_file():
         fail(f"there is no library {options.bridge}; build it with cmake -DVLP_BUILD_BENCHMARKS=ON, target "
-             "vlp_pytorch_bridge, or name it by --bridge")
+             f"{library}, or name it by --bridge")
     if options.threads and min(options.threads) < 1:
         fail("--threads must be 1 or more")
     options.threads = options.threads or [1, 2]
     if options.output is None and not options.quick and not options.only:
-        options.output = HERE / "results" / f"losses_{options.device}"
+        options.output = HERE / "results" / {"cpu": "losses_cpu", "cuda": "losses_cuda_pytorch"}[options.device]
     return options
 
 
@@ -156,28 +164,39 @@ def markdown(result):
 def main():
     options = parse()
     sys.path.insert(0, str(HERE / "comparison"))
+    import cuda_table
     import losses
     import torch
-    works = losses.works()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        fail(f"PyTorch {torch.__version__} finds no CUDA device")
+    works = [work for work in losses.works() if options.device == "cpu" or work.on_cuda]
     if options.only:
         unknown = set(options.only) - {work.loss for work in works}
         if unknown:
             fail(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(work.loss for work in works)}")
         works = [work for work in works if work.loss in options.only]
+    result = {"machine": processor(), "date": datetime.date.today().isoformat(), "commit": commit(),
+              "device": options.device, "pytorch": torch.__version__, "python": platform.python_version()}
+    if options.device == "cuda":
+        result["blocks"], result["notes"] = cuda_table.measure(options, works)
+        write(options, result, cuda_table.markdown(result))
+        sys.exit(0 if cuda_table.well(result) else 1)
     blocks = []
     for work in works:
         for sizes in losses.QUICK[work.loss] if options.quick else work.shapes:
             for threads in options.threads:
                 print(f"{work.loss} {work.describe(sizes)}, threads {threads}", file=sys.stderr, flush=True)
                 blocks.append(measure(options, work, sizes, threads))
-    result = {"machine": processor(), "date": datetime.date.today().isoformat(), "commit": commit(),
-              "device": options.device, "compiler": blocks[0]["compiler"], "backend": blocks[0]["backend"],
-              "pytorch": torch.__version__, "python": platform.python_version(), "blocks": blocks}
-    print(markdown(result), end="")
+    result.update(compiler=blocks[0]["compiler"], backend=blocks[0]["backend"], blocks=blocks)
+    write(options, result, markdown(result))
+
+
+def write(options, result, table):
+    print(table, end="")
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        options.output.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+        options.output.with_suffix(".md").write_text(table, encoding="utf-8")
 
 
 if __name__ == "__main__":

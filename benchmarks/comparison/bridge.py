@@ -1,4 +1,5 @@
-"""vlp's losses on the memory of PyTorch tensors, through the library vlp_pytorch_bridge (../pytorch_bridge.cpp)."""
+"""vlp's losses on the memory of PyTorch tensors, through the library vlp_pytorch_bridge (../pytorch_bridge.cpp) or, for
+tensors on a CUDA device, vlp_pytorch_bridge_cuda (../pytorch_bridge.cu)."""
 import ctypes
 
 import torch
@@ -22,10 +23,11 @@ class Bridge:
         for name in ("vlp_error", "vlp_backend", "vlp_compiler"):
             getattr(self.library, name).restype = ctypes.c_char_p
         self.library.vlp_loss_make.restype = ctypes.c_void_p
-        self.library.vlp_loss_make.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(Option),
+        self.library.vlp_loss_make.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ssize_t, ctypes.POINTER(Option),
                                                ctypes.c_int64]
-        self.library.vlp_loss_step.argtypes = [ctypes.c_void_p, ctypes.POINTER(Array), ctypes.c_int64,
-                                               ctypes.POINTER(ctypes.c_double)]
+        self.library.vlp_loss_step.argtypes = [ctypes.c_void_p, ctypes.POINTER(Array), ctypes.c_int64, ctypes.c_void_p]
+        self.library.vlp_loss_scratch.restype = ctypes.c_int64
+        self.library.vlp_loss_scratch.argtypes = [ctypes.c_void_p]
         self.library.vlp_loss_free.argtypes = [ctypes.c_void_p]
 
     def backend(self):
@@ -34,18 +36,27 @@ class Bridge:
     def compiler(self):
         return self.library.vlp_compiler().decode()
 
+    def device_bytes(self):
+        """Bytes of device memory that vlp holds (the library for CUDA only)."""
+        self.library.vlp_device_bytes.restype = ctypes.c_int64
+        return self.library.vlp_device_bytes()
+
 
 class Loss:
     """A loss bound to tensors: `inputs` by name; those that require a gradient get one, in `gradients`.
 
-    Calling it runs forward and backward and returns the value.
+    Calling it runs forward and backward (on a CUDA device: queues them) and returns the value, a tensor that the next
+    call overwrites. `place` is a number of threads, or the CUDA stream's handle.
     """
 
-    def __init__(self, bridge, name, inputs, options, threads):
+    def __init__(self, bridge, name, inputs, options, place):
         self.library = bridge.library
-        dtype = next(tensor.dtype for tensor in inputs.values() if tensor.is_floating_point())
+        first = next(tensor for tensor in inputs.values() if tensor.is_floating_point())
+        accumulator = torch.float64 if first.dtype == torch.float64 else torch.float32
+        self.value = torch.full((), float("nan"), dtype=accumulator, device=first.device)
         given = (Option * len(options))(*[Option(key.encode(), float(value)) for key, value in options.items()])
-        self.loss = self.library.vlp_loss_make(name.encode(), int(dtype == torch.float64), threads, given, len(options))
+        self.loss = self.library.vlp_loss_make(name.encode(), str(first.dtype).removeprefix("torch.").encode(), place, given,
+                                               len(options))
         if not self.loss:
             raise RuntimeError(self.library.vlp_error().decode())
         # Written once, so that its pages are there before memory is measured.
@@ -62,10 +73,12 @@ class Loss:
                      (ctypes.c_int64 * max(tensor.dim(), 1))(*tensor.shape))
 
     def __call__(self):
-        value = ctypes.c_double()
-        if not self.library.vlp_loss_step(self.loss, self.arrays, len(self.arrays), ctypes.byref(value)):
+        if not self.library.vlp_loss_step(self.loss, self.arrays, len(self.arrays), self.value.data_ptr()):
             raise RuntimeError(self.library.vlp_error().decode())
-        return value.value
+        return self.value
+
+    def scratch_bytes(self):
+        return self.library.vlp_loss_scratch(self.loss)
 
     def __del__(self):
         if getattr(self, "loss", None):

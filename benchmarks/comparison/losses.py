@@ -8,6 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclasses.dataclass
@@ -20,6 +21,9 @@ class Work:
     small: dict
     variants: dict = dataclasses.field(default_factory=lambda: {"vlp": {}})  # label: vlp's options
     compiled: str = "eager"      # the form that torch.compile is tried on
+    on_cuda: list = dataclasses.field(default_factory=list)     # (type, sizes) of those timed on a CUDA device
+    more_forms: dict = dataclasses.field(default_factory=dict)  # forms that are timed on a CUDA device alone
+    exact: str = "eager"         # the form that is run in float64 there, for all others to be compared with
 
     def describe(self, sizes):
         return " ".join(f"{name}={value}" for name, value in sizes.items())
@@ -37,7 +41,9 @@ class Draw:
         return values.requires_grad_(differentiable)
 
     def number(self, value):
-        return torch.tensor(value, dtype=self.dtype, device=self.device, requires_grad=True)
+        """Kept in float32 beside 16-bit inputs, as parameters are."""
+        dtype = torch.float32 if self.dtype.itemsize == 2 else self.dtype
+        return torch.tensor(value, dtype=dtype, device=self.device, requires_grad=True)
 
     def integers(self, count, *shape):
         return torch.randint(0, count, shape, generator=self.generator, device=self.device)
@@ -57,6 +63,23 @@ def info_nce_inputs(draw, B, D):
 
 def info_nce(image, text, log_scale):
     return both_directions(log_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).t())
+
+
+TILE_ROWS = 2048
+
+
+def info_nce_tiled(image, text, log_scale):
+    """Rows of the scores a tile at a time, each computed again in backward, so that B x B never exists."""
+    image, text = log_scale.exp() * F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+
+    def tile(rows, begin):
+        scores = rows @ text.t()
+        scores = scores.float() if scores.dtype.itemsize == 2 else scores
+        return scores.logsumexp(1).sum(), scores.logsumexp(0), scores.diagonal(begin).sum()
+
+    tiles = [checkpoint(tile, rows, i * TILE_ROWS, use_reentrant=False) for i, rows in enumerate(image.split(TILE_ROWS))]
+    of_rows, of_columns, own = zip(*tiles)
+    return (sum(of_rows) + torch.stack(of_columns).logsumexp(0).sum() - 2 * sum(own)) / (2 * image.shape[0])
 
 
 # Pairwise sigmoid, as in SigLIP
@@ -166,22 +189,29 @@ def token_alignment(regions, words):
     return (F.cross_entropy(scores.flatten(0, 1), target) + F.cross_entropy(scores.mT.flatten(0, 1), target)) / 2
 
 
+BF16, FLOAT = "bfloat16", "float32"
+
+
 def works():
     kept = {"vlp": {}, "vlp, scores kept": {"kept_score_bytes": 8 << 30}}
     return [
         Work("info_nce", info_nce_inputs, {"eager": info_nce}, [dict(B=4096, D=512), dict(B=16384, D=256)],
-             dict(B=37, D=21), kept),
+             dict(B=37, D=21), kept, on_cuda=[(BF16, dict(B=4096, D=512)), (BF16, dict(B=32768, D=512)),
+                                              (BF16, dict(B=131072, D=512)), (FLOAT, dict(B=4096, D=512))],
+             more_forms={"tiled": info_nce_tiled}, exact="tiled"),
         Work("local_alignment", local_alignment_inputs, {"GLoRIA's loop": gloria_loop, "vectorised": local_vectorised},
              [dict(B=32, W=40, R=49, D=768), dict(B=12, W=40, R=361, D=768), dict(B=64, W=50, R=196, D=128)],
              dict(B=5, W=6, R=11, D=9), compiled="vectorised"),
         Work("perturbation_sensitivity", perturbation_sensitivity_inputs, {"eager": perturbation_sensitivity},
-             [dict(B=512, K=9, D=128)], dict(B=7, K=3, D=10)),
+             [dict(B=512, K=9, D=128)], dict(B=7, K=3, D=10), on_cuda=[(BF16, dict(B=512, K=9, D=768))]),
         Work("token_cross_entropy", token_cross_entropy_inputs, {"eager": token_cross_entropy},
-             [dict(N=2048, D=256, V=30522)], dict(N=13, D=8, V=29)),
+             [dict(N=2048, D=256, V=30522)], dict(N=13, D=8, V=29),
+             on_cuda=[(BF16, dict(N=2048, D=256, V=30522)), (BF16, dict(N=8192, D=768, V=30522)),
+                      (FLOAT, dict(N=2048, D=256, V=30522))]),
         Work("pairwise_sigmoid", pairwise_sigmoid_inputs, {"eager": pairwise_sigmoid}, [dict(B=4096, D=512)],
              dict(B=37, D=21), kept),
         Work("distillation", distillation_inputs, {"eager": distillation}, [dict(N=512, V=30522)], dict(N=9, V=14),
-             {"vlp": {"temperature": TEMPERATURE}}),
+             {"vlp": {"temperature": TEMPERATURE}}, on_cuda=[(BF16, dict(N=2048, V=30522))]),
         Work("token_alignment", token_alignment_inputs, {"eager": token_alignment}, [dict(B=64, W=40, R=49, D=768)],
              dict(B=3, W=5, R=7, D=9)),
     ]

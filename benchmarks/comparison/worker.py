@@ -38,7 +38,7 @@ def pytorch_step(form, inputs):
 
 def vlp_step(bridge, work, inputs, options, threads):
     loss = Loss(bridge, work.loss, inputs, options, threads)
-    return lambda: (torch.tensor(loss(), dtype=torch.float64), loss.gradients)
+    return lambda: (loss(), loss.gradients)
 
 
 def contenders(work, inputs, bridge, threads, notes, compiled=True):

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "support/allocations.hpp"
+#include "support/case.hpp"
 #include "support/ceilings.hpp"
 #include "support/loss_run.hpp"
 
@@ -21,31 +22,8 @@
 #include <set>
 #include <string>
 #include <type_traits>
-#include <utility>
-#include <vector>
 
 namespace vlp::benchmarks {
-
-/// One shape of a loss and the least work that it takes.
-struct Case {
-  std::vector<std::pair<std::string, Index>> sizes;  ///< as they stand in the benchmark's name
-  Arrays arrays;
-  double flop = 0;      ///< of the products of a forward and a backward; 0: not counted
-  double elements = 0;  ///< read and written by both, for a loss bound by memory; 0: not counted
-  std::string variant = {};
-};
-
-/// Runs its argument before main: `const AtStart losses([] { add<...>(...); });`
-struct AtStart {
-  template <class Function>
-  explicit AtStart(Function function) {
-    function();
-  }
-};
-
-inline double as_double(Index value) {
-  return static_cast<double>(value);
-}
 
 namespace detail {
 

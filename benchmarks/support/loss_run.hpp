@@ -4,6 +4,7 @@
 
 #include "support/allocations.hpp"
 #include "support/bind.hpp"
+#include "support/case.hpp"
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
@@ -14,39 +15,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 namespace vlp::benchmarks {
-
-/// The shape of an input and how its elements are drawn.
-struct Array {
-  std::vector<Index> shape;  ///< {} for a single number
-  std::function<double(Random&)> draw;
-};
-using Arrays = std::map<std::string, Array, std::less<>>;
-
-/// `scale` times standard normal values.
-inline Array normal(std::vector<Index> shape, double scale = 1) {
-  return {std::move(shape), [scale](Random& random) { return scale * static_cast<double>(random.normal()); }};
-}
-
-/// One number, or the same everywhere.
-inline Array constant(double value, std::vector<Index> shape = {}) {
-  return {std::move(shape), [value](Random&) { return value; }};
-}
-
-/// Uniform whole numbers in [0, count).
-inline Array integers(std::vector<Index> shape, Index count) {
-  return {std::move(shape), [count](Random& random) {
-            return static_cast<double>(random.below(static_cast<std::uint32_t>(count)));
-          }};
-}
 
 /// Owns inputs, drawn by name (those not named stay empty), and gradients for all that have one.
 template <Loss L>
@@ -85,9 +59,7 @@ class LossRun {
  private:
   template <class T>
   T* room(const Array& array) {
-    Index size = 1;
-    for (Index extent : array.shape) size *= extent;
-    return reinterpret_cast<T*>(memory_.emplace_back(size * static_cast<Index>(sizeof(T))).data());
+    return reinterpret_cast<T*>(memory_.emplace_back(array.size() * static_cast<Index>(sizeof(T))).data());
   }
 
   template <class T>

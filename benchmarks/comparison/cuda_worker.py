@@ -1,0 +1,188 @@
+"""All measurements of one loss on a CUDA device: cuda_worker.py JSON, one block of the table as JSON per line of output.
+
+16-bit forms of PyTorch run as users run them, under autocast: products in 16 bits, log-softmax in float32. Products of
+float32 are not rounded to TF32. vlp runs on PyTorch's own memory and current stream.
+"""
+import gc
+import json
+import logging
+import math
+import os
+import statistics
+import sys
+import warnings
+
+import torch
+
+import losses
+from bridge import Bridge, Loss
+from worker import disagreement, pytorch_step
+
+# Of vlp's loss and gradients from float64, relative to the largest value.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
+OUT_OF_MEMORY = "out of memory"
+
+
+class Device:
+    """What is done to a CUDA device between calls; keeps what clears its cache."""
+
+    def __init__(self):
+        cache = torch.cuda.get_device_properties(0).L2_cache_size
+        self.other = torch.empty(4 * cache // 4, dtype=torch.int32, device="cuda")
+
+    def flush(self):
+        """Writes and then reads other memory: neither inputs nor what would first have to be written back are in L2.
+        Takes longer than queueing a small step, so that the time of queueing is not measured."""
+        self.other.zero_()
+        self.other.sum()
+
+    def milliseconds(self, step):
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        self.flush()
+        begin.record()
+        step()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end)
+
+
+def free():
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def in_half(form, dtype):
+    """The form under autocast, where its inputs have 16 bits."""
+    if dtype.itemsize != 2:
+        return form
+
+    def run(**inputs):
+        with torch.autocast("cuda", dtype):
+            return form(**inputs)
+
+    return run
+
+
+def exact(work, inputs):
+    """Loss and gradients of the same inputs in float64."""
+    wide = {name: tensor.detach().double().requires_grad_(tensor.requires_grad) if tensor.is_floating_point() else tensor
+            for name, tensor in inputs.items()}
+    value, gradients = pytorch_step({**work.forms, **work.more_forms}[work.exact], wide)()
+    return value, gradients
+
+
+def worst(got, want):
+    """The largest disagreement of loss and gradients."""
+    errors = [disagreement(got[0].double(), want[0])]
+    errors += [disagreement(gradient, want[1][name]) for name, gradient in got[1].items()]
+    return max(errors)
+
+
+def peak_of(step):
+    """Bytes that PyTorch takes for a step above inputs and gradients (which it allocates)."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    _, gradients = step()
+    torch.cuda.synchronize()
+    return max(torch.cuda.max_memory_allocated() - before - sum(one.nbytes for one in gradients.values()), 0)
+
+
+def pytorch_contenders(work, inputs, dtype):
+    """Functions that make a step, by label: a compiled one is compiled when it is first called."""
+    forms = {label: in_half(form, dtype) for label, form in {**work.forms, **work.more_forms}.items()}
+    steps = {label: (lambda form=form: pytorch_step(form, inputs)) for label, form in forms.items()}
+    label = "compiled" if work.compiled == "eager" else f"{work.compiled}, compiled"
+    steps[label] = lambda: pytorch_step(torch.compile(forms[work.compiled], dynamic=False), inputs)
+    return steps
+
+
+def try_pytorch(make, want):
+    """A row for a form of PyTorch, and its step, or None where it does not run."""
+    try:
+        step = make()
+        error = worst(step(), want)
+        if not math.isfinite(error):
+            return {"outcome": "loss or gradients are not finite"}, None
+        return {"error": error, "peak_bytes": peak_of(step)}, step
+    except torch.cuda.OutOfMemoryError:
+        return {"outcome": OUT_OF_MEMORY}, None
+    except Exception as error:  # whatever the compiler stumbles over
+        text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+        return {"outcome": OUT_OF_MEMORY if "out of memory" in str(error).lower() else text}, None
+
+
+def measure(work, type_name, sizes, bridge, device, quick):
+    dtype = getattr(torch, type_name)
+    block = {"loss": work.loss, "type": type_name, "sizes": sizes, "rows": []}
+    inputs = work.inputs(losses.Draw(dtype, "cuda"), **sizes)
+    held = bridge.device_bytes()
+    loss = Loss(bridge, work.loss, inputs, work.variants["vlp"], torch.cuda.current_stream().cuda_stream)
+    for _ in range(3):  # scratch memory has its size after the second
+        loss()
+    own = {"contender": "vlp", "peak_bytes": bridge.device_bytes() - held, "scratch_bytes": loss.scratch_bytes()}
+    block["rows"].append(own)
+    want = exact(work, inputs)
+    error = worst((loss(), loss.gradients), want)
+    free()
+    if not error <= TOLERANCE[dtype]:
+        own["outcome"] = f"differs from float64 by {error:.1e} of the largest value; not timed"
+        return block
+    own["error"] = error
+    steps = {"vlp": loss}
+    for label, make in pytorch_contenders(work, inputs, dtype).items():
+        row, step = try_pytorch(make, want)
+        block["rows"].append({"contender": label, **row})
+        if step is not None:
+            steps[label] = step
+        free()
+    del want
+    time_in_turn(steps, block["rows"], device, quick)
+    return block
+
+
+def time_in_turn(steps, rows, device, quick):
+    """Adds the times of the steps, taken in turn, to their rows."""
+    first = {label: min(device.milliseconds(step) for _ in range(3)) for label, step in steps.items()}
+    count = 2 if quick else int(min(max(1000 / sum(first.values()), 5), 100))
+    times = {label: [] for label in steps}
+    for _ in range(count):
+        for label, step in steps.items():
+            times[label].append(device.milliseconds(step))
+    for row in rows:
+        if row["contender"] in times:
+            own = times[row["contender"]]
+            row.update(milliseconds=statistics.median(own), least=min(own), most=max(own),
+                       all_milliseconds=[round(one, 5) for one in own])
+
+
+def settings():
+    return {"card": torch.cuda.get_device_name(0), "pytorch": torch.__version__, "cuda": torch.version.cuda,
+            "allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+            "bf16_reduced_precision_reduction": torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction}
+
+
+def main():
+    request = json.loads(sys.argv[1])
+    warnings.simplefilter("ignore")
+    logging.getLogger("torch").setLevel(logging.ERROR)
+    if not torch.cuda.is_available():
+        sys.exit(f"compare_pytorch: PyTorch {torch.__version__} finds no CUDA device")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    bridge, device = Bridge(request["bridge"]), Device()
+    work = next(work for work in losses.works() if work.loss == request["loss"])
+    shapes = [("bfloat16", sizes) for sizes in losses.QUICK[work.loss]] if request["quick"] else work.on_cuda
+    for type_name, sizes in shapes:
+        try:
+            block = measure(work, type_name, sizes, bridge, device, request["quick"])
+        except RuntimeError as error:  # what vlp or PyTorch refuse, memory among it
+            block = {"loss": work.loss, "type": type_name, "sizes": sizes,
+                     "rows": [{"contender": "vlp", "outcome": str(error).splitlines()[0][:300]}]}
+        block.update(settings(), backend=bridge.backend(), compiler=bridge.compiler())
+        print(json.dumps(block), flush=True)
+        free()
+    os._exit(0)  # compiled code's helpers need no orderly end
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+// vlp's losses on a CUDA device, for comparison/bridge.py.
+#include "losses_cuda/support/device_allocations.hpp"
+#include "support/bridge.hpp"
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/errors.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/distillation.cuh>
+#include <vlp/cuda/losses/info_nce.cuh>
+#include <vlp/cuda/losses/perturbation_sensitivity.cuh>
+#include <vlp/cuda/losses/token_cross_entropy.cuh>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+namespace vlp::benchmarks {
+namespace {
+
+template <class Scalar>
+std::unique_ptr<AnyLoss> make(std::string_view name, cudaStream_t stream,
+                              std::span<const VlpOption> options) {
+  std::unique_ptr<AnyLoss> out;
+  const auto offer = [&]<class L>(std::type_identity<L>) {
+    if (name == L::name) out = std::make_unique<OneLoss<L>>(std::make_unique<Cuda>(stream), options);
+  };
+  offer(std::type_identity<InfoNce<Scalar, Cuda>>{});
+  offer(std::type_identity<PerturbationSensitivity<Scalar, Cuda>>{});
+  offer(std::type_identity<TokenCrossEntropy<Scalar, Cuda>>{});
+  offer(std::type_identity<Distillation<Scalar, Cuda>>{});
+  require(out != nullptr, "there is no loss ", name, " on CUDA devices");
+  return out;
+}
+
+}  // namespace
+
+std::unique_ptr<AnyLoss> make_loss(std::string_view name, std::string_view type, std::intptr_t stream,
+                                   std::span<const VlpOption> options) {
+  // The null stream has the number 0.
+  const auto handle = reinterpret_cast<cudaStream_t>(stream);
+  if (type == "float32") return make<float>(name, handle, options);
+  if (type == "float16") return make<Half>(name, handle, options);
+  require(type == "bfloat16", name, ": is not there for numbers of type ", type);
+  return make<BFloat16>(name, handle, options);
+}
+
+}  // namespace vlp::benchmarks
+
+VLP_BRIDGE const char* vlp_backend() {
+  return "cuBLAS";
+}
+
+/// Bytes of device memory that vlp holds: scratch, and what losses keep.
+VLP_BRIDGE std::int64_t vlp_device_bytes() {
+  return vlp::benchmarks::live_device_bytes();
+}
