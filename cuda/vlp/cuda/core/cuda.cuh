@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/buffer.hpp>
+#include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/check.cuh>
 #include <vlp/cuda/core/memory.cuh>
 
@@ -20,6 +21,9 @@ struct CudaOptions {
   /// Scores of all pairs, or of all tokens, and gradients by them, exist a block at a time. A block takes
   /// about this many bytes: enough to fill the card, few enough to stay in its cache.
   std::size_t score_block_bytes = std::size_t{16} << 20;
+  /// Memory for cuBLAS to split products in, asked for with the first product: what NVIDIA recommends for its
+  /// largest cards. With memory of its own it is deterministic and may be captured.
+  std::size_t product_workspace_bytes = std::size_t{32} << 20;
 };
 
 /// Runs work on one stream of the device that is current when it is made, and owns the scratch arena. All
@@ -53,7 +57,14 @@ class Cuda {
 
   [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
   /// On this device's stream; its settings are the library's.
-  [[nodiscard]] cublasHandle_t cublas() const noexcept { return cublas_.get(); }
+  [[nodiscard]] cublasHandle_t cublas() {
+    if (workspace_.size() == 0 && options_.product_workspace_bytes > 0) {
+      workspace_.resize(static_cast<Index>(options_.product_workspace_bytes));
+      cuda::check(cublasSetWorkspace(cublas_.get(), workspace_.data(), options_.product_workspace_bytes),
+                  "setting the workspace");
+    }
+    return cublas_.get();
+  }
   [[nodiscard]] int multiprocessors() const noexcept { return multiprocessors_; }
 
   /// Scratch memory for the duration of one call: the next call on this stream may use the same.
@@ -73,6 +84,7 @@ class Cuda {
   CudaOptions options_;
   cudaStream_t stream_;
   int multiprocessors_ = 0;
+  cuda::Buffer<std::byte> workspace_;  // outlives the handle
   std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, Destroy> cublas_;
   BasicArena<cuda::DeviceMemory> scratch_;
   cuda::Buffer<unsigned> arrived_;

@@ -16,6 +16,7 @@
 #include <vlp/cuda/losses/detail/pair_scores.cuh>
 #include <vlp/cuda/losses/detail/tile_sums.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
+#include <vlp/cuda/losses/detail/write_tile.cuh>
 
 #include <algorithm>
 #include <cmath>
@@ -32,24 +33,25 @@ struct ContrastShared {
   BlockRoom<double> room;
 };
 
-/// Calls visit(scores, row, column) for each tile of this block: taken from what was kept, or computed.
-template <class Scalar, class Visit>
+/// Calls visit(scores, row, column) for each tile of this block: computed, or with ReadKept taken from what
+/// was kept.
+template <bool ReadKept, class Scalar, class Visit>
 __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairScores<Scalar>& scores,
-                                    const TileRuns& runs, bool read_kept, Visit&& visit) {
+                                    const TileRuns& runs, Visit&& visit) {
   using Product = TileProduct<Scalar>;
   using Tile = typename Product::Tile;
   const int row = runs.first_row_of_block();
   const int column = runs.first_column_of_block();
   const float scale = scores.scale();
-  const bool is_kept = read_kept && row < scores.kept_rows;
+  const bool is_kept = ReadKept && row < scores.kept_rows;
   Product::for_each_tile(shared.product, scores.image.operand, scores.text.operand,
                          is_kept ? 0 : scores.features, scores.aligned, row, column, runs.tiles(),
                          [&](Tile& tile, Index at) {
                            const int tile_column = static_cast<int>(at);
-                           if (is_kept)
+                           if (ReadKept && is_kept)
                              scores.read_kept(tile, row, tile_column);
                            else
-                             scores.apply_factors(tile, row, tile_column, scale);
+                             scores.to_scores(tile, row, tile_column, scale);
                            visit(tile, row, tile_column);
                          });
 }
@@ -57,7 +59,7 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
 /// Forward over a strip of rows: log-sum-exps of each run for each row, row_sums [runs, rows of the launch],
 /// and of each row of tiles for each column, column_sums [row tiles, B]; and each block's share of the
 /// weighted sum of target scores. A weight of 0 leaves that side out.
-template <class Scalar>
+template <class Scalar, bool Plain>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                                   TileProduct<Scalar>::blocks_per_multiprocessor)
     take_scores(PairScores<Scalar> scores, TileRuns runs, LogSumExp* row_sums, LogSumExp* column_sums,
@@ -67,9 +69,9 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   const int thread = static_cast<int>(threadIdx.x);
   shared.sums.clear_rows();
   double target_score = 0;
-  for_each_score_tile(shared, scores, runs, false, [&](Tile& tile, int row, int column) {
-    if (row < scores.kept_rows) scores.keep(tile, row, column);
-    target_score += static_cast<double>(scores.take_targets(tile, row, column));
+  for_each_score_tile<false>(shared, scores, runs, [&](Tile& tile, int row, int column) {
+    if (!Plain && row < scores.kept_rows) scores.keep(tile, row, column);
+    target_score += static_cast<double>(scores.template take_targets<Plain>(tile, row, column));
     if (scores.row_weight > 0) shared.sums.take_rows(tile);
     if (scores.column_weight == 0) return;
     shared.sums.take_columns(tile);
@@ -130,17 +132,18 @@ __global__ void __launch_bounds__(256)
 /// Backward over a block of S: range times B dL/dS, times the factors of rows and columns, written to `out`,
 /// whose first row and column are those of the launch. Powers of two apart, rows of `out` then multiply
 /// operands as they are.
-template <class Scalar>
+template <class Scalar, bool Plain>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                                   TileProduct<Scalar>::blocks_per_multiprocessor)
     differentiate_scores(PairScores<Scalar> scores, TileRuns runs, const LogSumExp* rows,
                          const LogSumExp* columns, float range, Rows<Scalar> out) {
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
-  for_each_score_tile(shared, scores, runs, true, [&](Tile& tile, int row, int column) {
-    scores.differentiate(tile, row, column, rows, columns);
-    scores.write_gradient(tile, row, column, range, out, static_cast<int>(runs.row),
-                          static_cast<int>(runs.column));
+  for_each_score_tile<!Plain>(shared, scores, runs, [&](Tile& tile, int row, int column) {
+    scores.template differentiate<Plain>(tile, row, column, rows, columns);
+    scores.multiply_by_factors(tile, row, column, range);
+    write_tile(tile, Rows<Scalar>{out[row - runs.row] + (column - runs.column), 0, out.stride},
+               scores.batch - row, scores.batch - column);
   });
 }
 
@@ -235,8 +238,9 @@ class PairContrast {
     auto* next_target_scores = target_scores;
     for (Index row = 0; row < batch; row += strip_rows) {
       const TileRuns runs = runs_of(row);
-      launch(take_scores<Scalar>, blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>),
-             device.stream(), scores, runs, row_sums, column_sums, next_target_scores);
+      launch(scores.is_plain() ? take_scores<Scalar, true> : take_scores<Scalar, false>,
+             blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>), device.stream(), scores,
+             runs, row_sums, column_sums, next_target_scores);
       launch(merge_sums<LogSumExp>, blocks(std::max(batch, runs.rows), 256), 256, 0, device.stream(), runs,
              batch, row_sums, runs.runs(), column_sums, rows_.data(), columns_.data());
       next_target_scores += runs.block_count();
@@ -264,9 +268,9 @@ class PairContrast {
         device, scores.image.operand, scores.text.operand, scores.features,
         [&](Index row, Index row_count, Index column, Index column_count, Rows<Scalar> block) {
           const TileRuns runs(row, row_count, column, column_count, tile_size, wanted_blocks(device));
-          launch(differentiate_scores<Scalar>, blocks(runs.block_count()), threads,
-                 sizeof(ContrastShared<Scalar>), device.stream(), scores, runs, rows_.data(), columns_.data(),
-                 range, block);
+          launch(scores.is_plain() ? differentiate_scores<Scalar, true> : differentiate_scores<Scalar, false>,
+                 blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>), device.stream(), scores,
+                 runs, rows_.data(), columns_.data(), range, block);
         },
         FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
         GradientRows<Scalar>{d_image, accumulate, by_text ? nullptr : dots},

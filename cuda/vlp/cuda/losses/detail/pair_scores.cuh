@@ -16,6 +16,9 @@
 namespace vlp::cuda::detail {
 
 /// S = exp(s) X^ Y^T [B, B], with the cross-entropies' weights and targets.
+///
+/// Kernels come in two kinds. The plain one, for pairs that all differ, labels that are not smoothed and no
+/// kept scores, has room for a tile in registers; what else there is would take them from it even unused.
 template <class Scalar>
 struct PairScores {
   UnitRows<Scalar> image, text;
@@ -28,29 +31,38 @@ struct PairScores {
   float* kept;  // [kept_rows, B] the first rows of S, which forward writes and backward reads
   Index kept_rows;
 
+  [[nodiscard]] bool is_plain() const { return !targets.grouped && !targets.smooths && kept_rows == 0; }
+
   [[nodiscard]] __device__ float scale() const {
     return static_cast<float>(exp(static_cast<double>(*log_scale)));
   }
 
-  /// From dot products of operands to scores. Elements beyond the batch become -inf.
+  /// Multiplies by `factor` and the factors of rows and columns: from dot products of operands to those of
+  /// unit rows, and from gradients by those to what multiplies operands.
   template <class Tile>
-  __device__ void apply_factors(Tile& tile, int row, int column, float scale) const {
-    float factor[Tile::col_count];
+  __device__ void multiply_by_factors(Tile& tile, int row, int column, float factor) const {
+    float of_column[Tile::col_count];
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) {
-      const int j = column + Tile::col(c);
-      factor[c] = j < batch ? text.factor[j] : 0;
-    }
+    for (int c = 0; c < Tile::col_count; ++c)
+      of_column[c] = factor * text.factor[min(column + Tile::col(c), batch - 1)];
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
-      const int i = row + Tile::row(r);
-      const float row_factor = i < batch ? scale * image.factor[i] : 0;
+      const float of_row = image.factor[min(row + Tile::row(r), batch - 1)];
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) {
-        tile(r, c) *= row_factor * factor[c];
-        if (i >= batch || column + Tile::col(c) >= batch) tile(r, c) = -INFINITY;
-      }
+      for (int c = 0; c < Tile::col_count; ++c) tile(r, c) *= of_row * of_column[c];
     }
+  }
+
+  /// From dot products of operands to scores. Elements beyond the batch become -inf.
+  template <class Tile>
+  __device__ void to_scores(Tile& tile, int row, int column, float scale) const {
+    multiply_by_factors(tile, row, column, scale);
+    if (is_inside<Tile>(row, column)) return;
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c)
+        if (row + Tile::row(r) >= batch || column + Tile::col(c) >= batch) tile(r, c) = -INFINITY;
   }
 
   /// Which of the lane's 64 elements are special, a bit for each: a target of its row (and its column), or
@@ -61,46 +73,54 @@ struct PairScores {
     __device__ static bool has(std::uint64_t marks, int r, int c) { return (marks >> (r * 8 + c) & 1) != 0; }
   };
 
-  template <class Tile>
+  template <bool Plain, class Tile>
   __device__ Marks marks(int row, int column) const {
     Marks out;
     const bool diagonal = row < column + Tile::size && column < row + Tile::size;
-    if (!targets.grouped && !diagonal) return out;
-    int group[Tile::col_count];
+    if (!diagonal && (Plain || !targets.grouped)) return out;
+    if constexpr (Plain) {
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) {
-      const int j = column + Tile::col(c);
-      group[c] = j < batch ? targets.group[j] : -1;
-    }
+      for (int r = 0; r < Tile::row_count; ++r)
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      const int i = row + Tile::row(r), own = i < batch ? targets.group[i] : -2;
+        for (int c = 0; c < Tile::col_count; ++c)
+          if (row + Tile::row(r) == column + Tile::col(c)) out.target |= std::uint64_t{1} << (r * 8 + c);
+    } else {
+      int group[Tile::col_count];
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) {
-        if (group[c] != own) continue;
-        const bool drops = targets.drops(i, column + Tile::col(c));
-        (drops ? out.dropped : out.target) |= std::uint64_t{1} << (r * 8 + c);
+        const int j = column + Tile::col(c);
+        group[c] = j < batch ? targets.group[j] : -1;
+      }
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) {
+        const int i = row + Tile::row(r), own = i < batch ? targets.group[i] : -2;
+#pragma unroll
+        for (int c = 0; c < Tile::col_count; ++c) {
+          if (group[c] != own) continue;
+          const bool drops = targets.drops(i, column + Tile::col(c));
+          (drops ? out.dropped : out.target) |= std::uint64_t{1} << (r * 8 + c);
+        }
       }
     }
     return out;
   }
 
   /// Sum of the lane's share of (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to -inf.
-  template <class Tile>
+  template <bool Plain, class Tile>
   __device__ float take_targets(Tile& tile, int row, int column) const {
     float sum = 0;
-    if (targets.smooths)
+    if (!Plain && targets.smooths)
       for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
         sum = fmaf(row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j), tile(r, c),
                    sum);
       });
-    const Marks special = marks<Tile>(row, column);
+    const Marks special = marks<Plain, Tile>(row, column);
     if (special.target != 0)
       for_each_inside<Tile>(row, column, [&](int r, int c, int i, int) {
         if (Marks::has(special.target, r, c))
           sum += (row_weight + column_weight) * targets.member_of(i) * tile(r, c);
       });
-    if (special.dropped != 0)
+    if (!Plain && special.dropped != 0)
       for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
         if (!Marks::has(special.dropped, r, c)) return;
         sum -= (row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j)) * tile(r, c);
@@ -110,7 +130,7 @@ struct PairScores {
   }
 
   /// From scores to B dL/dS, given the sums of rows and columns.
-  template <class Tile>
+  template <bool Plain, class Tile>
   __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* rows,
                                 const LogSumExp* columns) const {
     float column_max[Tile::col_count], column_scale[Tile::col_count];
@@ -126,40 +146,14 @@ struct PairScores {
         tile(r, c) = row_scale * exp_below(tile(r, c) - row_max) +
                      column_scale[c] * exp_below(tile(r, c) - column_max[c]);
     }
-    if (targets.smooths) add_smoothing(tile, row, column);
-    const Marks special = marks<Tile>(row, column);
+    if (!Plain && targets.smooths) add_smoothing(tile, row, column);
+    const Marks special = marks<Plain, Tile>(row, column);
     if ((special.target | special.dropped) != 0)
       for_each_inside<Tile>(row, column, [&](int r, int c, int i, int) {
         if (Marks::has(special.target, r, c))
           tile(r, c) -= (row_weight + column_weight) * targets.member_of(i);
-        if (Marks::has(special.dropped, r, c)) tile(r, c) = 0;
+        if (!Plain && Marks::has(special.dropped, r, c)) tile(r, c) = 0;
       });
-  }
-
-  /// Writes `range` times the tile, times the factors of rows and columns, to `out`, whose first element is
-  /// that of (first_row, first_column).
-  template <class Tile>
-  __device__ void write_gradient(const Tile& tile, int row, int column, float range, Rows<Scalar> out,
-                                 int first_row, int first_column) const {
-#pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      const int i = row + Tile::row(r);
-      if (i >= batch) continue;
-      const float row_factor = range * image.factor[i];
-#pragma unroll
-      for (int c = 0; c < Tile::col_count; c += 2) {
-        const int j = column + Tile::col(c);
-        if (j >= batch) continue;
-        Scalar* const to = out[i - first_row] + (j - first_column);
-        const auto value = [&](int k) {
-          return from_float<Scalar>(tile(r, c + k) * row_factor * text.factor[j + k]);
-        };
-        if (j + 1 < batch)
-          *reinterpret_cast<Pack<Scalar, 2>*>(to) = {value(0), value(1)};
-        else
-          *to = value(0);
-      }
-    }
   }
 
   template <class Tile>
@@ -178,7 +172,7 @@ struct PairScores {
   __device__ void softmax_terms(const LogSumExp* sums, int i, float weight, float& max, float& scale) const {
     const bool counts = weight > 0 && i < batch;
     max = counts ? sums[i].max : INFINITY;
-    scale = counts ? weight / sums[i].sum : 0;
+    scale = counts ? __fdividef(weight, sums[i].sum) : 0;
   }
 
   template <class Tile>
@@ -186,6 +180,12 @@ struct PairScores {
     for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
       tile(r, c) -= row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j);
     });
+  }
+
+  /// Whether no element of a tile lies beyond the batch.
+  template <class Tile>
+  [[nodiscard]] __device__ bool is_inside(int row, int column) const {
+    return row + Tile::size <= batch && column + Tile::size <= batch;
   }
 
   template <class Tile, class Visit>

@@ -12,6 +12,7 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/core/tile_product.cuh>
 #include <vlp/cuda/losses/detail/tile_sums.cuh>
+#include <vlp/cuda/losses/detail/write_tile.cuh>
 
 #include <cmath>
 #include <cstdint>
@@ -66,42 +67,20 @@ struct TokenLogits {
     return sum;
   }
 
-  /// From logits to N' dL/dZ, given the sums of rows: 0 in rows that do not count.
+  /// From logits to `range` N' dL/dZ, given the sums of rows: 0 in rows that do not count.
   template <class Tile>
-  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* sums) const {
+  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* sums, float range) const {
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
       const int n = row + Tile::row(r);
       const bool is_in = counts(n);
-      const float max = is_in ? sums[n].max : 0, scale = is_in ? 1 / sums[n].sum : 0;
+      const float max = is_in ? sums[n].max : 0, scale = is_in ? __fdividef(1.0F, sums[n].sum) : 0;
       const std::int64_t at = is_in ? target[n] - column : -1;
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) {
         const float gradient =
             scale * exp_below(tile(r, c) - max) - spread - (at == Tile::col(c) ? hit : 0.0F);
-        tile(r, c) = is_in ? gradient : 0.0F;
-      }
-    }
-  }
-
-  /// Writes `range` times the tile to `out`, whose first element is that of (first_row, first_column).
-  template <class Tile>
-  __device__ void write_gradient(const Tile& tile, int row, int column, float range, Rows<Scalar> out,
-                                 int first_row, int first_column) const {
-#pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      const int n = row + Tile::row(r);
-      if (n >= rows) continue;
-#pragma unroll
-      for (int c = 0; c < Tile::col_count; c += 2) {
-        const int v = column + Tile::col(c);
-        if (v >= vocabulary) continue;
-        Scalar* const to = out[n - first_row] + (v - first_column);
-        if (v + 1 < vocabulary)
-          *reinterpret_cast<Pack<Scalar, 2>*>(to) = {from_float<Scalar>(range * tile(r, c)),
-                                                     from_float<Scalar>(range * tile(r, c + 1))};
-        else
-          *to = from_float<Scalar>(range * tile(r, c));
+        tile(r, c) = is_in ? range * gradient : 0.0F;
       }
     }
   }
@@ -208,9 +187,9 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<TokenShared<Scalar>>();
   for_each_logit_tile(shared, logits, runs, [&](Tile& tile, int row, int column) {
-    logits.differentiate(tile, row, column, sums);
-    logits.write_gradient(tile, row, column, range, out, static_cast<int>(runs.row),
-                          static_cast<int>(runs.column));
+    logits.differentiate(tile, row, column, sums, range);
+    write_tile(tile, Rows<Scalar>{out[row - runs.row] + (column - runs.column), 0, out.stride},
+               logits.rows - row, logits.vocabulary - column);
   });
 }
 
