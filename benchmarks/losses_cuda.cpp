@@ -84,6 +84,8 @@ Context describe(Context context) {
 #ifdef __CUDACC_VER_MAJOR__
   context["compiler"] = vlp::concat("nvcc ", __CUDACC_VER_MAJOR__, '.', __CUDACC_VER_MINOR__);
 #endif
+  context["workspace of cuBLAS"] =
+      vlp::concat(vlp::CudaOptions{}.product_workspace_bytes >> 20, " MiB, beside scratch");
   context["highest clock"] = vlp::concat(clock / 1000, " MHz");
   return context;
 }

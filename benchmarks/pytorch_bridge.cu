@@ -17,6 +17,7 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace vlp::benchmarks {
 namespace {
@@ -26,7 +27,10 @@ std::unique_ptr<AnyLoss> make(std::string_view name, cudaStream_t stream,
                               std::span<const VlpOption> options) {
   std::unique_ptr<AnyLoss> out;
   const auto offer = [&]<class L>(std::type_identity<L>) {
-    if (name == L::name) out = std::make_unique<OneLoss<L>>(std::make_unique<Cuda>(stream), options);
+    if (name != L::name) return;
+    auto device = std::make_unique<Cuda>(stream);
+    (void)device->cublas();  // takes its workspace now: it is not a step's memory, as PyTorch's own is not
+    out = std::make_unique<OneLoss<L>>(std::move(device), options);
   };
   offer(std::type_identity<InfoNce<Scalar, Cuda>>{});
   offer(std::type_identity<PerturbationSensitivity<Scalar, Cuda>>{});

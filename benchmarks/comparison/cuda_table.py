@@ -78,8 +78,9 @@ def markdown(result):
                   f"{result['python']}; torch.backends.cuda.matmul.allow_tf32 is {one['allow_tf32']}, "
                   f"allow_bf16_reduced_precision_reduction {one['bf16_reduced_precision_reduction']}. PyTorch in bfloat16 "
                   "runs under autocast. Median (least to most) in ms, taken in turn, each with nothing of it in L2 before. "
-                  "Memory above inputs and gradients, MiB: vlp's scratch and what it keeps, PyTorch's peak. Error: of loss "
-                  "and gradients from float64, the largest, over the largest value.", "",
+                  "Memory above inputs and gradients, MiB: vlp's scratch and what it keeps, PyTorch's peak, both without "
+                  "the workspace of cuBLAS. Error: of loss and gradients from float64, the largest, over the largest "
+                  "value.", "",
                   "| loss | type | shape | | ms | times vlp's | memory | vlp's share | error |",
                   "|---|---|---|---|---:|---:|---:|---:|---:|"]
     for block in result["blocks"]:

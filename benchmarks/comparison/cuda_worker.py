@@ -116,8 +116,8 @@ def measure(work, type_name, sizes, bridge, device, quick):
     dtype = getattr(torch, type_name)
     block = {"loss": work.loss, "type": type_name, "sizes": sizes, "rows": []}
     inputs = work.inputs(losses.Draw(dtype, "cuda"), **sizes)
-    held = bridge.device_bytes()
     loss = Loss(bridge, work.loss, inputs, work.variants["vlp"], torch.cuda.current_stream().cuda_stream)
+    held = bridge.device_bytes()
     for _ in range(3):  # scratch memory has its size after the second
         loss()
     own = {"contender": "vlp", "peak_bytes": bridge.device_bytes() - held, "scratch_bytes": loss.scratch_bytes()}
