@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the formatting, builds everything and runs every test: ./scripts/test.sh [options of ctest]. With CI set, warnings
-# are errors; elsewhere a compiler newer than ours may warn of more.
+# Checks the formatting, builds everything and runs every test: ./scripts/test.sh [options of ctest]. CUDA kernels run
+# emulated; where there is nvcc they are compiled too, and where there is a device the same tests run on it. With CI set,
+# warnings are errors; elsewhere a compiler newer than ours may warn of more.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,3 +13,17 @@ cmake --preset cpu -DVLP_BUILD_TESTS=ON -DVLP_BUILD_EXAMPLES=ON -DVLP_INSTALL=ON
 jobs=$(./scripts/build_jobs.sh)
 cmake --build --preset cpu --parallel "$jobs"
 ctest --preset cpu --parallel "$jobs" --no-tests=error "$@"
+
+if ! command -v nvcc >/dev/null; then
+  echo "CUDA: no nvcc, so the kernels were only run emulated"
+  exit 0
+fi
+echo "build: build/cuda"
+cmake --preset cuda -DVLP_BUILD_TESTS=ON -DVLP_WARNINGS_AS_ERRORS="${CI:+ON}" --log-level=WARNING >/dev/null
+cmake --build --preset cuda --parallel "$jobs" --target cuda_kernels | ./scripts/kernel_resources.sh
+if ! nvidia-smi --list-gpus 2>/dev/null | grep -q GPU; then
+  echo "CUDA: no device, so the kernels were compiled and run emulated, but not run on one"
+  exit 0
+fi
+cmake --build --preset cuda --parallel "$jobs" --target test_cuda
+ctest --preset cuda --no-tests=error "$@"

@@ -41,7 +41,7 @@ class Cuda {
   /// `stream` stays the caller's; it is not null for work that is to be captured. Throws std::runtime_error
   /// where there is no device.
   explicit Cuda(cudaStream_t stream = nullptr, CudaOptions options = {})
-      : options_(options), stream_(stream), arrived_(1) {
+      : options_(options), stream_(stream) {
     int device = 0;
     cuda::check(cudaGetDevice(&device), "looking for a device");
     cuda::check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device),
@@ -50,7 +50,7 @@ class Cuda {
     cuda::check(cublasCreate(&handle), "making a handle");
     cublas_.reset(handle);
     cuda::check(cublasSetStream(handle, stream), "setting the stream");
-    cuda::check(cudaMemsetAsync(arrived_.data(), 0, sizeof(unsigned), stream), "clearing a counter");
+    cuda::check(cudaMemsetAsync(arrived_.resize(1), 0, sizeof(unsigned), stream), "clearing a counter");
   }
 
   [[nodiscard]] const CudaOptions& options() const noexcept { return options_; }
