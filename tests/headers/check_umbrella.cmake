@@ -1,4 +1,5 @@
-# Fails if a header of the folders that vlp.hpp stands for is not included there.
+# Fails if a header of the folders that vlp.hpp (or, on a CUDA device, vlp/cuda/vlp.cuh) stands for is not included
+# there.
 file(READ ${INCLUDE}/vlp/vlp.hpp umbrella)
 foreach(folder core losses nn optim eval)
   file(GLOB headers RELATIVE ${INCLUDE} ${INCLUDE}/vlp/${folder}/*.hpp)
@@ -8,4 +9,12 @@ foreach(folder core losses nn optim eval)
       message(SEND_ERROR "vlp/vlp.hpp does not include <${header}>")
     endif()
   endforeach()
+endforeach()
+file(READ ${CUDA}/vlp/cuda/vlp.cuh umbrella)
+file(GLOB headers RELATIVE ${CUDA} ${CUDA}/vlp/cuda/losses/*.cuh)
+foreach(header ${headers})
+  string(FIND "${umbrella}" "#include <${header}>" at)
+  if(at EQUAL -1)
+    message(SEND_ERROR "vlp/cuda/vlp.cuh does not include <${header}>")
+  endif()
 endforeach()
