@@ -31,7 +31,7 @@ for file in Eigen/Core Random123/philox.h catch2/catch.hpp catch2/Catch.cmake ca
     exit 2
   fi
 done
-PATH=$PATH:/usr/local/cuda/bin
+PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer
 for program in nvcc cmake ninja timeout; do
   if ! command -v "$program" >/dev/null; then
     echo "gpu_check.sh: needs $program" >&2
@@ -177,8 +177,13 @@ build_it() {
 
 run_tests() {
   part tests 100 120 ctest --test-dir "$build" --parallel "$jobs" --timeout 60 --no-tests=error --output-on-failure || true
-  grep -vE '^ *Start |Passed +[0-9.]+ sec|^Test project' "$work/tests.log" >"$work/tests_short.log" || true
-  report tests "$work/tests_short.log" 250
+  summary[-1]+=": $(grep 'tests passed' "$work/tests.log" || echo "not finished")"
+  # Of what failed the first lines, and the list at the end.
+  awk '/^ *Start |^Test project| Passed +[0-9.]+ sec/ { next }
+       / Test +#[0-9]+: / { left = 40 }
+       /tests passed, / { left = 1000 }
+       left-- > 0' "$work/tests.log" >"$work/tests_short.log"
+  report tests "$work/tests_short.log" 500
 }
 
 run_benchmark() {
