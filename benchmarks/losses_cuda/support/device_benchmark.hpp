@@ -81,10 +81,9 @@ template <Loss L>
 void set_floors(const Case& shape, const DeviceCeilings& ceilings, Row& row) {
   using Scalar = typename L::Scalar;
   const double bytes = shape.elements * sizeof(Scalar);
-  const double products = std::is_same_v<Scalar, float> ? 0 : published_products;
+  const double products = std::is_same_v<Scalar, float> ? 0 : bar_products;
   if (shape.flop <= 0 || products > 0)
-    row.published_floor =
-        1e3 * std::max(products > 0 ? shape.flop / products : 0.0, bytes / published_copying);
+    row.bar_floor = 1e3 * std::max(products > 0 ? shape.flop / products : 0.0, bytes / bar_copying);
   row.measured_floor = 1e3 * std::max(shape.flop / ceilings.products<Scalar>(), bytes / ceilings.copying);
 }
 

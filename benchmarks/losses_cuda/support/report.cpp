@@ -60,7 +60,7 @@ void write_json_row(std::ostream& out, const Row& row) {
   if (!row.step.device.empty())
     out << ",\n   \"median_ms\": " << number(Times::median(row.step.device)) << ", \"median_graph_ms\": "
         << (row.graph.device.empty() ? "null" : number(Times::median(row.graph.device)))
-        << ", \"published_floor_ms\": " << number(row.published_floor)
+        << ", \"bar_floor_ms\": " << number(row.bar_floor)
         << ", \"measured_floor_ms\": " << number(row.measured_floor)
         << ",\n   \"bar_met\": " << quoted(verdict(row))
         << ", \"bar_times_floor\": " << number(row.bar.times_floor) << ", \"launches\": " << row.launches
@@ -80,7 +80,7 @@ std::string verdict(const Row& row) {
   const auto miss = [&](bool missing, const std::string& what) {
     if (missing) missed += (missed.empty() ? "no: " : ", ") + what;
   };
-  miss(row.bar.times_floor > 0 && Times::median(row.step.device) > row.bar.times_floor * row.published_floor,
+  miss(row.bar.times_floor > 0 && Times::median(row.step.device) > row.bar.times_floor * row.bar_floor,
        concat("over ", row.bar.times_floor, " times the floor"));
   miss(row.bar.scratch_bytes > 0 && row.scratch_bytes > row.bar.scratch_bytes,
        concat("over ", row.bar.scratch_bytes, " bytes of scratch"));
@@ -119,9 +119,9 @@ void write_row(std::ostream& out, const Row& row) {
   out << short_number(ms) << " (" << short_number(Times::least(row.step.device)) << " to "
       << short_number(Times::most(row.step.device)) << ") | "
       << (row.graph.device.empty() ? "-" : short_number(Times::median(row.graph.device))) << " | "
-      << short_number(Times::median(row.step.host)) << " | " << or_dash(row.published_floor) << " | "
-      << over(row.published_floor) << " | " << or_dash(row.measured_floor) << " | "
-      << over(row.measured_floor) << " | " << verdict(row) << " | ";
+      << short_number(Times::median(row.step.host)) << " | " << or_dash(row.bar_floor) << " | "
+      << over(row.bar_floor) << " | " << or_dash(row.measured_floor) << " | " << over(row.measured_floor)
+      << " | " << verdict(row) << " | ";
   if (row.launches > 0)
     out << row.launches;
   else

@@ -20,23 +20,22 @@ namespace vlp::benchmarks {
 
 /// What we set ourselves for a case; 0: nothing.
 struct Bar {
-  double times_floor = 0;         ///< at most that many times the published floor
+  double times_floor = 0;         ///< at most that many times the floor at the rates below
   std::size_t scratch_bytes = 0;  ///< at most
   std::size_t launches = 0;       ///< of forward and backward together, at most
 };
 
-/// Rates of one H200, measured on such a card with nothing else on it: the floors that bars refer to,
-/// whatever the card of this run does.
-inline constexpr double published_products = 790e12, published_copying = 4.3e12;
+/// Rates measured on an H200: the floors that bars refer to, whatever this run's card does.
+inline constexpr double bar_products = 790e12, bar_copying = 4.3e12;
 
 /// One line of the table.
 struct Row {
   std::string loss, type;
   std::vector<std::pair<std::string, Index>> sizes;
   Bar bar;
-  Times step, graph;                               ///< graph: empty where a step cannot be captured
-  std::size_t launches = 0;                        ///< nodes of the graph
-  double published_floor = 0, measured_floor = 0;  ///< ms; 0: there is none
+  Times step, graph;                         ///< graph: empty where a step cannot be captured
+  std::size_t launches = 0;                  ///< nodes of the graph
+  double bar_floor = 0, measured_floor = 0;  ///< ms; 0: there is none
   std::size_t scratch_bytes = 0;
   std::int64_t kept_bytes = 0, allocations = 0;  ///< allocations: while steps were timed
   double value = 0;                              ///< of the loss
