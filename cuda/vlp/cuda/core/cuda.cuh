@@ -30,7 +30,7 @@ struct CudaOptions {
 /// pointers that losses and layers are given with it, single numbers included, are in that device's memory.
 ///
 /// Calls return when the work is queued; nothing waits for the device but the growth of buffers, which ends
-/// after the first step of each size. From then on a step may be captured in a CUDA graph. Results do not
+/// after the second step of each size. From then on a step may be captured in a CUDA graph. Results do not
 /// change from run to run. One `Cuda` serves one caller at a time; make one per stream.
 class Cuda {
  public:

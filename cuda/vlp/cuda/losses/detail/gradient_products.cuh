@@ -58,6 +58,22 @@ struct GradientRows {
   float* dots;  // [N] the dot products that the projection takes, or null
 };
 
+/// Calls visit(k, d) for the columns d of a row that are the lane's, several at a time, and then done(k, d)
+/// for the same: with what `visit` reads left in registers k < row_pieces, loads are on their way together,
+/// none behind the stores of `done`.
+inline constexpr int row_pieces = 8;
+template <class Visit, class Done>
+__device__ void for_each_of_row(Index features, Visit&& visit, Done&& done) {
+  for (Index begin = lane(); begin < features; begin += row_pieces * warp_size) {
+#pragma unroll
+    for (int k = 0; k < row_pieces; ++k)
+      if (begin + k * warp_size < features) visit(k, begin + k * warp_size);
+#pragma unroll
+    for (int k = 0; k < row_pieces; ++k)
+      if (begin + k * warp_size < features) done(k, begin + k * warp_size);
+  }
+}
+
 /// Adds products [rows, D] to the sums; with `last` finishes the rows and writes them. Warp w of the grid
 /// takes row w.
 ///
@@ -71,8 +87,11 @@ __global__ void __launch_bounds__(256)
   if (i >= products.count) return;
   const Index row = first_row + i;
   const auto sum = [&](Index d) { return products[i][d] + (first ? 0.0F : sums.load(i, d)); };
+  float value[row_pieces];
   if (!last) {
-    for (Index d = lane(); d < features; d += warp_size) sums.store(i, d, sum(d));
+    for_each_of_row(
+        features, [&](int k, Index d) { value[k] = sum(d); },
+        [&](int k, Index d) { sums.store(i, d, value[k]); });
     return;
   }
   const auto of_row = finish.of_row(row);
@@ -86,12 +105,14 @@ __global__ void __launch_bounds__(256)
   }
   if (gradient.out.data == nullptr) return;
   Scalar* const out = gradient.out[row];
-  for (Index d = lane(); d < features; d += warp_size) {
-    float value = of_row.value(sum(d));
-    if constexpr (Finish::projects) value -= along * to_float(of_row.x[d]);
-    if (gradient.accumulate) value += to_float(out[d]);
-    out[d] = from_float<Scalar>(value);
-  }
+  for_each_of_row(
+      features,
+      [&](int k, Index d) {
+        value[k] = of_row.value(sum(d));
+        if constexpr (Finish::projects) value[k] -= along * to_float(of_row.x[d]);
+        if (gradient.accumulate) value[k] += to_float(out[d]);
+      },
+      [&](int k, Index d) { out[d] = from_float<Scalar>(value[k]); });
 }
 
 /// Extents of a block of the gradient of A B^T: twice as wide as high, of about the bytes that the device

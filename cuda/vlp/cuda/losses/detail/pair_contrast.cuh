@@ -16,7 +16,7 @@
 #include <vlp/cuda/losses/detail/pair_scores.cuh>
 #include <vlp/cuda/losses/detail/tile_sums.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
-#include <vlp/cuda/losses/detail/write_tile.cuh>
+#include <vlp/cuda/losses/detail/write_row.cuh>
 
 #include <algorithm>
 #include <cmath>
@@ -71,7 +71,11 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   double target_score = 0;
   for_each_score_tile<false>(shared, scores, runs, [&](Tile& tile, int row, int column) {
     if (!Plain && row < scores.kept_rows) scores.keep(tile, row, column);
-    target_score += static_cast<double>(scores.template take_targets<Plain>(tile, row, column));
+    float of_tile = 0;
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+      of_tile += scores.template take_targets<Plain>(tile, r, row, column);
+    target_score += static_cast<double>(of_tile);
     if (scores.row_weight > 0) shared.sums.take_rows(tile);
     if (scores.column_weight == 0) return;
     shared.sums.take_columns(tile);
@@ -140,10 +144,14 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
   for_each_score_tile<!Plain>(shared, scores, runs, [&](Tile& tile, int row, int column) {
-    scores.template differentiate<Plain>(tile, row, column, rows, columns);
-    scores.multiply_by_factors(tile, row, column, range);
-    write_tile(tile, Rows<Scalar>{out[row - runs.row] + (column - runs.column), 0, out.stride},
-               scores.batch - row, scores.batch - column);
+    const auto of_column = scores.template column_terms<Tile>(column, columns, range);
+    const Rows<Scalar> to{out[row - runs.row] + (column - runs.column), 0, out.stride};
+    const bool inside = scores.template is_inside<Tile>(row, column);
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {  // row by row, so that registers are free again soon
+      scores.template differentiate<Plain>(tile, r, row, column, rows, of_column);
+      write_row(tile, r, to, inside, scores.batch - row, scores.batch - column);
+    }
   });
 }
 

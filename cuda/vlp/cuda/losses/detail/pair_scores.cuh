@@ -11,7 +11,6 @@
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 
 #include <cmath>
-#include <cstdint>
 
 namespace vlp::cuda::detail {
 
@@ -37,26 +36,25 @@ struct PairScores {
     return static_cast<float>(exp(static_cast<double>(*log_scale)));
   }
 
-  /// Multiplies by `factor` and the factors of rows and columns: from dot products of operands to those of
-  /// unit rows, and from gradients by those to what multiplies operands.
+  /// Whether no element of a tile lies beyond the batch.
   template <class Tile>
-  __device__ void multiply_by_factors(Tile& tile, int row, int column, float factor) const {
+  [[nodiscard]] __device__ bool is_inside(int row, int column) const {
+    return row + Tile::size <= batch && column + Tile::size <= batch;
+  }
+
+  /// From dot products of operands to scores. Elements beyond the batch become -inf.
+  template <class Tile>
+  __device__ void to_scores(Tile& tile, int row, int column, float scale) const {
     float of_column[Tile::col_count];
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c)
-      of_column[c] = factor * text.factor[min(column + Tile::col(c), batch - 1)];
+      of_column[c] = scale * text.factor[min(column + Tile::col(c), batch - 1)];
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
       const float of_row = image.factor[min(row + Tile::row(r), batch - 1)];
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) tile(r, c) *= of_row * of_column[c];
     }
-  }
-
-  /// From dot products of operands to scores. Elements beyond the batch become -inf.
-  template <class Tile>
-  __device__ void to_scores(Tile& tile, int row, int column, float scale) const {
-    multiply_by_factors(tile, row, column, scale);
     if (is_inside<Tile>(row, column)) return;
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r)
@@ -65,95 +63,78 @@ struct PairScores {
         if (row + Tile::row(r) >= batch || column + Tile::col(c) >= batch) tile(r, c) = -INFINITY;
   }
 
-  /// Which of the lane's 64 elements are special, a bit for each: a target of its row (and its column), or
-  /// left out of both denominators.
-  struct Marks {
-    std::uint64_t target = 0, dropped = 0;
-
-    __device__ static bool has(std::uint64_t marks, int r, int c) { return (marks >> (r * 8 + c) & 1) != 0; }
-  };
-
+  /// The lane's share, in its r-th row, of sum (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to
+  /// -inf.
   template <bool Plain, class Tile>
-  __device__ Marks marks(int row, int column) const {
-    Marks out;
-    const bool diagonal = row < column + Tile::size && column < row + Tile::size;
-    if (!diagonal && (Plain || !targets.grouped)) return out;
-    if constexpr (Plain) {
-#pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r)
-#pragma unroll
-        for (int c = 0; c < Tile::col_count; ++c)
-          if (row + Tile::row(r) == column + Tile::col(c)) out.target |= std::uint64_t{1} << (r * 8 + c);
-    } else {
-      int group[Tile::col_count];
+  __device__ float take_targets(Tile& tile, int r, int row, int column) const {
+    const int i = row + Tile::row(r);
+    if (i >= batch) return 0;
+    float sum = 0;
+    if (!Plain && targets.smooths) {
+      const float of_row = row_weight * targets.smoothing_of(i);
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) {
         const int j = column + Tile::col(c);
-        group[c] = j < batch ? targets.group[j] : -1;
+        if (j < batch) sum = fmaf(fmaf(column_weight, targets.smoothing_of(j), of_row), tile(r, c), sum);
       }
-#pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r) {
-        const int i = row + Tile::row(r), own = i < batch ? targets.group[i] : -2;
-#pragma unroll
-        for (int c = 0; c < Tile::col_count; ++c) {
-          if (group[c] != own) continue;
-          const bool drops = targets.drops(i, column + Tile::col(c));
-          (drops ? out.dropped : out.target) |= std::uint64_t{1} << (r * 8 + c);
-        }
+    }
+    for_each_member<Plain, Tile>(i, row, column, [&](int c, int j) {
+      if (!Plain && targets.drops(i, j)) {
+        sum -= (row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j)) * tile(r, c);
+        tile(r, c) = -INFINITY;
+      } else {
+        sum += (row_weight + column_weight) * targets.member_of(i) * tile(r, c);
       }
+    });
+    return sum;
+  }
+
+  /// What a lane's columns take to be differentiated.
+  template <class Tile>
+  struct ColumnTerms {
+    float max[Tile::col_count], scale[Tile::col_count], factor[Tile::col_count];
+  };
+  template <class Tile>
+  __device__ ColumnTerms<Tile> column_terms(int column, const LogSumExp* columns, float range) const {
+    ColumnTerms<Tile> out;
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) {
+      softmax_terms(columns, column + Tile::col(c), column_weight, out.max[c], out.scale[c]);
+      out.factor[c] = range * text.factor[min(column + Tile::col(c), batch - 1)];
     }
     return out;
   }
 
-  /// Sum of the lane's share of (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to -inf.
+  /// From the lane's r-th row of scores to that of B dL/dS, times `range` and the factors of row and columns:
+  /// what then multiplies operands.
   template <bool Plain, class Tile>
-  __device__ float take_targets(Tile& tile, int row, int column) const {
-    float sum = 0;
-    if (!Plain && targets.smooths)
-      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
-        sum = fmaf(row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j), tile(r, c),
-                   sum);
-      });
-    const Marks special = marks<Plain, Tile>(row, column);
-    if (special.target != 0)
-      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int) {
-        if (Marks::has(special.target, r, c))
-          sum += (row_weight + column_weight) * targets.member_of(i) * tile(r, c);
-      });
-    if (!Plain && special.dropped != 0)
-      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
-        if (!Marks::has(special.dropped, r, c)) return;
-        sum -= (row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j)) * tile(r, c);
-        tile(r, c) = -INFINITY;
-      });
-    return sum;
-  }
-
-  /// From scores to B dL/dS, given the sums of rows and columns.
-  template <bool Plain, class Tile>
-  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* rows,
-                                const LogSumExp* columns) const {
-    float column_max[Tile::col_count], column_scale[Tile::col_count];
+  __device__ void differentiate(Tile& tile, int r, int row, int column, const LogSumExp* rows,
+                                const ColumnTerms<Tile>& of_column) const {
+    const int i = row + Tile::row(r);
+    float max, scale;
+    softmax_terms(rows, i, row_weight, max, scale);
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c)
-      softmax_terms(columns, column + Tile::col(c), column_weight, column_max[c], column_scale[c]);
+      tile(r, c) =
+          scale * exp_below(tile(r, c) - max) + of_column.scale[c] * exp_below(tile(r, c) - of_column.max[c]);
+    if (i >= batch) return;
+    if (!Plain && targets.smooths) {
+      const float of_row = row_weight * targets.smoothing_of(i);
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      float row_max, row_scale;
-      softmax_terms(rows, row + Tile::row(r), row_weight, row_max, row_scale);
-#pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c)
-        tile(r, c) = row_scale * exp_below(tile(r, c) - row_max) +
-                     column_scale[c] * exp_below(tile(r, c) - column_max[c]);
+      for (int c = 0; c < Tile::col_count; ++c) {
+        const int j = column + Tile::col(c);
+        if (j < batch) tile(r, c) -= fmaf(column_weight, targets.smoothing_of(j), of_row);
+      }
     }
-    if (!Plain && targets.smooths) add_smoothing(tile, row, column);
-    const Marks special = marks<Plain, Tile>(row, column);
-    if ((special.target | special.dropped) != 0)
-      for_each_inside<Tile>(row, column, [&](int r, int c, int i, int) {
-        if (Marks::has(special.target, r, c))
-          tile(r, c) -= (row_weight + column_weight) * targets.member_of(i);
-        if (!Plain && Marks::has(special.dropped, r, c)) tile(r, c) = 0;
-      });
+    for_each_member<Plain, Tile>(i, row, column, [&](int c, int j) {
+      if (!Plain && targets.drops(i, j))
+        tile(r, c) = 0;
+      else
+        tile(r, c) -= (row_weight + column_weight) * targets.member_of(i);
+    });
+    const float factor = image.factor[i];
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) tile(r, c) *= factor * of_column.factor[c];
   }
 
   template <class Tile>
@@ -175,17 +156,17 @@ struct PairScores {
     scale = counts ? __fdividef(weight, sums[i].sum) : 0;
   }
 
-  template <class Tile>
-  __device__ void add_smoothing(Tile& tile, int row, int column) const {
-    for_each_inside<Tile>(row, column, [&](int r, int c, int i, int j) {
-      tile(r, c) -= row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j);
-    });
-  }
-
-  /// Whether no element of a tile lies beyond the batch.
-  template <class Tile>
-  [[nodiscard]] __device__ bool is_inside(int row, int column) const {
-    return row + Tile::size <= batch && column + Tile::size <= batch;
+  /// Calls visit(c, j) for the lane's columns j that are of i's group, i itself among it.
+  template <bool Plain, class Tile, class Visit>
+  __device__ void for_each_member(int i, int row, int column, Visit&& visit) const {
+    const bool diagonal = row < column + Tile::size && column < row + Tile::size;
+    if (!diagonal && (Plain || !targets.grouped)) return;
+    const int own = Plain ? i : targets.group_of(i);
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const int j = column + Tile::col(c);
+      if (j < batch && (Plain ? j : targets.group_of(j)) == own) visit(c, j);
+    }
   }
 
   template <class Tile, class Visit>

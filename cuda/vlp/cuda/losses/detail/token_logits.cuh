@@ -12,7 +12,7 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/core/tile_product.cuh>
 #include <vlp/cuda/losses/detail/tile_sums.cuh>
-#include <vlp/cuda/losses/detail/write_tile.cuh>
+#include <vlp/cuda/losses/detail/write_row.cuh>
 
 #include <cmath>
 #include <cstdint>
@@ -67,21 +67,19 @@ struct TokenLogits {
     return sum;
   }
 
-  /// From logits to `range` N' dL/dZ, given the sums of rows: 0 in rows that do not count.
+  /// From the lane's r-th row of logits to `range` N' dL/dZ, given the sums of rows: 0 in rows that do not
+  /// count.
   template <class Tile>
-  __device__ void differentiate(Tile& tile, int row, int column, const LogSumExp* sums, float range) const {
+  __device__ void differentiate(Tile& tile, int r, int row, int column, const LogSumExp* sums,
+                                float range) const {
+    const int n = row + Tile::row(r);
+    const bool is_in = counts(n);
+    const float max = is_in ? sums[n].max : 0, scale = is_in ? __fdividef(1.0F, sums[n].sum) : 0;
+    const std::int64_t at = is_in ? target[n] - column : -1;
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      const int n = row + Tile::row(r);
-      const bool is_in = counts(n);
-      const float max = is_in ? sums[n].max : 0, scale = is_in ? __fdividef(1.0F, sums[n].sum) : 0;
-      const std::int64_t at = is_in ? target[n] - column : -1;
-#pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) {
-        const float gradient =
-            scale * exp_below(tile(r, c) - max) - spread - (at == Tile::col(c) ? hit : 0.0F);
-        tile(r, c) = is_in ? range * gradient : 0.0F;
-      }
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const float gradient = scale * exp_below(tile(r, c) - max) - spread - (at == Tile::col(c) ? hit : 0.0F);
+      tile(r, c) = is_in ? range * gradient : 0.0F;
     }
   }
 };
@@ -187,9 +185,14 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<TokenShared<Scalar>>();
   for_each_logit_tile(shared, logits, runs, [&](Tile& tile, int row, int column) {
-    logits.differentiate(tile, row, column, sums, range);
-    write_tile(tile, Rows<Scalar>{out[row - runs.row] + (column - runs.column), 0, out.stride},
-               logits.rows - row, logits.vocabulary - column);
+    const Rows<Scalar> to{out[row - runs.row] + (column - runs.column), 0, out.stride};
+    const int rows = logits.rows - row, columns = logits.vocabulary - column;
+    const bool inside = rows >= Tile::size && columns >= Tile::size;
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r) {  // row by row, so that registers are free again soon
+      logits.differentiate(tile, r, row, column, sums, range);
+      write_row(tile, r, to, inside, rows, columns);
+    }
   });
 }
 
