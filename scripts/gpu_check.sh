@@ -186,6 +186,11 @@ run_tests() {
   report tests "$work/tests_short.log" 500
 }
 
+run_example() {
+  part example 20 150 "$build/examples/losses_cuda" || true
+  report example "$work/example.log"
+}
+
 run_benchmark() {
   local program=$build/benchmarks/benchmark_losses_cuda
   if [[ ! -x $program ]]; then
@@ -241,6 +246,7 @@ if [[ -z $card ]]; then
 else
   build_it "${capability/./}-real"
   run_tests
+  run_example
   run_benchmark
   compare
   run_sanitizer
