@@ -83,7 +83,7 @@ struct PairScores {
         sum -= (row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j)) * tile(r, c);
         tile(r, c) = -INFINITY;
       } else {
-        sum += (row_weight + column_weight) * targets.member_of(i) * tile(r, c);
+        sum += target_weight<Plain>(i) * tile(r, c);
       }
     });
     return sum;
@@ -130,7 +130,7 @@ struct PairScores {
       if (!Plain && targets.drops(i, j))
         tile(r, c) = 0;
       else
-        tile(r, c) -= (row_weight + column_weight) * targets.member_of(i);
+        tile(r, c) -= target_weight<Plain>(i);
     });
     const float factor = image.factor[i];
 #pragma unroll
@@ -154,6 +154,12 @@ struct PairScores {
     const bool counts = weight > 0 && i < batch;
     max = counts ? sums[i].max : INFINITY;
     scale = counts ? __fdividef(weight, sums[i].sum) : 0;
+  }
+
+  /// Of i's own score, or of those of its group: w_r + w_c where all pairs differ.
+  template <bool Plain>
+  [[nodiscard]] __device__ float target_weight(int i) const {
+    return (row_weight + column_weight) * (Plain ? 1.0F : targets.member_of(i));
   }
 
   /// Calls visit(c, j) for the lane's columns j that are of i's group, i itself among it.

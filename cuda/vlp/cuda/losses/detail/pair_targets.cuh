@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 namespace vlp::cuda::detail {
 
@@ -29,19 +30,32 @@ struct PairTargets {
   bool grouped;  // else only the diagonal is special
   bool smooths;
 
-  // Loads that stay where they are written: moved ahead of an unrolled loop, as compilers like to, they would
-  // take the registers of a tile, which almost never needs them.
-  [[nodiscard]] __device__ int group_of(int i) const { return *const_cast<const volatile int*>(group + i); }
-  [[nodiscard]] __device__ float member_of(int i) const {
-    return *const_cast<const volatile float*>(member + i);
-  }
-  [[nodiscard]] __device__ float smoothing_of(int i) const {
-    return *const_cast<const volatile float*>(smoothing + i);
-  }
+  [[nodiscard]] __device__ int group_of(int i) const { return load_here(group + i); }
+  [[nodiscard]] __device__ float member_of(int i) const { return load_here(member + i); }
+  [[nodiscard]] __device__ float smoothing_of(int i) const { return load_here(smoothing + i); }
 
   /// Whether column j, of i's group, leaves the denominator of row i.
   [[nodiscard]] __device__ bool drops(int i, int j) const {
     return policy == DuplicatePolicy::ignore && i != j;
+  }
+
+ private:
+  /// A load that stays where it is written: moved ahead of an unrolled loop, as compilers like to, it would
+  /// take the registers of a tile, which almost never needs it. One of a volatile would stay too, but L1
+  /// would not serve it.
+  template <class T>
+  [[nodiscard]] __device__ static T load_here(const T* from) {
+#ifdef VLP_CUDA_EMULATION
+    return *from;
+#else
+    static_assert(sizeof(T) == 4);
+    T out;
+    if constexpr (std::is_same_v<T, float>)
+      asm volatile("ld.global.nc.f32 %0, [%1];" : "=f"(out) : "l"(from));
+    else
+      asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(out) : "l"(from));
+    return out;
+#endif
   }
 };
 
