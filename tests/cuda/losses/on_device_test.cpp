@@ -159,7 +159,8 @@ TEST_CASE("CUDA InfoNCE reads and writes rows whose offsets exceed 32 bits") {
   copy(near.gradients.text, far_rows(24));
   value.download();
   CHECK(static_cast<double>(value.host()[0]) == want);
-  CHECK(same_bits(near.gradient_values(), gradients));
+  // Products are cuBLAS's, which may choose another way for rows so far apart.
+  CHECK(relative_error(near.gradient_values(), gradients) <= tolerance_of<BFloat16>());
 }
 
 #endif
