@@ -264,9 +264,10 @@ class PairContrast {
   void backward(Cuda& device, const PairScores<Scalar>& scores, float upstream, Rows<Scalar> d_image,
                 Rows<Scalar> d_text, float* d_log_scale, bool accumulate) const {
     const Index batch = scores.batch;
-    // Half has no room below 6e-8, so the numbers, at most 4 (w_r + w_c), are brought near its largest.
+    // Half has no room below 6e-8, so the numbers, at most w_r + w_c (its factors of rows are at most 1), are
+    // brought near its largest.
     const float range =
-        std::is_same_v<Scalar, Half> ? 4096 / (scores.row_weight + scores.column_weight) : 1.0F;
+        std::is_same_v<Scalar, Half> ? 16384 / (scores.row_weight + scores.column_weight) : 1.0F;
     const float factor = upstream / (range * static_cast<float>(batch));
     auto scratch = device.scratch().scope();
     float* dots = d_log_scale != nullptr ? scratch.template take<float>(batch) : nullptr;
