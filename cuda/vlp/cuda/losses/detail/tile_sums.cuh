@@ -22,7 +22,8 @@ struct TileRuns {
   int run_tiles;  ///< tiles in a run; the last run may be shorter
   int tile_size;
 
-  /// Runs as short as it takes to make `wanted` blocks, if there are that many tiles.
+  /// Runs that make about `wanted` blocks, if there are that many tiles. The length is the nearest: cut off,
+  /// it would leave a last round of blocks that fills little of the device.
   TileRuns(Index first_row, Index row_count, Index first_column, Index column_count, int size, int wanted)
       : row(first_row),
         rows(row_count),
@@ -30,7 +31,8 @@ struct TileRuns {
         columns(column_count),
         row_tiles(static_cast<int>((row_count + size - 1) / size)),
         column_tiles(static_cast<int>((column_count + size - 1) / size)),
-        run_tiles(std::clamp(static_cast<int>(Index{row_tiles} * column_tiles / wanted), 1, column_tiles)),
+        run_tiles(std::clamp(static_cast<int>((Index{row_tiles} * column_tiles + wanted / 2) / wanted), 1,
+                             column_tiles)),
         tile_size(size) {}
 
   [[nodiscard]] int runs() const { return (column_tiles + run_tiles - 1) / run_tiles; }
