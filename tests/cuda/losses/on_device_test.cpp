@@ -1,5 +1,3 @@
-#ifndef VLP_CUDA_EMULATION
-
 #include "losses/pairs.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
@@ -162,5 +160,3 @@ TEST_CASE("CUDA InfoNCE reads and writes rows whose offsets exceed 32 bits") {
   // Products are cuBLAS's, which may choose another way for rows so far apart.
   CHECK(relative_error(near.gradient_values(), gradients) <= tolerance_of<BFloat16>());
 }
-
-#endif

@@ -31,7 +31,8 @@ struct CudaOptions {
 ///
 /// Calls return when the work is queued; nothing waits for the device but the growth of buffers, which ends
 /// after the second step of each size. From then on a step may be captured in a CUDA graph. Results do not
-/// change from run to run. One `Cuda` serves one caller at a time; make one per stream.
+/// change from run to run. One `Cuda` serves one caller at a time; make one per stream, and losses and layers
+/// of its own for each: what they keep is used in the order of one stream.
 class Cuda {
  public:
   /// Type of memory kept between calls.

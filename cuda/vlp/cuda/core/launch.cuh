@@ -33,9 +33,12 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   };
   constexpr std::size_t shared_without_asking = 48 * 1024;
   cudaError_t status = cudaSuccess;
-  if (shared_bytes > shared_without_asking)
+  if (shared_bytes > shared_without_asking) {
     status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(shared_bytes));
+    if (status == cudaSuccess)  // all that there is, so that two such blocks fit where they can
+      status = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100);
+  }
   if (status == cudaSuccess) {
     cudaLaunchConfig_t config{};
     config.gridDim = grid;

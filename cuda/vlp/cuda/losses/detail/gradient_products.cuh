@@ -115,8 +115,9 @@ __global__ void __launch_bounds__(256)
       [&](int k, Index d) { out[d] = from_float<Scalar>(value[k]); });
 }
 
-/// Extents of a block of the gradient of A B^T: twice as wide as high, of about the bytes that the device
-/// allows, in whole tiles of 128.
+/// Extents of a block of the gradient of A B^T: twice as high as wide, since sums over blocks below each
+/// other go to memory and those beside each other do not, of about the bytes that the device allows, in whole
+/// tiles.
 struct BlockExtents {
   Index rows, columns;
 
@@ -124,7 +125,7 @@ struct BlockExtents {
     static constexpr Index tile = 128;
     const auto whole = [](Index n) { return std::max(tile, n / tile * tile); };
     const auto elements = static_cast<Index>(device.options().score_block_bytes / element_bytes);
-    const Index high = whole(static_cast<Index>(std::sqrt(static_cast<double>(elements / 2))));
+    const Index high = whole(static_cast<Index>(std::sqrt(static_cast<double>(elements * 2))));
     rows = std::min(high, (row_count + tile - 1) / tile * tile);
     columns = std::min(whole(elements / rows), (column_count + tile - 1) / tile * tile);
   }

@@ -28,10 +28,10 @@ namespace vlp::cuda::detail {
 /// What a block of the kernels below shares.
 template <class Scalar>
 struct ContrastShared {
-  typename TileProduct<Scalar>::Shared product;
-  TileSums<typename TileProduct<Scalar>::Tile> sums;
-  BlockRoom<double> room;
+  TileShared<TileProduct<Scalar>> tiles;
+  ColumnSums<typename TileProduct<Scalar>::Tile> columns;
 };
+static_assert(sizeof(ContrastShared<float>) <= 99 * 1024);
 
 /// Calls visit(scores, row, column) for each tile of this block: computed, or with ReadKept taken from what
 /// was kept.
@@ -44,7 +44,7 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
   const int column = runs.first_column_of_block();
   const float scale = scores.scale();
   const bool is_kept = ReadKept && row < scores.kept_rows;
-  Product::for_each_tile(shared.product, scores.image.operand, scores.text.operand,
+  Product::for_each_tile(shared.tiles.product, scores.image.operand, scores.text.operand,
                          is_kept ? 0 : scores.features, scores.aligned, row, column, runs.tiles(),
                          [&](Tile& tile, Index at) {
                            const int tile_column = static_cast<int>(at);
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
   const int thread = static_cast<int>(threadIdx.x);
-  shared.sums.clear_rows();
+  RowSums<Tile> row_sums_of_block;
   double target_score = 0;
   for_each_score_tile<false>(shared, scores, runs, [&](Tile& tile, int row, int column) {
     if (!Plain && row < scores.kept_rows) scores.keep(tile, row, column);
@@ -76,18 +76,21 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
     for (int r = 0; r < Tile::row_count; ++r)
       of_tile += scores.template take_targets<Plain>(tile, r, row, column);
     target_score += static_cast<double>(of_tile);
-    if (scores.row_weight > 0) shared.sums.take_rows(tile);
+    if (scores.row_weight > 0) row_sums_of_block.take(tile);
     if (scores.column_weight == 0) return;
-    shared.sums.take_columns(tile);
+    shared.columns.take(tile);
     __syncthreads();
     if (thread < Tile::size && column + thread < scores.batch)
-      column_sums[Index{runs.row_tile()} * scores.batch + column + thread] = shared.sums.column(thread);
+      column_sums[Index{runs.row_tile()} * scores.batch + column + thread] = shared.columns[thread];
     // The next tile's sums come after the barriers of its product.
   });
+  auto& after = shared.tiles.after;
+  row_sums_of_block.share(after.rows);
+  __syncthreads();
   const Index row = Index{runs.row_tile()} * Tile::size + thread;
   if (scores.row_weight > 0 && thread < Tile::size && row < runs.rows)
-    row_sums[runs.run() * runs.rows + row] = shared.sums.row(thread);
-  target_score = block_sum(target_score, shared.room);
+    row_sums[runs.run() * runs.rows + row] = after.rows[thread];
+  target_score = block_sum(target_score, after.room);
   if (thread == 0) target_scores[blockIdx.x] = target_score;
 }
 
@@ -99,11 +102,13 @@ __global__ void __launch_bounds__(256)
   const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
   if (i < batch && column_sums != nullptr) {
     Sum sum = runs.row > 0 ? columns[i] : Sum{};
+#pragma unroll 8
     for (int tile = 0; tile < runs.row_tiles; ++tile) sum.add(column_sums[tile * batch + i]);
     columns[i] = sum;
   }
   if (i < runs.rows && row_sums != nullptr) {
     Sum sum;
+#pragma unroll 8
     for (int run = 0; run < run_count; ++run) sum.add(row_sums[run * runs.rows + i]);
     rows[runs.row + i] = sum;
   }

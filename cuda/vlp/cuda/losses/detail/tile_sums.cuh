@@ -55,20 +55,23 @@ struct TileRuns {
   return device.multiprocessors() * blocks_per_multiprocessor * 4;
 }
 
-/// The running log-sum-exps of a block's tiles [128, 128], in its shared memory. A row's columns are spread
-/// over four warps, a column's rows over two; each warp keeps its own until the end.
+/// The running log-sum-exps of the rows of a block's tiles. A row's columns are spread over four warps, and
+/// each keeps its own to the end: in registers, two of eight rows to each of the four lanes that share them.
 template <class Tile>
-struct TileSums {
-  LogSumExp of_row[4][Tile::size];
-  LogSumExp of_column[2][Tile::size];
+class RowSums {
+ public:
+  struct Shared {
+    LogSumExp of_row[4][Tile::size];
 
-  __device__ void clear_rows() {
-    if (lane() % 4 != 0) return;
-    for (int r = 0; r < Tile::row_count; ++r) of_row[warp() % 4][Tile::row(r)] = {};
-  }
+    [[nodiscard]] __device__ LogSumExp operator[](int r) const {
+      LogSumExp out = of_row[0][r];
+      for (int w = 1; w < 4; ++w) out.add(of_row[w][r]);
+      return out;
+    }
+  };
 
   /// Adds a tile to the sums of its rows.
-  __device__ void take_rows(const Tile& tile) {
+  __device__ void take(const Tile& tile) {
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
       LogSumExp row;
@@ -80,12 +83,28 @@ struct TileSums {
       for (int c = 0; c < Tile::col_count; ++c) row.sum += exp_below(tile(r, c) - row.max);
       row.sum += __shfl_xor_sync(whole_warp, row.sum, 1);
       row.sum += __shfl_xor_sync(whole_warp, row.sum, 2);
-      if (lane() % 4 == 0) of_row[warp() % 4][Tile::row(r)].add(row);  // only ever touched by this lane
+      if (lane() % 4 == r % 4) own_[r / 4].add(row);
     }
   }
 
-  /// The sums of a tile's columns alone, for column() after a barrier.
-  __device__ void take_columns(const Tile& tile) {
+  /// Leaves the sums where all threads find them after a barrier.
+  __device__ void share(Shared& shared) const {
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+      if (lane() % 4 == r % 4) shared.of_row[warp() % 4][Tile::row(r)] = own_[r / 4];
+  }
+
+ private:
+  LogSumExp own_[Tile::row_count / 4];
+};
+
+/// The log-sum-exps of one tile's columns. A column's rows are spread over two warps.
+template <class Tile>
+struct ColumnSums {
+  LogSumExp of_column[2][Tile::size];
+
+  /// Leaves the sums where all threads find them after a barrier.
+  __device__ void take(const Tile& tile) {
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c) {
       LogSumExp column;
@@ -103,16 +122,23 @@ struct TileSums {
     }
   }
 
-  [[nodiscard]] __device__ LogSumExp row(int r) const {
-    LogSumExp out = of_row[0][r];
-    for (int w = 1; w < 4; ++w) out.add(of_row[w][r]);
-    return out;
-  }
-  [[nodiscard]] __device__ LogSumExp column(int c) const {
+  [[nodiscard]] __device__ LogSumExp operator[](int c) const {
     LogSumExp out = of_column[0][c];
     out.add(of_column[1][c]);
     return out;
   }
+};
+
+/// What a block over tiles shares: first the steps of its products, and when it has done with them the sums
+/// that it leaves. With column sums beside it, it must not exceed the 99 KiB that a block has on cards of
+/// compute capability 8.6 and 8.9.
+template <class Product>
+union TileShared {
+  typename Product::Shared product;
+  struct {
+    typename RowSums<typename Product::Tile>::Shared rows;
+    BlockRoom<double> room;
+  } after;
 };
 
 }  // namespace vlp::cuda::detail

@@ -86,11 +86,7 @@ struct TokenLogits {
 
 /// What a block of the tile kernels below shares.
 template <class Scalar>
-struct TokenShared {
-  typename TileProduct<Scalar>::Shared product;
-  TileSums<typename TileProduct<Scalar>::Tile> sums;
-  BlockRoom<double> room;
-};
+using TokenShared = TileShared<TileProduct<Scalar>>;
 
 /// Calls visit(logits, row, column) for each tile of this block.
 template <class Scalar, class Visit>
@@ -115,16 +111,18 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<TokenShared<Scalar>>();
   const int thread = static_cast<int>(threadIdx.x);
-  shared.sums.clear_rows();
+  RowSums<Tile> row_sums;
   double sum = 0;
   for_each_logit_tile(shared, logits, runs, [&](Tile& tile, int row, int column) {
     sum += static_cast<double>(logits.take_targets(tile, row, column, target_logits));
-    shared.sums.take_rows(tile);
+    row_sums.take(tile);
   });
+  row_sums.share(shared.after.rows);
+  __syncthreads();
   const int row = runs.first_row_of_block() + thread;
   if (thread < Tile::size && row < logits.rows)
-    run_sums[Index{runs.run()} * logits.rows + row] = shared.sums.row(thread);
-  sum = block_sum(sum, shared.room);
+    run_sums[Index{runs.run()} * logits.rows + row] = shared.after.rows[thread];
+  sum = block_sum(sum, shared.after.room);
   if (thread == 0) all_logits[blockIdx.x] = sum;
 }
 
