@@ -15,6 +15,7 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/losses/interface/distillation.hpp>
+#include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -254,5 +255,7 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
   cuda::Buffer<cuda::detail::DistillationRow> rows_;
   cuda::Buffer<double> kept_;  // rows that are valid, or 1
 };
+
+static_assert(Loss<Distillation<float, Cuda>>);
 
 }  // namespace vlp

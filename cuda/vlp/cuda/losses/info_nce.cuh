@@ -11,6 +11,7 @@
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/losses/interface/info_nce.hpp>
+#include <vlp/losses/types.hpp>
 
 namespace vlp {
 
@@ -70,5 +71,7 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
   cuda::detail::UnitRowPairs<Scalar> unit_rows_;
   cuda::detail::PairContrast<Scalar> contrast_;
 };
+
+static_assert(Loss<InfoNce<float, Cuda>>);
 
 }  // namespace vlp

@@ -16,6 +16,7 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/losses/interface/perturbation_sensitivity.hpp>
+#include <vlp/losses/types.hpp>
 
 #include <algorithm>
 #include <array>
@@ -358,5 +359,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
   Shape shape_{};
   cuda::Buffer<double> image_inverse_, text_inverse_, score_, d_score_, dot_, dot_sum_;
 };
+
+static_assert(Loss<PerturbationSensitivity<float, Cuda>>);
 
 }  // namespace vlp

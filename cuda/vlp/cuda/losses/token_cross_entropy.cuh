@@ -12,6 +12,7 @@
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/token_logits.cuh>
 #include <vlp/losses/interface/token_cross_entropy.hpp>
+#include <vlp/losses/types.hpp>
 
 #include <array>
 #include <cstddef>
@@ -149,5 +150,7 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
   Cuda::Buffer<cuda::LogSumExp> sums_;  // [N], of rows that count
   Cuda::Buffer<float> inverse_count_;   // 1 / N'
 };
+
+static_assert(Loss<TokenCrossEntropy<float, Cuda>>);
 
 }  // namespace vlp
