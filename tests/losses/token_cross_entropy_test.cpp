@@ -1,3 +1,4 @@
+#include "losses/tokens.hpp"
 #include "support/device.hpp"
 #include "support/golden.hpp"
 #include "support/gradients.hpp"
@@ -57,21 +58,6 @@ template <class Scalar, class Check>
 void for_each_form(Check&& check) {
   check(TokenCrossEntropy<Scalar>());
   if constexpr (has_forward_backward<Scalar>) check(AtOnce<Scalar>());
-}
-
-/// hidden [N, D], weight [V, D], bias [V] and target [N], every `ignored`-th of which is -100.
-Arrays random_tokens(Random& random, Index rows, Index features, Index vocabulary, bool biased = true,
-                     Index ignored = 0) {
-  Arrays out{{"hidden", normal(random, {rows, features})},
-             {"weight", normal(random, {vocabulary, features})},
-             {"target", {{rows}, {}}}};
-  if (biased) out["bias"] = normal(random, {vocabulary});
-  for (Index n = 0; n < rows; ++n)
-    out["target"].values.push_back(
-        ignored > 0 && n % ignored == 0
-            ? -100.0
-            : static_cast<double>(random.below(static_cast<std::uint64_t>(vocabulary))));
-  return out;
 }
 
 /// Logits of up to ten thousand. Small integers and quarters: they are exact in float too.

@@ -1,4 +1,5 @@
 #include "losses/pairs.hpp"
+#include "losses/tokens.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
@@ -79,22 +80,13 @@ void check_captured(const Arrays& arrays) {
   }
 }
 
-Arrays random_tokens(Random& random, Index rows, Index features, Index vocabulary) {
-  Arrays out{{"hidden", normal(random, {rows, features})},
-             {"weight", normal(random, {vocabulary, features})}};
-  Array& target = out["target"] = {{rows}, {}};
-  for (Index n = 0; n < rows; ++n)
-    target.values.push_back(static_cast<double>(random.below(static_cast<std::uint32_t>(vocabulary))));
-  return out;
-}
-
 }  // namespace
 
 TEST_CASE("CUDA steps are captured in a graph") {
   Random random(1);
   check_captured<vlp::InfoNce<BFloat16, Cuda>>(random_pairs(random, 300, 64, 50));
   check_captured<vlp::InfoNce<float, Cuda>>(random_pairs(random, 200, 33));
-  check_captured<vlp::TokenCrossEntropy<BFloat16, Cuda>>(random_tokens(random, 200, 64, 500));
+  check_captured<vlp::TokenCrossEntropy<BFloat16, Cuda>>(random_tokens(random, 200, 64, 500, false));
   check_captured<vlp::PerturbationSensitivity<BFloat16, Cuda>>({{"image", normal(random, {50, 64})},
                                                                 {"text", normal(random, {50, 10, 64})},
                                                                 {"log_scale", number(2)}});
@@ -112,7 +104,7 @@ TEMPLATE_TEST_CASE("CUDA InfoNCE of a large batch agrees with double", "", VLP_T
 TEMPLATE_TEST_CASE("CUDA token cross-entropy over a large vocabulary agrees with double", "",
                    VLP_TEST_SCALARS) {
   Random random(3);
-  check_against<vlp::TokenCrossEntropy<TestType, Cuda>>(random_tokens(random, 2100, 64, 30522),
+  check_against<vlp::TokenCrossEntropy<TestType, Cuda>>(random_tokens(random, 2100, 64, 30522, false),
                                                         {.label_smoothing = 0.1});
 }
 

@@ -1,4 +1,5 @@
 #include "losses/pairs.hpp"
+#include "losses/tokens.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
@@ -56,17 +57,6 @@ std::size_t scratch_of(const Arrays& arrays) {
   return device.scratch().high_water();
 }
 
-Arrays random_tokens(Random& random, Index rows, Index features, Index vocabulary) {
-  Arrays out{{"hidden", normal(random, {rows, features})},
-             {"weight", normal(random, {vocabulary, features})},
-             {"bias", normal(random, {vocabulary})}};
-  Array& target = out["target"] = {{rows}, {}};
-  for (Index n = 0; n < rows; ++n)
-    target.values.push_back(
-        n % 5 == 0 ? -100.0 : static_cast<double>(random.below(static_cast<std::uint32_t>(vocabulary))));
-  return out;
-}
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("CUDA InfoNCE in small blocks of scores", "", VLP_TEST_SCALARS) {
@@ -79,8 +69,8 @@ TEMPLATE_TEST_CASE("CUDA InfoNCE in small blocks of scores", "", VLP_TEST_SCALAR
 
 TEMPLATE_TEST_CASE("CUDA token cross-entropy in small blocks of logits", "", VLP_TEST_SCALARS) {
   Random random(2);
-  check_in_small_blocks<vlp::TokenCrossEntropy<TestType, vlp::Cuda>>(random_tokens(random, 270, 20, 300),
-                                                                     {.label_smoothing = 0.1}, {1, 0});
+  check_in_small_blocks<vlp::TokenCrossEntropy<TestType, vlp::Cuda>>(
+      random_tokens(random, 270, 20, 300, true, 5), {.label_smoothing = 0.1}, {1, 0});
 }
 
 TEST_CASE("CUDA scratch of InfoNCE grows as the batch, not as its square") {

@@ -56,10 +56,12 @@ __device__ inline T block_sum(T x, BlockRoom<T>& room) {
   return block_reduce(x, T(0), room, [](T a, T b) { return a + b; });
 }
 
-/// Sum of count doubles by one block: each thread takes every blockDim.x-th, ascending.
-__device__ inline double block_sum_of(const double* x, Index count, BlockRoom<double>& room) {
+/// Sum of count numbers, in double, by one block: each thread takes every blockDim.x-th, ascending.
+template <class T>
+__device__ inline double block_sum_of(const T* x, Index count, BlockRoom<double>& room) {
   double sum = 0;
-  for (Index i = static_cast<Index>(threadIdx.x); i < count; i += static_cast<Index>(blockDim.x)) sum += x[i];
+  for (Index i = static_cast<Index>(threadIdx.x); i < count; i += static_cast<Index>(blockDim.x))
+    sum += static_cast<double>(x[i]);
   return block_sum(sum, room);
 }
 

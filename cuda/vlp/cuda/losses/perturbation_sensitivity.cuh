@@ -15,6 +15,7 @@
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/losses/interface/perturbation_sensitivity.hpp>
 #include <vlp/losses/types.hpp>
 
@@ -94,8 +95,7 @@ __device__ void take_score(const Perturbations<Scalar>& in, const KeptPerturbati
   xy = warp_sum(xy);
   yy = warp_sum(yy);
   if (lane() != 0) return;
-  const double x_inverse = 1 / fmax(sqrt(xx), vlp::detail::smallest_norm);
-  const double y_inverse = 1 / fmax(sqrt(yy), vlp::detail::smallest_norm);
+  const double x_inverse = inverse_norm(xx), y_inverse = inverse_norm(yy);
   const Index at = b * in.candidates + k;
   kept.score[at] = scale * x_inverse * (xy * y_inverse);
   kept.text_inverse[at] = y_inverse;

@@ -54,7 +54,7 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
     const Index rows = shape_[0];
     sums_.resize(rows);
     inverse_count_.resize(1);
-    const cuda::detail::TileRuns runs(0, rows, 0, shape_[2], tile_size, wanted_blocks(device));
+    const auto runs = cuda::detail::tile_runs<Product>(device, 0, rows, 0, shape_[2]);
     auto scratch = device.scratch().scope();
     auto* run_sums = scratch.template take<cuda::LogSumExp>(runs.runs() * rows);
     auto* target_logits = scratch.template take<float>(rows);
@@ -109,7 +109,7 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
  private:
   using Shape = std::array<Index, 3>;  // N, D, V
   using Product = cuda::TileProduct<Scalar>;
-  static constexpr int tile_size = Product::Tile::size, threads = Product::threads;
+  static constexpr int threads = Product::threads;
 
   static Shape shape_of(const Inputs& inputs) {
     return {inputs.hidden.rows(), inputs.hidden.cols(), inputs.weight.rows()};
@@ -133,13 +133,9 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
             static_cast<float>(options_.label_smoothing / static_cast<double>(weight.count))};
   }
 
-  [[nodiscard]] static int wanted_blocks(const Cuda& device) {
-    return cuda::detail::wanted_blocks(device, Product::blocks_per_multiprocessor);
-  }
-
   void differentiate(Cuda& device, const cuda::detail::TokenLogits<Scalar>& logits, Index row, Index rows,
                      Index column, Index columns, float range, cuda::Rows<Scalar> block) const {
-    const cuda::detail::TileRuns runs(row, rows, column, columns, tile_size, wanted_blocks(device));
+    const auto runs = cuda::detail::tile_runs<Product>(device, row, rows, column, columns);
     cuda::launch(cuda::detail::differentiate_logits<Scalar>, cuda::blocks(runs.block_count()), threads,
                  sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, sums_.data(),
                  range, block);

@@ -42,7 +42,7 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
   using Tile = typename Product::Tile;
   const int row = runs.first_row_of_block();
   const int column = runs.first_column_of_block();
-  const float scale = scores.scale();
+  const float scale = scale_of(scores.log_scale);
   const bool is_kept = ReadKept && row < scores.kept_rows;
   Product::for_each_tile(shared.tiles.product, scores.image.operand, scores.text.operand,
                          is_kept ? 0 : scores.features, scores.aligned, row, column, runs.tiles(),
@@ -177,8 +177,7 @@ struct FinishUnitRows {
   };
   [[nodiscard]] __device__ OfRow of_row(Index row) const {
     const float inverse = rows.inverse[row];
-    const float scale = static_cast<float>(exp(static_cast<double>(*log_scale)));
-    return {rows.x[row], factor * scale * (inverse / rows.factor[row]), inverse};
+    return {rows.x[row], factor * scale_of(log_scale) * (inverse / rows.factor[row]), inverse};
   }
 };
 
@@ -187,9 +186,7 @@ template <class Number>
 __global__ void __launch_bounds__(1024)
     sum_numbers(const Number* x, Index count, bool accumulate, float* out) {
   auto& room = shared_memory<BlockRoom<double>>();
-  double sum = 0;
-  for (Index i = static_cast<Index>(threadIdx.x); i < count; i += 1024) sum += static_cast<double>(x[i]);
-  sum = block_sum(sum, room);
+  const double sum = block_sum_of(x, count, room);
   if (threadIdx.x == 0) *out = static_cast<float>(sum) + (accumulate ? *out : 0.0F);
 }
 
@@ -198,7 +195,7 @@ __global__ void __launch_bounds__(1024)
 template <class Scalar>
 class PairContrast {
  public:
-  /// The arguments of the kernels for a batch; `kept_bytes` may be used for rows of S.
+  /// The arguments of the kernels for the batch that was begun.
   [[nodiscard]] PairScores<Scalar> scores(const UnitRows<Scalar>& image, const UnitRows<Scalar>& text,
                                           Index features, const float* log_scale, const PairTargets& targets,
                                           double row_weight, double column_weight) const {
@@ -233,8 +230,7 @@ class PairContrast {
     const Index strip_tiles =
         std::clamp(static_cast<Index>(device.options().score_block_bytes) / sums_bytes, Index{1}, tiles);
     const auto runs_of = [&](Index row) {
-      return TileRuns(row, std::min(strip_tiles * tile_size, batch - row), 0, batch, tile_size,
-                      wanted_blocks(device));
+      return tile_runs<Product>(device, row, std::min(strip_tiles * tile_size, batch - row), 0, batch);
     };
     Index target_count = 0, most_runs = 0;
     for (Index row = 0; row < batch; row += strip_tiles * tile_size) {
@@ -281,7 +277,7 @@ class PairContrast {
     gradient_products<Scalar>(
         device, scores.image.operand, scores.text.operand, scores.features,
         [&](Index row, Index row_count, Index column, Index column_count, Rows<Scalar> block) {
-          const TileRuns runs(row, row_count, column, column_count, tile_size, wanted_blocks(device));
+          const TileRuns runs = tile_runs<Product>(device, row, row_count, column, column_count);
           launch(scores.is_plain() ? differentiate_scores<Scalar, true> : differentiate_scores<Scalar, false>,
                  blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>), device.stream(), scores,
                  runs, rows_.data(), columns_.data(), range, block);
@@ -298,10 +294,6 @@ class PairContrast {
  private:
   using Product = TileProduct<Scalar>;
   static constexpr int tile_size = Product::Tile::size, threads = Product::threads;
-
-  [[nodiscard]] static int wanted_blocks(const Cuda& device) {
-    return detail::wanted_blocks(device, Product::blocks_per_multiprocessor);
-  }
 
   Buffer<LogSumExp> rows_, columns_;  // [B]
   Buffer<float> kept_;                // [kept_rows_, B]

@@ -32,10 +32,6 @@ struct PairScores {
 
   [[nodiscard]] bool is_plain() const { return !targets.grouped && !targets.smooths && kept_rows == 0; }
 
-  [[nodiscard]] __device__ float scale() const {
-    return static_cast<float>(exp(static_cast<double>(*log_scale)));
-  }
-
   /// Whether no element of a tile lies beyond the batch.
   template <class Tile>
   [[nodiscard]] __device__ bool is_inside(int row, int column) const {

@@ -88,11 +88,10 @@ inline constexpr Index most_pairs = Index{1} << 30;
 /// Finds the groups of a batch and keeps O(B) numbers of them.
 class Groups {
  public:
-  /// `group` is empty or has `batch` ids, in device memory. Throws std::invalid_argument otherwise.
+  /// `group` is empty or has `batch` ids, in device memory. Throws std::invalid_argument for a batch that
+  /// cannot be counted.
   void find(Cuda& device, std::string_view loss, Index batch, std::span<const std::int64_t> group,
             DuplicatePolicy policy, double label_smoothing) {
-    require(group.empty() || static_cast<Index>(group.size()) == batch, loss, ": group has ", group.size(),
-            " ids but the batch has ", batch, " pairs");
     require(batch <= most_pairs, loss, ": a batch of ", batch, " pairs is more than ", most_pairs);
     const bool grouped = !group.empty() && policy != DuplicatePolicy::negatives;
     int* first = first_.resize(batch);

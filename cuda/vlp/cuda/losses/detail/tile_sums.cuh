@@ -50,9 +50,16 @@ struct TileRuns {
   [[nodiscard]] __device__ int tiles() const { return min(run_tiles, column_tiles - run() * run_tiles); }
 };
 
-/// Four blocks for each place on the device: enough that uneven ends cost little.
-[[nodiscard]] inline int wanted_blocks(const Cuda& device, int blocks_per_multiprocessor) {
-  return device.multiprocessors() * blocks_per_multiprocessor * 4;
+/// Runs for a kernel over the tiles of `Product`: four blocks for each place on the device, enough that
+/// uneven ends cost little.
+template <class Product>
+[[nodiscard]] TileRuns tile_runs(const Cuda& device, Index row, Index rows, Index column, Index columns) {
+  return {row,
+          rows,
+          column,
+          columns,
+          Product::Tile::size,
+          device.multiprocessors() * Product::blocks_per_multiprocessor * 4};
 }
 
 /// The running log-sum-exps of the rows of a block's tiles. A row's columns are spread over four warps, and

@@ -17,9 +17,13 @@ namespace vlp::cuda::detail {
 inline constexpr float largest_inverse = static_cast<float>(1 / vlp::detail::smallest_norm);
 
 /// 1 / max(|x|, 1e-12) from the sum of squares.
-__device__ inline float inverse_norm(double sum_of_squares) {
-  const double norm = sqrt(sum_of_squares);
-  return norm > vlp::detail::smallest_norm ? static_cast<float>(1 / norm) : largest_inverse;
+__device__ inline double inverse_norm(double sum_of_squares) {
+  return 1 / fmax(sqrt(sum_of_squares), vlp::detail::smallest_norm);
+}
+
+/// exp(s), what products of unit rows are scaled by.
+__device__ inline float scale_of(const float* log_scale) {
+  return static_cast<float>(exp(static_cast<double>(*log_scale)));
 }
 
 /// With x^ = inverse x and g the gradient for x^, the gradient for x is inverse g - projection x, where `dot`
@@ -56,7 +60,7 @@ __global__ void __launch_bounds__(256)
     sum += v * v;
   }
   sum = warp_sum(sum);
-  const float inverse_of_row = inverse_norm(sum);
+  const auto inverse_of_row = static_cast<float>(inverse_norm(sum));
   float power = 1;
   if constexpr (std::is_same_v<Scalar, Half>) {
     if (sum > 0) power = exp2f(-floorf(log2f(static_cast<float>(sqrt(sum)))));
