@@ -366,6 +366,11 @@ TEST_CASE("local alignment says what does not fit") {
         "local_alignment: word_count of report 2 is 6, not in 1 to 5");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, two}) ==
         "local_alignment: group has 2 ids but the batch has 3 pairs");
+  CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, {}, 2}) ==
+        "local_alignment: word_capacity is 2, less than a word for each of the 3 reports");
+  CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, {}, 15}) == "no error");
+  CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, {}, 14}) ==
+        "local_alignment: word_capacity is 14 but the reports have 15 words");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2)}, {}, {.similarity = batch(1, 3, 2)[0]}) ==
         "local_alignment: similarity is 3 x 2, not 3 x 3");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2)}, {}, {.attention = batch(3, 4, 5)}) ==

@@ -6,6 +6,7 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -111,6 +112,8 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
 
   void prepare(const Inputs& inputs) {
     words_.prepare(name, inputs.words.extent(0), inputs.words.extent(1), inputs.word_count);
+    require(inputs.word_capacity == 0 || words_.rows() <= inputs.word_capacity, name, ": word_capacity is ",
+            inputs.word_capacity, " but the reports have ", words_.rows(), " words");
     max_words_ = inputs.words.extent(1);
     shape_.batch = inputs.regions.extent(0);
     shape_.regions = inputs.regions.extent(1);

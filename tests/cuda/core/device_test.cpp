@@ -74,6 +74,35 @@ void check_matmul(Op op_a, Op op_b) {
     }
 }
 
+/// A batch is its products one by one; its matrices lie side by side.
+template <class Scalar>
+void check_batched_matmul(Op op_a, Op op_b) {
+  constexpr Index batch = 3, m = 4, n = 5, k = 6, stride = 23;
+  CAPTURE(static_cast<int>(op_a), static_cast<int>(op_b));
+  vlp::Random random(3);
+  std::vector<Scalar> a, b;
+  for (int i = 0; i < 6 * stride; ++i) {
+    a.push_back(from_float<Scalar>(static_cast<float>(random.below(9)) - 4));
+    b.push_back(from_float<Scalar>(static_cast<float>(random.below(9)) - 4));
+  }
+  DeviceArray<Scalar> a_memory(a), b_memory(b);
+  DeviceArray<float> together(std::vector<float>(m * stride, 2)), alone(std::vector<float>(m * stride, 2));
+  const auto view = [&](auto* data, Index rows, Index cols) {
+    return vlp::BatchView<std::remove_pointer_t<decltype(data)>>(data, {batch, rows, cols}, {7, stride, 1});
+  };
+  const vlp::BatchView<const Scalar> left =
+      op_a == Op::none ? view(a_memory.data(), m, k) : view(a_memory.data(), k, m);
+  const vlp::BatchView<const Scalar> right =
+      op_b == Op::none ? view(b_memory.data(), k, n) : view(b_memory.data(), n, k);
+  vlp::Cuda device = make_device(1);
+  matmul<Scalar>(device, left, op_a, right, op_b, view(together.data(), m, n), 3, 0.5F);
+  for (Index i = 0; i < batch; ++i)
+    matmul<Scalar>(device, left[i], op_a, right[i], op_b, view(alone.data(), m, n)[i], 3, 0.5F);
+  together.download();
+  alone.download();
+  CHECK(together.host() == alone.host());
+}
+
 }  // namespace
 
 TEST_CASE("CUDA launch starts what fits and says what does not") {
@@ -124,7 +153,10 @@ TEST_CASE("CUDA scratch is asked for once") {
 
 TEMPLATE_TEST_CASE("CUDA products of blocks of matrices", "", float, BFloat16, Half) {
   for (Op op_a : {Op::none, Op::transpose})
-    for (Op op_b : {Op::none, Op::transpose}) check_matmul<TestType>(op_a, op_b);
+    for (Op op_b : {Op::none, Op::transpose}) {
+      check_matmul<TestType>(op_a, op_b);
+      check_batched_matmul<TestType>(op_a, op_b);
+    }
 }
 
 TEST_CASE("CUDA products say what does not fit") {
@@ -134,6 +166,11 @@ TEST_CASE("CUDA products say what does not fit") {
           matmul<float>(device, MatrixView<const float>(none, {2, 3}), Op::none,
                         MatrixView<const float>(none, {4, 5}), Op::none, MatrixView<float>(none, {2, 5}));
         }) == "matmul: extents do not fit: 2 x 3 and 4 x 5 into 2 x 5");
+  CHECK(message_of<std::invalid_argument>([&] {
+          using vlp::BatchView;
+          matmul<float>(device, BatchView<const float>(none, {2, 2, 3}), Op::none,
+                        BatchView<const float>(none, {3, 3, 5}), Op::none, BatchView<float>(none, {2, 2, 5}));
+        }) == "matmul: batches of 2 and of 3 matrices into one of 2");
 }
 
 TEST_CASE("CUDA numbers of 16 bits stay finite where they were") {

@@ -80,6 +80,12 @@ inline void check_word_count(std::string_view loss, std::span<const std::int64_t
           count.size(), " numbers but words has ", reports, " reports");
 }
 
+/// A bound on the number of words of all reports is not given, or leaves each its one.
+inline void check_word_capacity(std::string_view loss, Index capacity, Index reports) {
+  require(capacity == 0 || capacity >= reports, loss, ": word_capacity is ", capacity,
+          ", less than a word for each of the ", reports, " reports");
+}
+
 /// Regions [B, R, D] of images and words [B, W, D] of their reports.
 template <class Scalar>
 void check_regions_and_words(std::string_view loss, const View<const Scalar, 3>& regions,

@@ -57,6 +57,10 @@ struct LocalAlignmentInterface {
     BatchView<const Scalar> words;               ///< [B, W, D]
     std::span<const std::int64_t> word_count{};  ///< [B] in 1 to W; empty: all W. Padding is never read.
     std::span<const std::int64_t> group{};       ///< [B] ids of equal reports; empty: all differ
+    /// What the host knows of the sum of word_count: at most so many words; 0: B W. On a device where
+    /// word_count is out of the host's sight, products take that many rows: pass the sum itself if it is
+    /// known.
+    Index word_capacity = 0;
   };
   struct Outputs {
     Accumulator* loss = nullptr;
@@ -101,6 +105,7 @@ struct LocalAlignmentInterface {
     detail::check_regions_and_words(name, inputs.regions, inputs.words);
     detail::check_word_count(name, inputs.word_count, inputs.words.extent(0));
     detail::check_group(name, inputs.group, inputs.words.extent(0));
+    detail::check_word_capacity(name, inputs.word_capacity, inputs.words.extent(0));
   }
 
   /// For inputs that have been checked.

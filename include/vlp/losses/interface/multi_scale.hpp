@@ -47,6 +47,7 @@ struct MultiScaleInterface {
     BatchView<const Scalar> words{};                      ///< [B, W, E]
     std::span<const std::int64_t> word_count{};           ///< [B], see LocalAlignment
     std::span<const std::int64_t> group{};                ///< [B] equal ids for equal reports, or empty
+    Index word_capacity = 0;                              ///< see LocalAlignment
   };
   struct Outputs {
     Accumulator* loss = nullptr;
@@ -128,7 +129,7 @@ struct MultiScaleInterface {
     return {in.image, first_report(in.text), in.log_scale, in.group};
   }
   static typename LocalAlignmentInterface<Scalar>::Inputs local_inputs(const Inputs& in) {
-    return {in.regions, in.words, in.word_count, in.group};
+    return {in.regions, in.words, in.word_count, in.group, in.word_capacity};
   }
   static typename PerturbationSensitivityInterface<Scalar>::Inputs perturbation_inputs(const Inputs& in) {
     return {in.image, in.text, in.perturbation_log_scale, in.valid};
