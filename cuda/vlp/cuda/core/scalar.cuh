@@ -75,10 +75,28 @@ struct Rows {
   }
 };
 
-/// A view as kernels take it.
+/// Rows of a batch of matrices: row (b, i) of [count, ..., ...].
+template <class T>
+struct BatchRows {
+  T* data = nullptr;
+  Index count = 0;
+  Index batch_stride = 0, stride = 0;
+
+  __host__ __device__ T* operator()(Index b, Index i) const { return data + b * batch_stride + i * stride; }
+  /// Whether every row begins at a multiple of 16 bytes.
+  [[nodiscard]] bool aligned() const {
+    return Rows<T>{data, count, batch_stride}.aligned() && Rows<T>{data, count, stride}.aligned();
+  }
+};
+
+/// Views as kernels take them.
 template <class T>
 [[nodiscard]] Rows<T> rows_of(const MatrixView<T>& view) {
   return {view.data(), view.rows(), view.stride(0)};
+}
+template <class T>
+[[nodiscard]] BatchRows<T> batch_rows_of(const BatchView<T>& view) {
+  return {view.data(), view.extent(0), view.stride(0), view.stride(1)};
 }
 
 }  // namespace vlp::cuda

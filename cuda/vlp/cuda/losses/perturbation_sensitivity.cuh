@@ -28,27 +28,11 @@ namespace vlp {
 
 namespace cuda::detail {
 
-/// Texts [B, 1 + K, D] as kernels take them.
-template <class T>
-struct Candidates {
-  Rows<T> of_image;  // [B, ...]
-  Index stride = 0;  // between those of one image
-
-  explicit Candidates(const BatchView<T>& view)
-      : of_image{view.data(), view.extent(0), view.stride(0)}, stride(view.stride(1)) {}
-
-  [[nodiscard]] __device__ T* operator()(Index b, Index k) const { return of_image[b] + k * stride; }
-  /// Whether every row begins at a multiple of 16 bytes.
-  [[nodiscard]] bool aligned() const {
-    return of_image.aligned() && stride * static_cast<Index>(sizeof(T)) % 16 == 0;
-  }
-};
-
 /// What both kernels read.
 template <class Scalar>
 struct Perturbations {
   Rows<const Scalar> image;        // [B, D]
-  Candidates<const Scalar> text;   // [B, 1 + K, D]
+  BatchRows<const Scalar> text;    // [B, 1 + K, D]
   Rows<const std::uint8_t> valid;  // [B, 1 + K], or no data
   Index candidates, features;      // 1 + K and D
   const float* log_scale;
@@ -165,7 +149,7 @@ __global__ void __launch_bounds__(512) score_perturbations(Perturbations<Scalar>
 template <class Scalar>
 struct PerturbationGradients {
   Rows<Scalar> image;
-  Candidates<Scalar> text;
+  BatchRows<Scalar> text;
   float* log_scale;
   bool accumulate;
 };
@@ -221,7 +205,7 @@ __global__ void __launch_bounds__(128)
   const bool inside = d < in.features;
   if (b == 0 && d == 0 && out.log_scale != nullptr)
     *out.log_scale = static_cast<float>(factor * *kept.dot_sum) + (out.accumulate ? *out.log_scale : 0.0F);
-  if (out.image.data == nullptr && out.text.of_image.data == nullptr) return;
+  if (out.image.data == nullptr && out.text.data == nullptr) return;
 
   const double inverse = kept.image_inverse[b], scale = in.scale();
   float x[Width] = {};
@@ -255,7 +239,7 @@ __global__ void __launch_bounds__(128)
           d_x[e] += factors.of_image * static_cast<double>(v);
           d_y[e] = factors.inverse * (factors.weight * x[e] - factors.along * (factors.inverse * v));
         }
-        if (out.text.of_image.data != nullptr && (counts || !out.accumulate))
+        if (out.text.data != nullptr && (counts || !out.accumulate))
           write_piece<Scalar, Width>(out.text(b, first + at + j) + d, d_y, out.accumulate);
       }
     }
@@ -321,7 +305,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
 
     const Perturbations in = perturbations(inputs);
     const cuda::detail::PerturbationGradients<Scalar> out{cuda::rows_of(gradients.image),
-                                                          cuda::detail::Candidates<Scalar>(gradients.text),
+                                                          cuda::batch_rows_of(gradients.text),
                                                           gradients.log_scale, gradients.accumulate};
     const bool by_packs = aligned(in) && out.image.aligned() && out.text.aligned();
     const Index pieces = by_packs ? in.features / cuda::pack_size<Scalar> : in.features;
@@ -341,7 +325,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
   static constexpr Index most_pieces = 128;  // of a backward block, a thread each
 
   [[nodiscard]] static Perturbations perturbations(const Inputs& inputs) {
-    return {cuda::rows_of(inputs.image), cuda::detail::Candidates<const Scalar>(inputs.text),
+    return {cuda::rows_of(inputs.image), cuda::batch_rows_of(inputs.text),
             cuda::rows_of(inputs.valid), inputs.text.extent(1),
             inputs.text.extent(2),       inputs.log_scale};
   }
