@@ -3,11 +3,13 @@
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/device.hpp"
 #include "support/gradients.hpp"
 #include "support/loss_case.hpp"
 #include "support/sparse_memory.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 
 namespace vlp::test {
@@ -40,8 +42,8 @@ inline Arrays words_and_regions(Random& random, const WordsAndRegions& shape) {
   return out;
 }
 
-/// Offsets beyond 2^31 elements: the same bits with 3 images of 2 regions, and reports of 2 words, that lie
-/// `image_stride` and `row_stride` elements apart.
+/// Offsets beyond 2^31 elements: the same results (on the CPU, bits) with 3 images of 2 regions, and reports
+/// of 2 words, that lie `image_stride` and `row_stride` elements apart.
 template <Loss L>
 void check_far_apart(Index image_stride, Index row_stride) {
   constexpr Index rows = 2, features = 3;
@@ -56,15 +58,18 @@ void check_far_apart(Index image_stride, Index row_stride) {
   for (Index i = 0; i < 3; ++i)
     for (Index r = 0; r < rows; ++r)
       for (Index d = 0; d < features; ++d) {
-        batch(memory, 0)(i, r, d) = near.inputs.regions(i, r, d);
-        batch(memory, 64)(i, r, d) = near.inputs.words(i, r, d);
+        const auto at = static_cast<std::size_t>((i * rows + r) * features + d);
+        batch(memory, 0)(i, r, d) = near.values("regions")[at];
+        batch(memory, 64)(i, r, d) = near.values("words")[at];
       }
   far.inputs.regions = batch(memory, 0);
   far.inputs.words = batch(memory, 64);
   far.gradients.regions = batch(gradients, 0);
   far.gradients.words = batch(gradients, 64);
-  CHECK(far.run({}) == near.run({}));
-  CHECK(same_bits(far.gradient_values(), near.gradient_values()));
+  // On another device rows may be read another way for where they lie.
+  constexpr double tolerance = on_cpu ? 0 : 1e-6;
+  CHECK(relative_error(number(to_double(far.run({}))), number(to_double(near.run({})))) <= tolerance);
+  CHECK(relative_error(far.gradient_values(), near.gradient_values()) <= tolerance);
 }
 
 }  // namespace vlp::test
