@@ -1,12 +1,19 @@
+#include "scales.hpp"
+#include "support/device.hpp"
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
-#include <rapidcheck.h>
-
 #include <vlp/losses/multi_scale.hpp>
+#ifdef VLP_TEST_CUDA
+#include <vlp/cuda/losses/multi_scale.cuh>
+#else
+#include <rapidcheck.h>
+#endif
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <string>
 #include <vector>
@@ -15,31 +22,16 @@ namespace {
 
 using namespace vlp::test;
 using vlp::BatchView;
-using vlp::Cpu;
 using vlp::DuplicatePolicy;
 using vlp::Index;
-using vlp::InfoNce;
-using vlp::LocalAlignment;
 using vlp::MatrixView;
-using vlp::MultiScale;
 using vlp::MultiScaleOptions;
-using vlp::PerturbationSensitivity;
 using vlp::Random;
 
-/// Inputs of all three terms; every third perturbation is not valid.
-Arrays all_scales(Random& random, Index batch, Index perturbations, Index features,
-                  WordsAndRegions local = {}) {
-  local.batch = batch;
-  Arrays out = words_and_regions(random, local);
-  out["image"] = normal(random, {batch, features});
-  out["text"] = normal(random, {batch, 1 + perturbations, features});
-  out["log_scale"] = number(1.5);
-  out["perturbation_log_scale"] = number(0.8);
-  Array& valid = out["valid"] = {{batch, 1 + perturbations}, {}};
-  for (Index b = 0; b < batch; ++b)
-    for (Index k = 0; k <= perturbations; ++k) valid.values.push_back(k == 0 || (b + k) % 3 != 0 ? 1 : 0);
-  return out;
-}
+template <class Scalar>
+using MultiScale = vlp::MultiScale<Scalar, Device>;
+
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 /// The first report of each pair.
 Array first_reports(const Array& text) {
@@ -56,15 +48,15 @@ void add(double weight, const std::vector<double>& from, std::vector<double>& to
   for (std::size_t i = 0; i < from.size(); ++i) to[i] += weight * from[i];
 }
 
-/// Loss and gradients as the weighted sum of the three losses, each called by itself.
+/// Loss and gradients as the weighted sum of the three losses, each called by itself, on the CPU in double.
 struct Sum {
   Sum(const Arrays& in, const MultiScaleOptions& options) {
     Arrays global_in = in, perturbation_in = in;
     global_in["text"] = first_reports(in.at("text"));
     perturbation_in["log_scale"] = in.at("perturbation_log_scale");
-    LossCase<InfoNce<double>> global(global_in);
-    LossCase<LocalAlignment<double>> local(in);
-    LossCase<PerturbationSensitivity<double>> perturbation(perturbation_in);
+    LossCase<vlp::InfoNce<double>> global(global_in);
+    LossCase<vlp::LocalAlignment<double>> local(in);
+    LossCase<vlp::PerturbationSensitivity<double>> perturbation(perturbation_in);
     terms = {global.run(options.global), local.run(options.local), perturbation.run(options.perturbation)};
     loss = terms[0] + options.alpha * terms[1] + options.beta * terms[2];
 
@@ -91,105 +83,173 @@ struct Sum {
   Arrays gradients;
 };
 
+/// Everything that forward can tell, for reports of 5 words and images of 4 regions.
+template <class L>
+struct Told {
+  Told(LossCase<L>& given, const MultiScaleOptions& options) {
+    const Index batch = given.inputs.image.rows();
+    const auto anything = [](Index count) {
+      return std::vector<typename L::Scalar>(static_cast<std::size_t>(count),
+                                             not_a_result<typename L::Scalar>());
+    };
+    DeviceArray<typename L::Accumulator> values({7, 7, 7, 7});
+    DeviceArray<typename L::Scalar> scores(anything(batch * (batch + 2))), weights(anything(batch * 21));
+    auto device = make_device(2);
+    L(options).forward(device, given.inputs,
+                       {.loss = values.data(),
+                        .global = values.data() + 1,
+                        .local = values.data() + 2,
+                        .perturbation = values.data() + 3,
+                        .similarity = {scores.data(), {batch, batch}, {batch + 2, 1}},
+                        .attention = {weights.data(), {batch, 5, 4}, {21, 4, 1}}});
+    wait_for(device);
+    values.download();
+    scores.download();
+    weights.download();
+    loss = to_double(values.host()[0]);
+    for (std::size_t t = 0; t < 3; ++t) terms[t] = to_double(values.host()[t + 1]);
+    for (Index i = 0; i < batch; ++i) {
+      for (Index j = 0; j < batch; ++j)
+        similarity.push_back(to_double(scores.host()[static_cast<std::size_t>(i * (batch + 2) + j)]));
+      for (Index k = 0; k < 20; ++k)
+        attention.push_back(to_double(weights.host()[static_cast<std::size_t>(i * 21 + k)]));
+    }
+  }
+
+  double loss = 0;
+  std::array<double, 3> terms{};
+  std::vector<double> similarity, attention;
+};
+
 }  // namespace
 
-TEST_CASE("the multi-scale objective is the weighted sum of its terms") {
+TEMPLATE_TEST_CASE("the multi-scale objective is the weighted sum of its terms", "", VLP_TEST_SCALARS) {
+  using L = MultiScale<TestType>;
+  constexpr double accuracy = accuracy_of<TestType>();
   Random random(1);
-  const Arrays arrays = all_scales(random, 5, 4, 6, {.groups = 3});
-  for (auto [alpha, beta] : {std::pair{0.1, 0.1}, {0.7, 2.0}, {1.0, 1e-3}}) {
+  const Arrays arrays = rounded<L>(all_scales(random, 5, 4, 6, {.groups = 3}));
+  for (auto [alpha, beta] : {std::pair{0.1, 0.1}, {0.7, 2.0}, {1.0, 1e-3}, {0.0, 0.5}, {0.5, 0.0}}) {
+    CAPTURE(alpha, beta);
     const MultiScaleOptions options{.global = {.duplicate_policy = DuplicatePolicy::positives},
                                     .local = vlp::LocalAlignmentOptions::published(),
                                     .alpha = alpha,
                                     .beta = beta};
     const Sum want(arrays, options);
-    LossCase<MultiScale<double>> got(arrays);
-    CHECK(got.run(options) == Approx(want.loss).epsilon(1e-13));
-    CHECK(relative_error(got.gradient_values(), want.gradients) < 1e-12);
+    LossCase<L> got(arrays, {1, 3});
+    CHECK(to_double(got.run(options)) == Approx(want.loss).epsilon(accuracy));
+    CHECK(relative_error(got.gradient_values(), want.gradients) <= accuracy);
+    CHECK(got.padding_untouched());
 
-    double loss = 0;
-    std::array<double, 3> terms{};
-    std::vector<double> similarity(25), attention(5 * 5 * 4);
-    Cpu device(2);
-    MultiScale<double>(options).forward(
-        device, got.inputs,
-        {&loss, &terms[0], &terms[1], &terms[2], {similarity.data(), {5, 5}}, {attention.data(), {5, 5, 4}}});
-    CHECK(loss == Approx(want.loss).epsilon(1e-13));
-    for (std::size_t t = 0; t < 3; ++t) CHECK(terms[t] == Approx(want.terms[t]).epsilon(1e-13));
-    CHECK(similarity[7] != 0);
-    CHECK(attention[0] + attention[1] + attention[2] + attention[3] == Approx(1));
+    const Told<L> told(got, options);
+    CHECK(told.loss == Approx(want.loss).epsilon(accuracy));
+    const bool given[] = {true, alpha > 0, beta > 0};
+    for (std::size_t t = 0; t < 3; ++t)
+      CHECK(told.terms[t] == Approx(given[t] ? want.terms[t] : 0).epsilon(accuracy));
+    if (alpha == 0) continue;
+    CHECK(told.similarity[7] != 0);
+    CHECK(told.attention[0] + told.attention[1] + told.attention[2] + told.attention[3] ==
+          Approx(1).epsilon(accuracy));
   }
   CHECK(MultiScaleOptions{}.alpha == 0.1);
   CHECK(MultiScaleOptions{}.beta == 0.1);
 }
 
-TEST_CASE("multi-scale gradients agree with central differences") {
-  CHECK(rc::check([](std::uint64_t seed) {
-    Random random(seed);
-    const Arrays arrays = all_scales(
-        random, *rc::gen::inRange<Index>(1, 5), *rc::gen::inRange<Index>(1, 4),
-        *rc::gen::inRange<Index>(2, 5),
-        {.regions = *rc::gen::inRange<Index>(1, 5), .words = *rc::gen::inRange<Index>(1, 4), .features = 3});
-    MultiScaleOptions options{.alpha = *rc::gen::element(0.0, 0.1, 1.0),
-                              .beta = *rc::gen::element(0.0, 0.1, 1.0)};
-    options.local.pair_temperature = 2;
-    const double error = gradient_error<MultiScale<double>>(options, arrays, 3e-6);
-    RC_LOG() << "error " << error << "\n";
-    RC_ASSERT(error < 1e-6);
-  }));
+TEMPLATE_TEST_CASE("the multi-scale objective agrees with double on ragged shapes", "", VLP_TEST_SCALARS) {
+  Random random(5);
+  const auto check = [&](Index batch, Index perturbations, Index features, const WordsAndRegions& local,
+                         const MultiScaleOptions& options, Padding padding) {
+    CAPTURE(batch, perturbations, features, options.alpha, options.beta);
+    // Of one pair, or in one dimension, nothing is left of gradients but what cancels.
+    check_against<MultiScale<TestType>>(all_scales(random, batch, perturbations, features, local), options,
+                                        padding, batch == 1 || features == 1 ? 10 : 1e-3);
+  };
+  const WordsAndRegions local{.regions = 9, .words = 4, .features = 24, .scale = 0.3};
+  check(1, 1, 7, local, {}, {1, 0});
+  check(3, 2, 1, {.regions = 1, .words = 1, .features = 5}, {.alpha = 1, .beta = 1}, {});
+  check(6, 9, 32, local, {.alpha = 0.5, .beta = 3}, {8, 8});
+  check(11, 1, 33, local, {.alpha = 0, .beta = 0.1}, {});
+  check(11, 0, 24, local, {.alpha = 1, .beta = 0}, {3, 1});
+  check(7, 3, 16, local, {.alpha = 0, .beta = 0}, {0, 5});
 }
 
-TEMPLATE_TEST_CASE("the multi-scale objective keeps to the contract of a loss", "", float, double) {
+TEMPLATE_TEST_CASE("the multi-scale objective keeps to the contract of a loss", "", VLP_TEST_SCALARS) {
   Random random(2);
-  const Arrays arrays = all_scales(random, 9, 3, 8, {.regions = 12, .words = 7, .features = 10, .groups = 5});
+  const Arrays arrays = all_scales(random, on_cpu ? 9 : 4, 3, 8,
+                                   {.regions = on_cpu ? 12 : 5, .words = 7, .features = 10, .groups = 5});
   check_loss_contract<MultiScale<TestType>>({}, arrays);
   check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0.5}, arrays);
   check_loss_contract<MultiScale<TestType>>({.alpha = 0.5, .beta = 0}, arrays);
-  check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0}, arrays);
+  if (on_cpu) check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0}, arrays);
 }
 
-TEST_CASE("a term of weight 0 looks at nothing") {
+TEMPLATE_TEST_CASE("a term of weight 0 looks at nothing", "", VLP_TEST_SCALARS) {
+  using L = MultiScale<TestType>;
+  constexpr double accuracy = accuracy_of<TestType>();
+  constexpr MultiScaleOptions neither{.alpha = 0, .beta = 0};
   Random random(3);
-  const Arrays arrays = all_scales(random, 4, 2, 5);
-  const double global = Sum(arrays, {}).terms[0];
-  const auto spoil = [](Array& array) {
-    std::fill(array.values.begin(), array.values.end(), std::numeric_limits<double>::quiet_NaN());
-  };
+  const Arrays arrays = rounded<L>(all_scales(random, 4, 2, 5));
+  const Sum want(arrays, neither);
+  const auto spoil = [](Array& array) { std::fill(array.values.begin(), array.values.end(), not_a_number); };
 
   Arrays spoilt = arrays;  // what is given but not looked at
   for (const char* name : {"regions", "words", "perturbation_log_scale"}) spoil(spoilt.at(name));
-  for (Index b = 0; b < 4; ++b)
-    std::fill_n(spoilt.at("text").values.begin() + b * 15 + 5, 10, std::numeric_limits<double>::quiet_NaN());
+  for (Index b = 0; b < 4; ++b) std::fill_n(spoilt.at("text").values.begin() + b * 15 + 5, 10, not_a_number);
   spoilt.at("word_count").values.assign(4, 99);
-  LossCase<MultiScale<double>> looked(spoilt);
-  CHECK(looked.run({.alpha = 0, .beta = 0}) == Approx(global).epsilon(1e-14));
+  LossCase<L> looked(spoilt), added(spoilt);
+  CHECK(to_double(looked.run(neither)) == Approx(want.terms[0]).epsilon(accuracy));
   const Arrays gradients = looked.gradient_values();
-  CHECK(relative_error(gradients, Sum(arrays, {.alpha = 0, .beta = 0}).gradients) < 1e-13);
+  CHECK(relative_error(gradients, want.gradients) <= accuracy);
   for (const char* name : {"regions", "words", "perturbation_log_scale"})
     for (double g : gradients.at(name).values) REQUIRE(g == 0);
+
+  added.gradients.accumulate = true;
+  for (const char* name : {"regions", "words", "image", "text"}) added.fill_gradient(name, 3);
+  added.run(neither);
+  const Arrays sums = added.gradient_values();
+  for (const char* name : {"regions", "words"})
+    for (double g : sums.at(name).values) REQUIRE(g == 3);
+  for (std::size_t k = 5; k < 15; ++k) CHECK(sums.at("text").values[k] == 3);
+  CHECK(sums.at("text").values[0] != 3);
 
   Arrays bare = arrays;  // what is not there
   for (const char* name : {"regions", "words", "word_count", "valid", "perturbation_log_scale"})
     bare.erase(name);
   const Array text = first_reports(arrays.at("text"));
   bare["text"] = {{4, 1, 5}, text.values};
-  LossCase<MultiScale<double>> missing(bare);
-  CHECK(missing.run({.alpha = 0, .beta = 0}) == Approx(global).epsilon(1e-14));
+  LossCase<L> missing(bare);
+  CHECK(to_double(missing.run(neither)) == Approx(want.terms[0]).epsilon(accuracy));
   CHECK(missing.gradient_values().size() == 3);
 
-  std::vector<double> similarity(16, 7.0), attention(4 * 5 * 4, 7.0);
-  double local = 7, perturbation = 7;
-  Cpu device(1);
-  MultiScale<double>({.alpha = 0, .beta = 0})
-      .forward(device, missing.inputs,
-               {.local = &local,
-                .perturbation = &perturbation,
-                .similarity = {similarity.data(), {4, 4}},
-                .attention = {attention.data(), {4, 5, 4}}});
-  CHECK(local == 0);
-  CHECK(perturbation == 0);
-  CHECK(similarity == std::vector<double>(16));
-  CHECK(attention == std::vector<double>(4 * 5 * 4));
+  const Told<L> told(missing, neither);
+  CHECK(told.terms[0] == Approx(want.terms[0]).epsilon(accuracy));
+  CHECK(told.loss == told.terms[0]);
+  CHECK(told.terms[1] == 0);
+  CHECK(told.terms[2] == 0);
+  CHECK(told.similarity == std::vector<double>(16));
+  CHECK(told.attention == std::vector<double>(4 * 5 * 4));
 }
+
+#ifdef VLP_TEST_CUDA
+TEMPLATE_TEST_CASE("the multi-scale objective says by NaN what the device alone can see", "",
+                   VLP_TEST_SCALARS) {
+  using L = MultiScale<TestType>;
+  Random random(6);
+  const Arrays arrays = all_scales(random, 3, 2, 5);
+  Arrays long_report = arrays, dropped = arrays;
+  long_report.at("word_count").values[2] = 6;
+  dropped.at("valid").values[3] = 0;
+  LossCase<L> good(arrays), local(long_report), perturbation(dropped);
+  const Told<L> all(good, {}), by_local(local, {}), by_perturbation(perturbation, {});
+  CHECK(std::isnan(by_local.loss));
+  CHECK(std::isnan(by_local.terms[1]));
+  CHECK(by_local.terms[0] == all.terms[0]);
+  CHECK(by_local.terms[2] == all.terms[2]);
+  CHECK(std::isnan(by_perturbation.loss));
+  CHECK(std::isnan(by_perturbation.terms[2]));
+  CHECK(by_perturbation.terms[0] == all.terms[0]);
+  CHECK(by_perturbation.terms[1] == all.terms[1]);
+}
+#endif
 
 TEST_CASE("multi-scale options are visited by their full names") {
   MultiScaleOptions options;
@@ -238,11 +298,28 @@ TEST_CASE("the multi-scale objective says what does not fit") {
   CHECK(refusal_of<MultiScale<float>>(good.inputs, gradients) ==
         "multi_scale: the gradient of image is 2 x 5 but image is 4 x 5");
 
-  for (double bad :
-       {-0.1, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+  for (double bad : {-0.1, not_a_number, std::numeric_limits<double>::infinity()}) {
     CHECK_THROWS_WITH(MultiScale<float>({.alpha = bad}),
                       ContainsSubstring("multi_scale: alpha must be finite"));
     CHECK_THROWS_WITH(MultiScale<float>({.beta = bad}),
                       ContainsSubstring("multi_scale: beta must be finite"));
   }
 }
+
+#ifndef VLP_TEST_CUDA
+TEST_CASE("multi-scale gradients agree with central differences") {
+  CHECK(rc::check([](std::uint64_t seed) {
+    Random random(seed);
+    const Arrays arrays = all_scales(
+        random, *rc::gen::inRange<Index>(1, 5), *rc::gen::inRange<Index>(1, 4),
+        *rc::gen::inRange<Index>(2, 5),
+        {.regions = *rc::gen::inRange<Index>(1, 5), .words = *rc::gen::inRange<Index>(1, 4), .features = 3});
+    MultiScaleOptions options{.alpha = *rc::gen::element(0.0, 0.1, 1.0),
+                              .beta = *rc::gen::element(0.0, 0.1, 1.0)};
+    options.local.pair_temperature = 2;
+    const double error = gradient_error<MultiScale<double>>(options, arrays, 3e-6);
+    RC_LOG() << "error " << error << "\n";
+    RC_ASSERT(error < 1e-6);
+  }));
+}
+#endif
