@@ -43,9 +43,9 @@ TEMPLATE_TEST_CASE("local alignment agrees with double on ragged shapes", "", VL
   const std::pair<WordsAndRegions, Padding> cases[] = {
       {{.batch = 2, .regions = 1, .words = 7, .features = 33, .scale = 0.3}, {1, 0}},
       {{.batch = 5, .regions = 9, .words = 1, .features = 4}, {}},
-      {{.batch = 7, .regions = 17, .words = 13, .features = 8}, {8, 16}},
+      {{.batch = 7, .regions = 17, .words = 13, .features = 8, .scale = 0.5}, {8, 16}},
       {{.batch = 3, .regions = 8, .words = 37, .features = 24, .scale = 0.5}, {0, 24}},
-      {{.batch = 2, .regions = 300, .words = 6, .features = 2}, {}},
+      {{.batch = 2, .regions = 300, .words = 6, .features = 10, .scale = 0.5}, {}},
       {{.batch = 4, .regions = 40, .words = 5, .features = 129, .scale = 0.1}, {1, 3}},
       {{.batch = 19, .regions = 3, .words = 3, .features = 16, .scale = 0.5}, {}}};
   for (const auto& [shape, padding] : cases)
@@ -82,21 +82,20 @@ TEMPLATE_TEST_CASE("local alignment tells scores and attention", "", VLP_TEST_SC
   Random random(13);
   for (const WordsAndRegions& shape :
        {WordsAndRegions{.batch = 5, .regions = 11, .words = 9, .features = 24, .scale = 0.5},
-        WordsAndRegions{.batch = 3, .regions = 270, .words = 2, .features = 3},
+        WordsAndRegions{.batch = 2, .regions = 270, .words = 2, .features = 3},
         WordsAndRegions{.batch = 1, .regions = 1, .words = 4, .features = 8}}) {
     const Arrays arrays = rounded<LocalAlignment<TestType>>(words_and_regions(random, shape));
     for (LocalAlignmentForm form : forms)
-      for (Index gap : {0, 3})
-        for (double temperature : {4.0, 90.0}) {
-          CAPTURE(shape.regions, static_cast<int>(form), gap, temperature);
-          const LocalAlignmentOptions options{.attention_temperature = temperature, .form = form};
-          const Told<vlp::LocalAlignment<double>> want(arrays, options);
-          const Told<LocalAlignment<TestType>> got(arrays, options, gap);
-          CHECK(relative_error(number(got.loss), number(want.loss), 0.1) <= accuracy);
-          CHECK(relative_error(got.similarity, want.similarity) <= accuracy);
-          CHECK(relative_error(got.attention, want.attention) <= accuracy);
-          CHECK(got.gaps_untouched);
-        }
+      for (auto [gap, temperature] : {std::pair<Index, double>{0, 4}, {3, 90}}) {
+        CAPTURE(shape.regions, static_cast<int>(form), gap, temperature);
+        const LocalAlignmentOptions options{.attention_temperature = temperature, .form = form};
+        const Told<vlp::LocalAlignment<double>> want(arrays, options);
+        const Told<LocalAlignment<TestType>> got(arrays, options, gap);
+        CHECK(relative_error(number(got.loss), number(want.loss), 0.1) <= accuracy);
+        CHECK(relative_error(got.similarity, want.similarity) <= accuracy);
+        CHECK(relative_error(got.attention, want.attention) <= accuracy);
+        CHECK(got.gaps_untouched);
+      }
   }
 }
 
@@ -121,26 +120,30 @@ TEMPLATE_TEST_CASE("the Gram form and the direct form of local alignment agree",
 }
 
 TEMPLATE_TEST_CASE("local alignment keeps to the contract of a loss", "", VLP_TEST_SCALARS) {
+  using L = LocalAlignment<TestType>;
   Random random(5);
-  for (LocalAlignmentForm form : forms) {
-    check_loss_contract<LocalAlignment<TestType>>(
-        with_form(form), words_and_regions(random, {.batch = 5, .regions = 4, .words = 6, .features = 7}));
-    check_loss_contract<LocalAlignment<TestType>>(
-        with_form(form, {.duplicate_policy = DuplicatePolicy::ignore, .label_smoothing = 0.1}),
-        words_and_regions(random, {.batch = on_cpu ? 14 : 6,
-                                   .regions = on_cpu ? 60 : 18,
-                                   .words = 9,
-                                   .features = 20,
-                                   .groups = 6,
-                                   .scale = on_cpu ? 1 : 0.3}));
-  }
-  check_loss_contract<LocalAlignment<TestType>>({.duplicate_policy = DuplicatePolicy::positives},
-                                                words_and_regions(random, {.batch = on_cpu ? 6 : 2,
-                                                                           .regions = 270,
-                                                                           .words = on_cpu ? 60 : 5,
-                                                                           .features = 11,
-                                                                           .groups = 3,
-                                                                           .scale = on_cpu ? 1 : 0.3}));
+  const Arrays small = words_and_regions(random, {.batch = 5, .regions = 4, .words = 6, .features = 7}),
+               wide = words_and_regions(random, {.batch = on_cpu ? 14 : 6,
+                                                 .regions = on_cpu ? 60 : 18,
+                                                 .words = 9,
+                                                 .features = 20,
+                                                 .groups = 6,
+                                                 .scale = on_cpu ? 1 : 0.3}),
+               tall = words_and_regions(random, {.batch = on_cpu ? 6 : 2,
+                                                 .regions = 270,
+                                                 .words = on_cpu ? 60 : 5,
+                                                 .features = 11,
+                                                 .groups = 3,
+                                                 .scale = on_cpu ? 1 : 0.3});
+  const LocalAlignmentOptions ignore{.duplicate_policy = DuplicatePolicy::ignore, .label_smoothing = 0.1},
+      positives{.duplicate_policy = DuplicatePolicy::positives};
+  check_loss_contract<L>(with_form(LocalAlignmentForm::gram), small);
+  check_loss_contract<L>(with_form(LocalAlignmentForm::direct, ignore), wide);
+  check_loss_contract<L>(positives, tall);
+  if (!on_cpu) return;
+  check_loss_contract<L>(with_form(LocalAlignmentForm::direct), small);
+  check_loss_contract<L>(with_form(LocalAlignmentForm::gram, ignore), wide);
+  check_loss_contract<L>(with_form(LocalAlignmentForm::direct, positives), tall);
 }
 
 namespace {
@@ -296,8 +299,9 @@ TEMPLATE_TEST_CASE("local alignment stays finite with zero words and regions and
     const Arrays arrays = rounded<L>(large_scores());
     LossCase<L> large(arrays);
     LossCase<vlp::LocalAlignment<double>> want(arrays);
-    CHECK(to_double(large.run(with_form(form))) == Approx(want.run(with_form(form))).epsilon(1e-4));
-    CHECK(relative_error(large.gradient_values(), want.gradient_values()) <= 1e-3 + accuracy_of<TestType>());
+    CHECK(to_double(large.run(with_form(form))) ==
+          Approx(want.run(with_form(form))).epsilon(1e-4 + 0.1 * accuracy_of<TestType>()));
+    CHECK(relative_error(large.gradient_values(), want.gradient_values()) <= 1e-3 + accuracy_of_loss<L>());
   }
 }
 
