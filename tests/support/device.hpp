@@ -177,4 +177,14 @@ constexpr double accuracy_of<BFloat16>() {
 }
 #endif
 
+/// The same for a loss. Where attention, contexts and their gradients are rounded to 16 bits between
+/// products, three times as much: about twice what the loss written plainly in that type errs by, and two
+/// units in the last place.
+template <class L>
+constexpr double accuracy_of_loss() {
+  using Scalar = typename L::Scalar;
+  constexpr bool rounds_between = L::name == "local_alignment" || L::name == "multi_scale";
+  return accuracy_of<Scalar>() * (!std::is_arithmetic_v<Scalar> && rounds_between ? 3 : 1);
+}
+
 }  // namespace vlp::test

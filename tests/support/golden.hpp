@@ -64,7 +64,7 @@ typename L::Options read_options(const std::filesystem::path& file) {
 /// what these would be for them the loss in double says, which is held to the golden vectors itself.
 template <Loss L, Loss Reference>
 void check_golden_case(const std::filesystem::path& folder) {
-  constexpr double tolerance = accuracy_of<typename L::Scalar>();
+  constexpr double tolerance = accuracy_of_loss<L>();
   INFO(folder.string());
   Arrays arrays;
   std::set<std::string> gradient_files;

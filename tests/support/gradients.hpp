@@ -154,7 +154,7 @@ using ReferenceOf = typename detail::ReferenceOf<L>::type;
 template <Loss L, Loss Reference = ReferenceOf<L>>
 void check_against(const Arrays& arrays, const typename L::Options& options, Padding padding = {},
                    double floor = 1e-3) {
-  constexpr double accuracy = accuracy_of<typename L::Scalar>();
+  constexpr double accuracy = accuracy_of_loss<L>();
   constexpr double upstream = 0.7;
   const Arrays given = rounded<L>(arrays);
   LossCase<Reference> want(given);

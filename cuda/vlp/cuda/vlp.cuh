@@ -7,5 +7,6 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/distillation.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
+#include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>

@@ -4,6 +4,8 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/cuda/core/reduce.cuh>
+
 namespace vlp::cuda {
 
 /// exp(x) for x <= 0, by the processor's own instruction, whose base is 2. Beside x its relative error is
@@ -34,6 +36,14 @@ struct LogSumExp {
   [[nodiscard]] __device__ double value() const {
     return static_cast<double>(max) + log(static_cast<double>(sum));
   }
+  /// exp(x) / sum_k exp(x_k), for x one of the x_k or -inf.
+  [[nodiscard]] __device__ float softmax(float x) const { return __fdividef(exp_below(x - max), sum); }
 };
+
+/// The sum of those of all lanes, in every lane.
+__device__ inline LogSumExp warp_sum(const LogSumExp& x) {
+  const float max = warp_max(x.max);
+  return {max, warp_sum(x.sum * exp_below(x.max - max))};
+}
 
 }  // namespace vlp::cuda

@@ -56,6 +56,26 @@ __device__ inline T block_sum(T x, BlockRoom<T>& room) {
   return block_reduce(x, T(0), room, [](T a, T b) { return a + b; });
 }
 
+/// The sum over the threads before this one, and over all.
+template <class T>
+struct BlockPrefix {
+  T before, all;
+};
+template <class T>
+__device__ inline BlockPrefix<T> block_prefix_sum(T x, BlockRoom<T>& room) {
+  T sum = x;
+#pragma unroll
+  for (int apart = 1; apart < warp_size; apart *= 2) {
+    const T before = __shfl_up_sync(whole_warp, sum, apart);
+    if (lane() >= apart) sum += before;
+  }
+  if (lane() == warp_size - 1) room.of_warp[warp()] = sum;
+  __syncthreads();
+  const int warps = static_cast<int>(blockDim.x) / warp_size;
+  const T of_warp = lane() < warps ? room.of_warp[lane()] : T(0);
+  return {warp_sum(lane() < warp() ? of_warp : T(0)) + sum - x, warp_sum(of_warp)};
+}
+
 /// Sum of count numbers, in double, by one block: each thread takes every blockDim.x-th, ascending.
 template <class T>
 __device__ inline double block_sum_of(const T* x, Index count, BlockRoom<double>& room) {

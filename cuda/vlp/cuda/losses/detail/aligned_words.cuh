@@ -1,0 +1,186 @@
+/// \file
+/// From what each word sees of each image to the scores of pairs, and back.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/packed_words.cuh>
+
+#include <algorithm>
+#include <cmath>
+
+namespace vlp::cuda::detail {
+
+/// A word in an image: what forward kept, and the gradients for it; d_squared_norm is twice the gradient.
+struct AlignedWord {
+  float dot, squared_norm;
+  float d_dot = 0, d_squared_norm = 0;
+  float pull = 0;  ///< -d_cos cos: its gradient for |T_w|, times |T_w|
+  float d_cosine = 0, norm_product = 0;
+};
+
+/// cos_w = <T_w, c_w> / max(|T_w| |c_w|, 1e-8) of all words in all images, and what they make of each pair:
+/// S[i, j] = t_pair log sum_w exp(t_word cos_w).
+struct AlignedWords {
+  const float* dot;           // [B, rows] <T_w, c_w>
+  const float* squared_norm;  // [B, rows] |c_w|^2
+  const float* word_norm;     // [rows] |T_w|
+  Index rows;
+  const float* similarity;    // [B, B] S
+  const float* d_similarity;  // [B, B]
+  int batch;
+  float word_temperature, pair_temperature;
+
+  static constexpr float smallest_norm_product = 1e-8F;
+
+  [[nodiscard]] __device__ float norm_product(int image, int word) const {
+    return word_norm[word] * sqrtf(squared_norm[image * rows + word]);
+  }
+  [[nodiscard]] __device__ float cosine(int image, int word) const {
+    return dot[image * rows + word] / fmaxf(norm_product(image, word), smallest_norm_product);
+  }
+
+  [[nodiscard]] __device__ AlignedWord differentiate(int image, int report, int word) const {
+    AlignedWord out{dot[image * rows + word], squared_norm[image * rows + word]};
+    out.norm_product = norm_product(image, word);
+    const float divisor = fmaxf(out.norm_product, smallest_norm_product), cosine = out.dot / divisor;
+    const Index pair = Index{image} * batch + report;
+    // The share is at most 1 but for rounding, here and in S.
+    const float share = expf(word_temperature * cosine - similarity[pair] / pair_temperature);
+    out.d_cosine = pair_temperature * word_temperature * share * d_similarity[pair];
+    out.d_dot = out.d_cosine / divisor;
+    if (out.norm_product < smallest_norm_product) return out;
+    out.pull = -out.d_cosine * cosine;
+    out.d_squared_norm = out.pull / out.squared_norm;
+    return out;
+  }
+};
+
+/// S[i, j] to `similarity`, and rounded to `rounded` unless that has no data: a warp a pair, a
+/// block eight reports in one image. NaN for a report without words.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    score_pairs(WordRows words, AlignedWords aligned, float* similarity, Rows<Scalar> rounded) {
+  const unsigned blocks_of_image = (aligned.batch + 7) / 8;
+  const int i = static_cast<int>(blockIdx.x / blocks_of_image);
+  const int j = static_cast<int>(blockIdx.x % blocks_of_image) * 8 + warp();
+  if (j >= aligned.batch) return;
+  const int begin = words.begin[j], end = words.begin[j + 1];
+  LogSumExp sum;
+  for (int w = begin + lane(); w < end; w += warp_size)
+    sum.add({aligned.word_temperature * aligned.cosine(i, w), 1});
+  sum = warp_sum(sum);
+  if (lane() != 0) return;
+  const float score = begin < end ? static_cast<float>(aligned.pair_temperature * sum.value()) : NAN;
+  similarity[Index{i} * aligned.batch + j] = score;
+  if (rounded.data != nullptr) rounded[i][j] = from_float<Scalar>(score);
+}
+
+/// Upper bounds, as bits of floats of 0 or more, whose order is that of the numbers: so a maximum is taken by
+/// integer atomics, and does not depend on theirs.
+struct GradientBounds {
+  unsigned region_norm;  // of |C_r|
+  unsigned score;        // of |dL/dA|
+  unsigned weighted;     // of the factors of `weighted` attention
+};
+
+/// The largest power of two that takes `bound` to 16384 or less: a quarter of what Half holds, for rounding
+/// and for bounds that are none (see sum_pulls).
+__device__ inline float power_below(float bound) {
+  return bound > 0 && bound <= 3.402823466e38F ? exp2f(fminf(floorf(log2f(16384 / bound)), 126.0F)) : 1.0F;
+}
+
+struct MaximumShared {
+  BlockRoom<float> first, second;
+};
+
+/// Takes the largest |C_r| into bounds.region_norm: a warp a region.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    bound_region_norms(Rows<const Scalar> regions, Index features, GradientBounds* bounds) {
+  auto& shared = shared_memory<MaximumShared>();
+  const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  float sum = 0;
+  if (row < regions.count)
+    for (Index d = lane(); d < features; d += warp_size) {
+      const float v = to_float(regions[row][d]);
+      sum = fmaf(v, v, sum);
+    }
+  const float norm =
+      block_reduce(sqrtf(warp_sum(sum)), 0.0F, shared.first, [](float a, float b) { return fmaxf(a, b); });
+  if (threadIdx.x == 0) atomicMax(&bounds->region_norm, __float_as_uint(norm));
+}
+
+/// What bounds of a batch are made of.
+struct BoundTerms {
+  GradientBounds* bounds;  // null: not asked for
+  float temperature;       // of attention
+  float largest_look;      // of the factor that `weighted` has beside d_squared_norm; 0: it is |c_w|
+};
+
+struct SumPullsShared {
+  float sum[8][warp_size];
+  MaximumShared maxima;
+};
+
+/// Sums pulls over the images and divides by |T_w|^2, to pull [rows]: a lane a word, the warps of a block
+/// take every eighth image.
+///
+/// For Half also bounds: with |A_r| <= |T_w| |C_r| and |(a G)_r| <= |c_w| |C_r|, |g| of WordGradient is at
+/// most 2 t |d_cos| |C_r| / |c_w|, which the softmax over the words doubles. Words or contexts of no length
+/// have gradients beyond any bound, which Half then cuts off; they do not count, or nothing would be left of
+/// the others.
+template <class Float>
+__global__ void __launch_bounds__(256)
+    sum_pulls(WordRows words, AlignedWords aligned, BoundTerms terms, Float* pull) {
+  auto& shared = shared_memory<SumPullsShared>();
+  const Index row = static_cast<Index>(blockIdx.x) * warp_size + lane();
+  const int word = static_cast<int>(row);
+  const int report = row < aligned.rows ? words.report_of(word) : words.reports;
+  const float region_norm = terms.bounds != nullptr ? __uint_as_float(terms.bounds->region_norm) : 0;
+  float sum = 0, score_bound = 0, weighted_bound = 0;
+  if (report < words.reports)
+    for (int image = warp(); image < aligned.batch; image += 8) {
+      const AlignedWord of_word = aligned.differentiate(image, report, word);
+      sum += of_word.pull;
+      if (terms.bounds == nullptr || of_word.norm_product < AlignedWords::smallest_norm_product) continue;
+      const float norm = sqrtf(of_word.squared_norm);
+      const float bound =
+          fabsf(of_word.d_dot) + 4 * terms.temperature * fabsf(of_word.d_cosine) * region_norm / norm;
+      const float look = terms.largest_look > 0 ? terms.largest_look : norm;
+      score_bound = fmaxf(score_bound, bound);
+      weighted_bound = fmaxf(weighted_bound, fabsf(of_word.d_squared_norm) * look);
+    }
+  shared.sum[warp()][lane()] = sum;
+  __syncthreads();
+  if (warp() == 0 && row < aligned.rows) {
+    for (int w = 1; w < 8; ++w) sum += shared.sum[w][lane()];
+    const float norm = aligned.word_norm[word];
+    pull[word] = sum == 0 ? 0 : sum / (norm * norm);
+  }
+  if (terms.bounds == nullptr) return;
+  const auto larger = [](float a, float b) { return fmaxf(a, b); };
+  score_bound = block_reduce(score_bound, 0.0F, shared.maxima.first, larger);
+  weighted_bound = block_reduce(weighted_bound, 0.0F, shared.maxima.second, larger);
+  if (threadIdx.x != 0) return;
+  atomicMax(&terms.bounds->score, __float_as_uint(score_bound));
+  atomicMax(&terms.bounds->weighted, __float_as_uint(weighted_bound));
+}
+
+/// The powers of two that gradients for scores, and `weighted`, are multiplied by.
+struct GradientPowers {
+  float score, weighted;
+};
+template <class Powers>
+__global__ void choose_powers(const GradientBounds* bounds, Powers* powers) {
+  const bool is_bounded = bounds != nullptr;
+  *powers = {is_bounded ? power_below(__uint_as_float(bounds->score)) : 1.0F,
+             is_bounded ? power_below(__uint_as_float(bounds->weighted)) : 1.0F};
+}
+
+}  // namespace vlp::cuda::detail

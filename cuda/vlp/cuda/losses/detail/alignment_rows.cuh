@@ -1,0 +1,79 @@
+/// \file
+/// Rows of regions and words as local alignment takes them in and hands their gradients out.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/packed_words.cuh>
+
+namespace vlp::cuda::detail {
+
+/// From sums over the strips of images to the gradients of words [B, W, D], and 0 in padding: warp w of the
+/// grid takes word w of B W.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    finish_words(WordRows words, Index most_words, Rows<const float> sums, Rows<const Scalar> rows,
+                 const float* pull, const GradientPowers* powers, Index features, BatchRows<Scalar> out,
+                 bool accumulate) {
+  const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  const Index report = at / most_words, w = at % most_words;
+  if (report >= words.reports) return;
+  Scalar* const to = out(report, w);
+  if (w >= words.count(static_cast<int>(report))) {
+    for (Index d = lane(); d < features && !accumulate; d += warp_size) to[d] = from_float<Scalar>(0);
+    return;
+  }
+  const Index row = words.begin[report] + w;
+  const float factor = 1 / powers->score, pulled = pull[row];
+#pragma unroll 4
+  for (Index d = lane(); d < features; d += warp_size) {
+    const float value = fmaf(pulled, to_float(rows[row][d]), factor * sums[row][d]);
+    to[d] = from_float<Scalar>(accumulate ? value + to_float(to[d]) : value);
+  }
+}
+
+/// From sums over the strips of words, and what contexts have gathered, to the gradients of some images'
+/// regions [images, R, D]: warp w of the grid takes region w.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    finish_regions(Rows<const float> sums, Rows<const float> gathered, const float* image_factor,
+                   const GradientPowers* powers, Index regions, Index features, BatchRows<Scalar> out,
+                   bool accumulate) {
+  const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (row >= sums.count) return;
+  const Index image = row / regions;
+  const float factor = 1 / powers->score;
+  const float of_gathered = (image_factor != nullptr ? image_factor[image] : 1.0F) / powers->weighted;
+  Scalar* const to = out(image, row % regions);
+#pragma unroll 4
+  for (Index d = lane(); d < features; d += warp_size) {
+    const float value = fmaf(of_gathered, gathered[row][d], factor * sums[row][d]);
+    to[d] = from_float<Scalar>(accumulate ? value + to_float(to[d]) : value);
+  }
+}
+
+/// Copies a batch of matrices [..., regions, features] row by row, a warp each.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    copy_rows(BatchRows<const Scalar> from, Index regions, Index features, Rows<Scalar> out) {
+  const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (row >= out.count) return;
+  const Scalar* const source = from(row / regions, row % regions);
+  for (Index d = lane(); d < features; d += warp_size) out[row][d] = source[d];
+}
+
+/// Attention [B, W, R] of what is no word.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    clear_padding(WordRows words, Index most_words, Index features, BatchRows<Scalar> out) {
+  const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  const Index report = at / most_words, w = at % most_words;
+  if (report >= words.reports || w < words.count(static_cast<int>(report))) return;
+  for (Index d = lane(); d < features; d += warp_size) out(report, w)[d] = from_float<Scalar>(0);
+}
+
+}  // namespace vlp::cuda::detail

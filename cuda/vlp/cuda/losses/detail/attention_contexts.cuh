@@ -1,0 +1,336 @@
+/// \file
+/// Context vectors on the device: what a word sees of an image.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/op.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/matmul.cuh>
+#include <vlp/cuda/core/memory.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/core/tile_product.cuh>
+#include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/attention_tile.cuh>
+
+#include <cmath>
+#include <type_traits>
+
+namespace vlp::cuda::detail {
+
+/// Largest |x| of each matrix [regions, regions] of a batch, as bits: block (x, i) takes a piece of matrix i.
+template <class Float>
+__global__ void __launch_bounds__(256)
+    bound_matrices(const Float* x, Index elements, Index each, unsigned* bounds) {
+  auto& room = shared_memory<BlockRoom<float>>();
+  const Float* const from = x + Index{blockIdx.y} * elements;
+  const Index begin = Index{blockIdx.x} * each, end = min(begin + each, elements);
+  float largest = 0;
+  for (Index k = begin + threadIdx.x; k < end; k += 256) largest = fmaxf(largest, fabsf(from[k]));
+  largest = block_reduce(largest, 0.0F, room, [](float a, float b) { return fmaxf(a, b); });
+  if (threadIdx.x == 0) atomicMax(bounds + blockIdx.y, __float_as_uint(largest));
+}
+
+/// Matrices x of each image as operands: [images, padded, padded], rounded, 0 in padding; for Half times a
+/// power of two, 1 over which is image_factor [images]. Warp w of the grid takes row w of image y.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    round_matrices(const float* x, int regions, int padded, const unsigned* bounds, Scalar* to,
+                   float* image_factor) {
+  const int row = static_cast<int>(blockIdx.x) * (256 / warp_size) + warp();
+  if (row >= padded) return;
+  const Index image = blockIdx.y;
+  const float* const from = x + image * regions * regions;
+  const float power = bounds != nullptr ? power_below(__uint_as_float(bounds[image])) : 1;
+  for (int r = lane(); r < padded; r += warp_size) {
+    const float value = row < regions && r < regions ? from[Index{row} * regions + r] : 0;
+    to[(image * padded + row) * padded + r] = from_float<Scalar>(power * value);
+  }
+  if (row == 0 && lane() == 0) image_factor[image] = 1 / power;
+}
+
+template <class Scalar>
+struct GramNormsShared {
+  typename TileProduct<Scalar>::Shared product;
+  float sum[4][TileProduct<Scalar>::Tile::size];
+};
+static_assert(sizeof(GramNormsShared<float>) <= 99 * 1024);
+
+/// |c_w|^2 = a G a^T without storing a G: block (x, i) multiplies 128 rows of attention in image i by G_i, a
+/// tile of 128 columns at a time, and each tile by the attention again as it is finished.
+template <class Scalar>
+__global__ void __launch_bounds__(TileProduct<Scalar>::threads,
+                                  TileProduct<Scalar>::blocks_per_multiprocessor)
+    take_gram_norms(AttentionTile<Scalar> tile, const Scalar* gram, const float* image_factor,
+                    float* squared_norm, Index norm_stride) {
+  using Product = TileProduct<Scalar>;
+  using Tile = typename Product::Tile;
+  auto& shared = shared_memory<GramNormsShared<Scalar>>();
+  const Index image = blockIdx.y;
+  const int first = static_cast<int>(blockIdx.x) * Tile::size, padded = tile.padded;
+  const Rows<const Scalar> attention{tile.attention(image, 0), tile.rows, tile.attention.stride};
+  const Rows<const Scalar> products{gram + image * padded * padded, padded, padded};
+  float sum[Tile::row_count] = {};
+  Product::for_each_tile(shared.product, attention, products, padded, true, first, 0,
+                         (padded + Tile::size - 1) / Tile::size, [&](const Tile& product, Index column) {
+#pragma unroll
+                           for (int r = 0; r < Tile::row_count; ++r) {
+                             const int row = first + Tile::row(r);
+                             if (row >= tile.rows) continue;
+                             const Scalar* const a = attention[row] + column;
+#pragma unroll
+                             for (int c = 0; c < Tile::col_count; ++c)
+                               if (column + Tile::col(c) < padded)
+                                 sum[r] = fmaf(product(r, c), to_float(a[Tile::col(c)]), sum[r]);
+                           }
+                         });
+#pragma unroll
+  for (int r = 0; r < Tile::row_count; ++r) {
+    sum[r] += __shfl_xor_sync(whole_warp, sum[r], 1);
+    sum[r] += __shfl_xor_sync(whole_warp, sum[r], 2);
+    if (lane() % 4 == 0) shared.sum[warp() % 4][Tile::row(r)] = sum[r];
+  }
+  __syncthreads();
+  const int thread = static_cast<int>(threadIdx.x), row = first + thread;
+  if (thread >= Tile::size || row < tile.begin() || row >= tile.end()) return;
+  const float all =
+      (shared.sum[0][thread] + shared.sum[1][thread]) + (shared.sum[2][thread] + shared.sum[3][thread]);
+  const float inverse = tile.inverse_sum[image * tile.rows + row];
+  squared_norm[image * norm_stride + row] = fmaxf(all, 0) * inverse * inverse * image_factor[image];
+}
+
+/// What contexts measured by `measure_contexts` leave; null: not asked for.
+template <class Scalar>
+struct MeasuredContexts {
+  float* squared_norm;  // [images, norm_stride] |c_w|^2 of this strip's words
+  Index norm_stride;
+  Rows<Scalar> rounded;  // [images rows, D]: times 1 over a power of two for Half
+  float* factor;         // [images, rows] c_w = factor times what is in `rounded`
+};
+
+/// A warp a row of contexts [images, rows, D], made of undivided attention.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    measure_contexts(AttentionTile<Scalar> tile, Rows<const float> contexts, Index features,
+                     MeasuredContexts<Scalar> out) {
+  const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (at >= contexts.count) return;
+  const Index image = at / tile.rows;
+  const int row = static_cast<int>(at % tile.rows);
+  const float* const context = contexts[at];
+  float sum = 0;
+  for (Index d = lane(); d < features; d += warp_size) sum = fmaf(context[d], context[d], sum);
+  sum = warp_sum(sum);
+  const float inverse = tile.inverse_sum[at];
+  if (out.squared_norm != nullptr && lane() == 0 && row >= tile.begin() && row < tile.end())
+    out.squared_norm[image * out.norm_stride + row] = sum * inverse * inverse;
+  if (out.factor == nullptr) return;
+  const float power = std::is_same_v<Scalar, Half> ? power_below(sqrtf(sum)) : 1.0F;
+  if (lane() == 0) out.factor[at] = inverse / power;
+  if (out.rounded.data == nullptr) return;
+  for (Index d = lane(); d < features; d += warp_size)
+    out.rounded[at][d] = from_float<Scalar>(power * context[d]);
+}
+
+/// The contexts c_w = sum_r A2[w, r] C[r] of a tile, in two forms that give the same numbers (see
+/// vlp::detail::Contexts). The direct form makes c_w, as float, and for backward rounded. The Gram form never
+/// does: |c_w|^2 = a G a^T and <c_w, C_r> = (a G)_r with G = C C^T.
+///
+/// For each strip of images: begin; for each tile: measure, or look and gather; finish.
+template <class Scalar>
+class AttentionContexts {
+ public:
+  /// The most that one tile has, and whether it is for backward.
+  struct Extents {
+    Index images, rows, regions, padded, features;
+    bool backward;
+  };
+
+  template <class Scope>
+  AttentionContexts(Scope& scratch, bool gram, const Extents& most) : gram_(gram) {
+    const Index operand_elements = most.images * most.padded * most.padded;
+    if (gram) {
+      gram_products_ = scratch.template take<float>(most.images * most.regions * most.regions);
+      operand_ = scratch.template take<Scalar>(operand_elements);
+    } else {
+      contexts_ = scratch.template take<float>(most.images * most.rows * most.features);
+    }
+    if (gram) image_factor_ = scratch.template take<float>(most.images);
+    if constexpr (std::is_same_v<Scalar, Half>) bounds_ = scratch.template take<unsigned>(most.images);
+    if (!most.backward) return;
+    seen_ = scratch.template take<float>(most.images * most.rows * most.padded);
+    gathered_ = scratch.template take<float>(most.images * most.regions * most.features);
+    if (gram) {
+      d_products_ = scratch.template take<float>(most.images * most.regions * most.regions);
+      return;
+    }
+    factor_ = scratch.template take<float>(most.images * most.rows);
+    if constexpr (is_16_bit<Scalar>)
+      rounded_ = scratch.template take<Scalar>(most.images * most.rows * whole_packs(most.features));
+  }
+
+  /// Starts with some images, regions [images, R, D].
+  void begin(Cuda& device, const BatchView<const Scalar>& regions, Index padded) {
+    regions_ = regions;
+    padded_ = padded;
+    has_gathered_ = false;
+    if (gram_) {
+      const auto products = matrices(gram_products_);
+      matmul<Scalar>(device, regions, Op::none, regions, Op::transpose, products);
+      round(device, products);
+    }
+  }
+
+  /// Forward: |c_w|^2 to squared_norm [images, norm_stride].
+  void measure(Cuda& device, const AttentionTile<Scalar>& tile, float* squared_norm, Index norm_stride) {
+    if (gram_) {
+      dim3 grid = blocks(tile.rows, TileProduct<Scalar>::Tile::size);
+      grid.y = static_cast<unsigned>(images());
+      launch(take_gram_norms<Scalar>, grid, TileProduct<Scalar>::threads, sizeof(GramNormsShared<Scalar>),
+             device.stream(), tile, operand_, image_factor_, squared_norm, norm_stride);
+    } else {
+      make_contexts(device, tile, {squared_norm, norm_stride, {}, nullptr});
+    }
+  }
+
+  /// Backward: what the attention's rows see of each region, <c_w, C_r> up to the two factors, (image, row)
+  /// -> [padded].
+  struct Seen {
+    BatchRows<const float> products;
+    const float* row_factor;    // [images, rows]
+    const float* image_factor;  // [images]; null: 1
+  };
+  Seen look(Cuda& device, const AttentionTile<Scalar>& tile) {
+    const Index stride = images() * padded_;
+    const auto seen = [&](Index columns) {
+      return BatchView<float>(seen_, {images(), tile.rows, columns}, {padded_, stride, 1});
+    };
+    const BatchRows<const float> products{seen_, images(), padded_, stride};
+    if (gram_) {
+      matmul<Scalar>(device, attention(tile), Op::none,
+                     BatchView<const Scalar>(operand_, {images(), padded_, padded_}), Op::none,
+                     seen(padded_));
+      return {products, tile.inverse_sum, image_factor_};
+    }
+    Rows<Scalar> rounded;
+    if constexpr (is_16_bit<Scalar>) rounded = {rounded_, images() * tile.rows, whole_packs(features())};
+    make_contexts(device, tile, {nullptr, 0, rounded, factor_});
+    matmul<Scalar>(device, context_operand(tile), Op::none, regions_, Op::transpose,
+                   seen(regions_.extent(1)));
+    return {products, factor_, image_factor_};
+  }
+
+  /// Adds what reaches the regions through |c_w|^2: sum_w weighted[w, r] times the row that look's factor
+  /// belongs to, for the tile that look took in last.
+  void gather(Cuda& device, const AttentionTile<Scalar>& tile, const BatchRows<Scalar>& weighted) {
+    const float beta = has_gathered_ ? 1 : 0;
+    const auto left = [&](Index columns) {
+      return BatchView<const Scalar>(weighted.data, {images(), tile.rows, columns},
+                                     {weighted.batch_stride, weighted.stride, 1});
+    };
+    if (gram_) {
+      const auto right = attention(tile, regions_.extent(1));
+      matmul<Scalar>(device, left(regions_.extent(1)), Op::transpose, right, Op::none, matrices(d_products_),
+                     1, beta);
+    } else {
+      matmul<Scalar>(device, left(regions_.extent(1)), Op::transpose, context_operand(tile), Op::none,
+                     gathered(), 1, beta);
+    }
+    has_gathered_ = true;
+  }
+
+  /// What was gathered, as gradients for the regions [images R, D], each to be multiplied by its image's
+  /// factor.
+  struct Gathered {
+    Rows<const float> rows;
+    const float* image_factor;  // [images]; null: 1
+  };
+  Gathered finish(Cuda& device) {
+    if (gram_) {
+      round(device, matrices(d_products_));
+      const Index count = regions_.extent(1);
+      matmul<Scalar>(
+          device,
+          BatchView<const Scalar>(operand_, {images(), count, count}, {padded_ * padded_, padded_, 1}),
+          Op::none, regions_, Op::none, gathered());
+    }
+    return {{gathered_, images() * regions_.extent(1), features()}, image_factor_};
+  }
+
+ private:
+  [[nodiscard]] Index images() const { return regions_.extent(0); }
+  [[nodiscard]] Index features() const { return regions_.extent(2); }
+  [[nodiscard]] static Index whole_packs(Index count) {
+    return (count + pack_size<Scalar> - 1) / pack_size<Scalar> * pack_size<Scalar>;
+  }
+  [[nodiscard]] BatchView<float> matrices(float* data) const {
+    return {data, {images(), regions_.extent(1), regions_.extent(1)}};
+  }
+  [[nodiscard]] BatchView<float> gathered() const {
+    return {gathered_, {images(), regions_.extent(1), features()}};
+  }
+  [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile) const {
+    return attention(tile, padded_);
+  }
+  [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile, Index columns) const {
+    return {tile.attention.data,
+            {images(), tile.rows, columns},
+            {tile.attention.batch_stride, tile.attention.stride, 1}};
+  }
+  [[nodiscard]] BatchView<const Scalar> context_operand(const AttentionTile<Scalar>& tile) const {
+    if constexpr (is_16_bit<Scalar>)
+      return {rounded_,
+              {images(), tile.rows, features()},
+              {tile.rows * whole_packs(features()), whole_packs(features()), 1}};
+    else
+      return {contexts_, {images(), tile.rows, features()}};
+  }
+
+  void make_contexts(Cuda& device, const AttentionTile<Scalar>& tile, const MeasuredContexts<Scalar>& out) {
+    matmul<Scalar>(device, attention(tile, regions_.extent(1)), Op::none, regions_, Op::none,
+                   BatchView<float>(contexts_, {images(), tile.rows, features()}));
+    const Index rows = images() * tile.rows;
+    launch(measure_contexts<Scalar>, blocks(rows, 256 / warp_size), 256, 0, device.stream(), tile,
+           Rows<const float>{contexts_, rows, features()}, features(), out);
+  }
+
+  void round(Cuda& device, const BatchView<float>& matrices) {
+    const Index count = matrices.extent(1), elements = count * count;
+    const auto image_count = static_cast<unsigned>(images());
+    if constexpr (std::is_same_v<Scalar, Half>) {
+      check(cudaMemsetAsync(bounds_, 0, image_count * sizeof(unsigned), device.stream()), "clearing bounds");
+      constexpr Index each = 4096;
+      dim3 grid = blocks(elements, each);
+      grid.y = image_count;
+      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), matrices.data(),
+             elements, each, bounds_);
+    }
+    dim3 grid = blocks(padded_, 256 / warp_size);
+    grid.y = image_count;
+    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), matrices.data(), static_cast<int>(count),
+           static_cast<int>(padded_), bounds_, operand_, image_factor_);
+  }
+
+  bool gram_;
+  bool has_gathered_ = false;
+  Index padded_ = 0;
+  BatchView<const Scalar> regions_;
+  float* seen_ = nullptr;       // [rows, images, padded]
+  float* gathered_ = nullptr;   // [images, R, D]
+  unsigned* bounds_ = nullptr;  // [images], of Half
+  // Gram form
+  float *gram_products_ = nullptr,
+        *d_products_ = nullptr;    // [images, R, R] C C^T, and what is gathered for it
+  Scalar* operand_ = nullptr;      // [images, padded, padded] one of these
+  float* image_factor_ = nullptr;  // [images]
+  // direct form
+  float* contexts_ = nullptr;  // [images, rows, D]
+  Scalar* rounded_ = nullptr;  // the same of 16 bits
+  float* factor_ = nullptr;    // [images, rows]
+};
+
+}  // namespace vlp::cuda::detail

@@ -1,0 +1,342 @@
+/// \file
+/// The two softmaxes of local alignment and their gradient, for some words and the regions of some images.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/packed_words.cuh>
+
+#include <cmath>
+#include <type_traits>
+
+namespace vlp::cuda::detail {
+
+/// Softmax over the words of a report, for one region: weight(x) = exp(x - max) inverse.
+struct WordSoftmax {
+  float max, inverse;
+
+  [[nodiscard]] __device__ float weight(float score) const { return exp_below(score - max) * inverse; }
+};
+
+/// Temperatures of attention up to this one take no maximum: exp(-tame) and more is far inside the range of
+/// every type.
+inline constexpr float tame_temperature = 10;
+/// What exp(0) becomes in an attention that is not divided yet: keeps Half above 2^-14.
+template <class Scalar>
+inline constexpr float attention_unit = std::is_same_v<Scalar, Half> ? 1024 : 1;
+
+/// Rows are the words of a strip (see WordRows), and after them those that belong to its last report. Columns
+/// are the regions of some images side by side. In memory there is one tile at a time.
+///
+/// Rows that are no words of this strip take part in products, so kernels leave 0 there.
+template <class Scalar>
+struct AttentionTile {
+  WordRows words;
+  int strip, first_row, rows;
+  int first_image, images;
+  int regions, padded;       // R, and R in whole packs of 16 bytes
+  float temperature;         // of attention
+  Rows<const float> scores;  // A [rows, images R]
+  BatchRows<Scalar>
+      attention;         // (image, row): A2 [images, rows, padded], each row times its sum; 0 in padding
+  float* inverse_sum;    // [images, rows] what attention is to be multiplied by
+  WordSoftmax* softmax;  // [reports of the strip, images R]
+
+  [[nodiscard]] __device__ int first_report() const { return words.first_report[strip]; }
+  [[nodiscard]] __device__ int last_report() const { return words.first_report[strip + 1]; }
+  [[nodiscard]] __device__ int row_of(int report) const { return words.begin[report] - first_row; }
+  /// The rows of this strip's words.
+  [[nodiscard]] __device__ int begin() const { return min(max(row_of(first_report()), 0), rows); }
+  [[nodiscard]] __device__ int end() const { return min(max(row_of(last_report()), 0), rows); }
+
+  [[nodiscard]] __device__ const float* scores_of(int image, int row) const {
+    return scores[row] + image * regions;
+  }
+  [[nodiscard]] __device__ WordSoftmax* softmax_of(int image, int report) const {
+    return softmax + (Index{report - first_report()} * images + image) * regions;
+  }
+
+  /// Calls visit(row), a warp a row, for the rows of no word of this strip: their shares of the grid's
+  /// blocks.
+  template <class Visit>
+  __device__ void for_each_other_row(Visit&& visit) const {
+    const int first = begin(), last = end(), others = first + rows - last, warps = blockDim.x / warp_size;
+    for (int k = static_cast<int>(blockIdx.x) * warps + warp(); k < others; k += gridDim.x * warps)
+      visit(k < first ? k : k - first + last);
+  }
+};
+
+/// Columns [first, first + 32 Columns) of an image's regions: lane l has first + l, first + l + 32, ...
+template <int Columns>
+struct ColumnChunk {
+  static constexpr int size = Columns * warp_size;
+  int first, regions;
+
+  [[nodiscard]] __device__ int column(int c) const { return first + c * warp_size + lane(); }
+  [[nodiscard]] __device__ bool has(int c) const { return column(c) < regions; }
+};
+
+/// Blocks of 256 threads on a multiprocessor, which decide what registers a thread has.
+template <int Columns>
+inline constexpr int blocks_of_columns = Columns <= 2 ? 4 : 2;
+
+template <int Columns>
+struct AttendShared {
+  LogSumExp sum[8][ColumnChunk<Columns>::size];
+};
+
+/// The softmax over the words of one report for all regions of one image, to out [R]; by the whole block.
+template <int Columns, class Scalar>
+__device__ void take_word_softmax(const AttentionTile<Scalar>& tile, int image, int row, int count,
+                                  AttendShared<Columns>& shared, WordSoftmax* out) {
+  using Chunk = ColumnChunk<Columns>;
+  constexpr int ahead = 4;  // rows whose scores are on their way at once
+  for (int first = 0; first < tile.regions; first += Chunk::size) {
+    const Chunk chunk{first, tile.regions};
+    LogSumExp sum[Columns];
+    for (int w = warp(); w < count; w += 8 * ahead) {
+#pragma unroll
+      for (int c = 0; c < Columns; ++c) {
+        float x[ahead], max = sum[c].max;
+#pragma unroll
+        for (int a = 0; a < ahead; ++a) {
+          const int word = w + 8 * a;
+          x[a] =
+              word < count && chunk.has(c) ? tile.scores_of(image, row + word)[chunk.column(c)] : -INFINITY;
+          max = fmaxf(max, x[a]);
+        }
+        sum[c].sum *= exp_below(sum[c].max - max);
+#pragma unroll
+        for (int a = 0; a < ahead; ++a) sum[c].sum += exp_below(x[a] - max);
+        sum[c].max = max;
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < Columns; ++c) shared.sum[warp()][c * warp_size + lane()] = sum[c];
+    __syncthreads();
+    const int thread = static_cast<int>(threadIdx.x);
+    if (thread < Chunk::size && first + thread < tile.regions) {
+      LogSumExp all = shared.sum[0][thread];
+#pragma unroll
+      for (int w = 1; w < 8; ++w) all.add(shared.sum[w][thread]);
+      out[first + thread] = {all.max, 1 / all.sum};
+    }
+    __syncthreads();
+  }
+}
+
+/// A warp's chunk of a WordSoftmax, read again only where a row has more than one chunk.
+template <int Columns>
+struct LaneSoftmax {
+  WordSoftmax column[Columns];
+
+  __device__ void load(const WordSoftmax* from, const ColumnChunk<Columns>& chunk) {
+#pragma unroll
+    for (int c = 0; c < Columns; ++c) column[c] = chunk.has(c) ? from[chunk.column(c)] : WordSoftmax{0, 0};
+  }
+};
+
+/// Forward, and again in backward: from scores to attention. Block (x, i) takes every gridDim.x-th report of
+/// the strip in image i: first the softmax over the words for each region, its scores from L2, then, a warp a
+/// word, the one over the regions, the scores now from L1.
+///
+/// Writes, unless null, dot [images, dot_stride] = <t_w, c_w>, and the divided attention of matched pairs.
+template <class Scalar, int Columns>
+__global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
+    attend(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
+  using Chunk = ColumnChunk<Columns>;
+  auto& shared = shared_memory<AttendShared<Columns>>();
+  const int image = static_cast<int>(blockIdx.y);
+  const bool is_one_chunk = tile.regions <= Chunk::size;
+  const int last_report = tile.last_report();
+  for (int report = tile.first_report() + static_cast<int>(blockIdx.x); report < last_report;
+       report += static_cast<int>(gridDim.x)) {
+    const int begin = tile.row_of(report), count = tile.words.count(report);
+    WordSoftmax* const softmax = tile.softmax_of(image, report);
+    take_word_softmax<Columns>(tile, image, begin, count, shared, softmax);
+
+    LaneSoftmax<Columns> of_lane;
+    if (is_one_chunk) of_lane.load(softmax, {0, tile.regions});
+    // Calls visit(c, column, score, weight) for all columns of a row that are the lane's.
+    const auto for_each_column = [&](const float* scores, auto&& visit) {
+      for (int first = 0; first < tile.regions; first += Chunk::size) {
+        const Chunk chunk{first, tile.regions};
+        if (!is_one_chunk) of_lane.load(softmax, chunk);
+        float score[Columns];
+#pragma unroll
+        for (int c = 0; c < Columns; ++c) score[c] = chunk.has(c) ? scores[chunk.column(c)] : 0;
+#pragma unroll
+        for (int c = 0; c < Columns; ++c)
+          if (chunk.has(c)) visit(chunk.column(c), score[c], of_lane.column[c].weight(score[c]));
+      }
+    };
+    for (int row = begin + warp(); row < begin + count; row += 8) {
+      const float* const scores = tile.scores_of(image, row);
+      Scalar* const attention = tile.attention(image, row);
+      float top = 1;
+      if (tile.temperature > tame_temperature) {
+        top = 0;
+        for_each_column(scores, [&](int, float, float weight) { top = fmaxf(top, weight); });
+        top = warp_max(top);
+      }
+      float sum = 0, sum_of_scores = 0;
+      for_each_column(scores, [&](int column, float score, float weight) {
+        // What later products are made of is what is summed: rounded.
+        const auto a =
+            from_float<Scalar>(exp_below(tile.temperature * (weight - top)) * attention_unit<Scalar>);
+        attention[column] = a;
+        sum += to_float(a);
+        sum_of_scores = fmaf(to_float(a), score, sum_of_scores);
+      });
+      for (int r = tile.regions + lane(); r < tile.padded; r += warp_size)
+        attention[r] = from_float<Scalar>(0);
+      const float inverse = 1 / warp_sum(sum);
+      sum_of_scores = warp_sum(sum_of_scores);
+      if (lane() == 0) {
+        tile.inverse_sum[Index{image} * tile.rows + row] = inverse;
+        if (dot != nullptr) dot[image * dot_stride + row] = inverse * sum_of_scores;
+      }
+      if (matched.data == nullptr || tile.first_image + image != report) continue;
+      Scalar* const out = matched(report, row - begin);
+      for (int r = lane(); r < tile.regions; r += warp_size)  // each lane those it has written itself
+        out[r] = from_float<Scalar>(inverse * to_float(attention[r]));
+    }
+    __syncthreads();  // shared memory may be used anew
+  }
+  tile.for_each_other_row([&](int row) {
+    for (int r = lane(); r < tile.padded; r += warp_size)
+      tile.attention(image, row)[r] = from_float<Scalar>(0);
+    if (lane() == 0) tile.inverse_sum[Index{image} * tile.rows + row] = 0;
+  });
+}
+
+/// What backward adds to a tile.
+template <class Scalar>
+struct AttentionGradient {
+  AlignedWords aligned;
+  BatchRows<const float> seen;   // (image, row): <c_w, C_r>, up to factors
+  const float* look_factor;      // [images, rows] of seen, and of the rows that look at c_w (see Contexts)
+  const float* image_factor;     // [images] of seen, too; null: 1
+  Rows<Scalar> d_scores;         // [rows, images R] dL/dA times a power of two
+  BatchRows<Scalar> weighted;    // (image, row): attention times its factor in |c_w|^2; 0 in padding
+  const GradientPowers* powers;  // what d_scores and weighted are multiplied by
+};
+
+/// What a word in an image contributes to the gradient of its attention, with a for what `attention` holds
+/// and s for what `seen` holds: g = a (of_score A + of_seen s - mean) for its softmax's logits, times the
+/// temperature; of_attention a for the scores directly; weight a for `weighted`.
+struct WordGradient {
+  float of_score, of_seen, mean, of_attention, weight;
+};
+__device__ inline WordGradient of_lane(const WordGradient& own, int from) {
+  return {__shfl_sync(whole_warp, own.of_score, from), __shfl_sync(whole_warp, own.of_seen, from),
+          __shfl_sync(whole_warp, own.mean, from), __shfl_sync(whole_warp, own.of_attention, from),
+          __shfl_sync(whole_warp, own.weight, from)};
+}
+
+/// dot = sum_r a_r A_r and |c|^2 = a G a^T give the attention's gradient d_dot A_r + d_norm2 (a G)_r, whose
+/// mean under the attention is d_dot dot + d_norm2 |c|^2; d_norm2 is twice the gradient of |c|^2.
+template <class Scalar>
+__device__ WordGradient word_gradient(const AttentionTile<Scalar>& tile,
+                                      const AttentionGradient<Scalar>& given, int image, int report,
+                                      int row) {
+  const Index at = Index{image} * tile.rows + row;
+  const int word = tile.first_row + row, i = tile.first_image + image;
+  const AlignedWord of_word = given.aligned.differentiate(i, report, word);
+  const float inverse = tile.inverse_sum[at], look = given.look_factor[at], d_norm2 = of_word.d_squared_norm;
+  const float factor = tile.temperature * inverse;
+  const float image_factor = given.image_factor != nullptr ? given.image_factor[image] : 1;
+  return {factor * of_word.d_dot, factor * d_norm2 * look * image_factor,
+          factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm), inverse * of_word.d_dot,
+          d_norm2 * inverse * look * given.powers->weighted};
+}
+
+template <int Columns>
+struct DifferentiateShared {
+  float sum[8][ColumnChunk<Columns>::size];
+};
+
+/// Backward: from what is seen to the gradient for the scores, and to `weighted`. Blocks as in `attend`. For
+/// each chunk of regions a first pass over the report's words takes the mean that the softmax over them
+/// subtracts, a second one writes.
+template <class Scalar, int Columns>
+__global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
+    differentiate_attention(AttentionTile<Scalar> tile, AttentionGradient<Scalar> given) {
+  using Chunk = ColumnChunk<Columns>;
+  auto& shared = shared_memory<DifferentiateShared<Columns>>();
+  const int image = static_cast<int>(blockIdx.y), last_report = tile.last_report();
+  const float score_power = given.powers->score;
+  for (int report = tile.first_report() + static_cast<int>(blockIdx.x); report < last_report;
+       report += static_cast<int>(gridDim.x)) {
+    const int begin = tile.row_of(report), count = tile.words.count(report);
+    for (int first = 0; first < tile.regions; first += Chunk::size) {
+      const Chunk chunk{first, tile.regions};
+      LaneSoftmax<Columns> softmax;
+      softmax.load(tile.softmax_of(image, report), chunk);
+      // Calls visit(row, gradient, c, attention, weight, d_weight) for the warp's words and the lane's
+      // columns.
+      const auto for_each = [&](auto&& visit) {
+        for (int w = warp(); w < count; w += 8 * warp_size) {
+          WordGradient own{};
+          if (w + 8 * lane() < count) own = word_gradient(tile, given, image, report, begin + w + 8 * lane());
+          const int words = min(warp_size, (count - w + 7) / 8);
+          for (int k = 0; k < words; ++k) {
+            const WordGradient gradient = of_lane(own, k);
+            const int row = begin + w + 8 * k;
+            const float *scores = tile.scores_of(image, row), *seen = given.seen(image, row);
+            const Scalar* attention = tile.attention(image, row);
+            float score[Columns], look[Columns], a[Columns];
+#pragma unroll
+            for (int c = 0; c < Columns; ++c) {
+              score[c] = chunk.has(c) ? scores[chunk.column(c)] : 0;
+              look[c] = chunk.has(c) ? seen[chunk.column(c)] : 0;
+              a[c] = chunk.has(c) ? to_float(attention[chunk.column(c)]) : 0;
+            }
+#pragma unroll
+            for (int c = 0; c < Columns; ++c)
+              visit(row, gradient, c, a[c], softmax.column[c].weight(score[c]),
+                    a[c] * (gradient.of_score * score[c] + (gradient.of_seen * look[c] - gradient.mean)));
+          }
+        }
+      };
+      float mean[Columns] = {};
+      for_each([&](int, const WordGradient&, int c, float, float weight, float d_weight) {
+        mean[c] = fmaf(weight, d_weight, mean[c]);
+      });
+#pragma unroll
+      for (int c = 0; c < Columns; ++c) shared.sum[warp()][c * warp_size + lane()] = mean[c];
+      __syncthreads();
+#pragma unroll
+      for (int c = 0; c < Columns; ++c) {
+        mean[c] = 0;
+#pragma unroll
+        for (int w = 0; w < 8; ++w) mean[c] += shared.sum[w][c * warp_size + lane()];
+      }
+      __syncthreads();  // shared memory may be used anew
+      for_each([&](int row, const WordGradient& gradient, int c, float a, float weight, float d_weight) {
+        if (!chunk.has(c)) return;
+        const float d_score = weight * (d_weight - mean[c]) + gradient.of_attention * a;
+        given.d_scores[row][image * tile.regions + chunk.column(c)] =
+            from_float<Scalar>(score_power * d_score);
+        given.weighted(image, row)[chunk.column(c)] = from_float<Scalar>(gradient.weight * a);
+      });
+    }
+    for (int row = begin + warp(); row < begin + count; row += 8)
+      for (int r = tile.regions + lane(); r < tile.padded; r += warp_size)
+        given.weighted(image, row)[r] = from_float<Scalar>(0);
+  }
+  tile.for_each_other_row([&](int row) {
+    for (int r = lane(); r < tile.regions; r += warp_size)
+      given.d_scores[row][image * tile.regions + r] = from_float<Scalar>(0);
+    for (int r = lane(); r < tile.padded; r += warp_size)
+      given.weighted(image, row)[r] = from_float<Scalar>(0);
+  });
+}
+
+}  // namespace vlp::cuda::detail

@@ -1,0 +1,405 @@
+/// \file
+/// Local alignment on a CUDA device.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/op.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/matmul.cuh>
+#include <vlp/cuda/core/memory.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/alignment_rows.cuh>
+#include <vlp/cuda/losses/detail/attention_contexts.cuh>
+#include <vlp/cuda/losses/detail/attention_tile.cuh>
+#include <vlp/cuda/losses/detail/packed_words.cuh>
+#include <vlp/cuda/losses/detail/pair_targets.cuh>
+#include <vlp/cuda/losses/detail/similarity_contrast.cuh>
+#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/interface/local_alignment.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+namespace vlp {
+
+/// Local alignment of float, BFloat16 or Half features. All pointers are in device memory, `word_count`
+/// included, so that nobody looks at it before the kernels do: where a count is not in 1 to W, or the words
+/// are more than Inputs::word_capacity, the loss is NaN. Without a capacity, products take B W rows, whatever
+/// the counts; nothing else works on padding.
+///
+/// Words, packed, meet the regions of all images a tile at a time: plain products, on the matrix units for 16
+/// bits, with one kernel between them forward and one more backward. 8 P D flop for P = B sum(W_j) R, the
+/// contexts' up to 8 P D (direct) or 6 P R (Gram), 8 P exponentials. Kept are two floats for each image and
+/// word. Scratch is a tile, of CudaOptions::score_block_bytes as gradients and about six times that in all,
+/// and, for backward, sums in float of the size of the words.
+template <class ScalarType>
+class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarType> {
+  using Interface = LocalAlignmentInterface<ScalarType>;
+
+ public:
+  using Device = Cuda;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
+
+  /// Throws std::invalid_argument when an option is out of range.
+  explicit LocalAlignment(LocalAlignmentOptions options = {}) : options_(options) {
+    Interface::check_options(options);
+  }
+
+  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs and outputs
+  /// that do not fit together.
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    Interface::check_inputs(inputs);
+    Interface::check_outputs(inputs, outputs);
+    prepare(device, inputs);
+    auto scratch = device.scratch().scope();
+    const Operands operands = gather(scratch, device, inputs);
+    if (!outputs.attention.empty())
+      launch_rows(device, cuda::detail::clear_padding<Scalar>, batch_ * words_.most_words(), words_.view(),
+                  words_.most_words(), regions_, cuda::batch_rows_of(outputs.attention));
+    const TileMemory memory(scratch, *this, false);
+    Contexts contexts(scratch, gram_forward_, extents(false));
+    for (Index image = 0; image < batch_; image += strip_images_) {
+      const Index images = std::min(strip_images_, batch_ - image);
+      contexts.begin(device, operands.batch(image, images, regions_), padded_);
+      for (Index strip = 0; strip < words_.strips(); ++strip) {
+        const Tile tile = attend(device, memory, operands, image, images, strip,
+                                 dot_.data() + image * words_.rows(), cuda::batch_rows_of(outputs.attention));
+        contexts.measure(device, tile, squared_norm_.data() + image * words_.rows() + tile.first_row,
+                         words_.rows());
+      }
+    }
+    const dim3 grid = cuda::blocks(batch_ * ((batch_ + 7) / 8));
+    cuda::launch(cuda::detail::score_pairs<Scalar>, grid, 256, 0, device.stream(), words_.view(),
+                 aligned_words(nullptr), similarity_.data(), cuda::rows_of(outputs.similarity));
+    contrast_.forward(device, similarity(), outputs.loss);
+  }
+
+  /// Writes upstream * dL/dinput for the inputs given to the last forward.
+  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
+                                              {batch_, regions_, features_}, words_.most_words());
+    Interface::check_gradients(inputs, gradients);
+    const bool wants_regions = !gradients.regions.empty(), wants_words = !gradients.words.empty();
+    if (!wants_regions && !wants_words) return;
+    auto scratch = device.scratch().scope();
+    const Operands operands = gather(scratch, device, inputs);
+    const PairGradients of_pairs = differentiate_pairs(scratch, device, operands, upstream);
+    const TileMemory memory(scratch, *this, true);
+    Contexts contexts(scratch, gram_backward_, extents(true));
+    MatrixView<float> d_regions, d_words;
+    if (wants_regions) d_regions = scratch.template take_view<float>(strip_images_ * regions_, features_);
+    if (wants_words) {  // strips of words overlap in the words of a report, and all images add to them
+      d_words = scratch.template take_view<float>(words_.rows(), features_);
+      cuda::check(cudaMemsetAsync(d_words.data(), 0, static_cast<std::size_t>(d_words.size()) * sizeof(float),
+                                  device.stream()),
+                  "clearing sums");
+    }
+    for (Index image = 0; image < batch_; image += strip_images_) {
+      const Index images = std::min(strip_images_, batch_ - image);
+      contexts.begin(device, operands.batch(image, images, regions_), padded_);
+      const auto regions = operands.regions.slice(image * regions_, images * regions_);
+      for (Index strip = 0; strip < words_.strips(); ++strip) {
+        const Tile tile = attend(device, memory, operands, image, images, strip, nullptr, {});
+        const auto d_scores = differentiate(device, memory, contexts, of_pairs, tile);
+        if (wants_words)
+          cuda::matmul<Scalar>(device, d_scores, Op::none, regions, Op::none,
+                               d_words.slice(tile.first_row, tile.rows), 1, 1);
+        if (!wants_regions) continue;
+        contexts.gather(device, tile, weighted(memory, tile));
+        cuda::matmul<Scalar>(device, d_scores, Op::transpose, operands.words.slice(tile.first_row, tile.rows),
+                             Op::none, d_regions.slice(0, images * regions_), 1, strip > 0 ? 1 : 0);
+      }
+      if (!wants_regions) continue;
+      const auto gathered = contexts.finish(device);
+      launch_rows(device, cuda::detail::finish_regions<Scalar>, images * regions_,
+                  cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * regions_))),
+                  gathered.rows, gathered.image_factor, of_pairs.powers, regions_, features_,
+                  cuda::batch_rows_of(gradients.regions.slice(image, images)), gradients.accumulate);
+    }
+    if (wants_words)
+      launch_rows(device, cuda::detail::finish_words<Scalar>, batch_ * words_.most_words(), words_.view(),
+                  words_.most_words(), cuda::rows_of(MatrixView<const float>(d_words)),
+                  cuda::rows_of(operands.words), of_pairs.pull, of_pairs.powers, features_,
+                  cuda::batch_rows_of(gradients.words), gradients.accumulate);
+  }
+
+ private:
+  using Tile = cuda::detail::AttentionTile<Scalar>;
+  using Contexts = cuda::detail::AttentionContexts<Scalar>;
+  using Scope = BasicArena<cuda::DeviceMemory>::Scope;
+
+  /// All words, packed, and all regions of the batch as matrices.
+  struct Operands {
+    MatrixView<const Scalar> words;    // [rows, D]
+    MatrixView<const Scalar> regions;  // [B R, D]
+
+    [[nodiscard]] BatchView<const Scalar> batch(Index image, Index images, Index regions_of_image) const {
+      const Index stride = regions.stride(0);
+      return {regions.data() + image * regions_of_image * stride,
+              {images, regions_of_image, regions.cols()},
+              {regions_of_image * stride, stride, 1}};
+    }
+  };
+
+  /// Room for one tile at a time.
+  struct TileMemory {
+    float* scores;                                    // [rows, images R]
+    Scalar* attention;                                // [rows, images, padded]
+    float* inverse_sum;                               // [images, rows]
+    cuda::detail::WordSoftmax* softmax;               // [reports, images R]
+    Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
+
+    TileMemory(Scope& scratch, const LocalAlignment& loss, bool backward) {
+      const Index rows = loss.most_rows(), images = loss.strip_images_, regions = images * loss.regions_;
+      const Index reports = std::min(loss.batch_, loss.words_.strip_rows());
+      scores = scratch.take<float>(rows * regions);
+      attention = scratch.take<Scalar>(rows * images * loss.padded_);
+      inverse_sum = scratch.take<float>(images * rows);
+      softmax = scratch.take<cuda::detail::WordSoftmax>(reports * regions);
+      if (!backward) return;
+      d_scores = scratch.take<Scalar>(rows * whole_packs(regions));
+      weighted = scratch.take<Scalar>(rows * images * loss.padded_);
+    }
+  };
+
+  /// What all tiles of a backward pass take.
+  struct PairGradients {
+    const float *d_similarity, *pull;
+    const cuda::detail::GradientPowers* powers;
+  };
+
+  [[nodiscard]] static Index whole_packs(Index count) {
+    return (count + cuda::pack_size<Scalar> - 1) / cuda::pack_size<Scalar> * cuda::pack_size<Scalar>;
+  }
+
+  /// The most rows that a tile can have: those of a strip, and the rest of a report that begins in its last.
+  [[nodiscard]] Index most_rows() const {
+    return std::min(words_.strip_rows() + words_.most_words() - 1, words_.rows());
+  }
+
+  [[nodiscard]] typename Contexts::Extents extents(bool backward) const {
+    return {strip_images_, most_rows(), regions_, padded_, features_, backward};
+  }
+
+  /// A warp to each of `rows`.
+  template <class... Parameters, class... Arguments>
+  static void launch_rows(Cuda& device, void (*kernel)(Parameters...), Index rows, Arguments&&... arguments) {
+    cuda::launch(kernel, cuda::blocks(rows, 256 / cuda::warp_size), 256, 0, device.stream(),
+                 std::forward<Arguments>(arguments)...);
+  }
+
+  void prepare(Cuda& device, const Inputs& inputs) {
+    batch_ = inputs.regions.extent(0);
+    regions_ = inputs.regions.extent(1);
+    features_ = inputs.regions.extent(2);
+    padded_ = whole_packs(regions_);
+    groups_.find(device, name, batch_, inputs.group, options_.duplicate_policy, options_.label_smoothing);
+    words_.prepare(name, batch_, inputs.words.extent(1), inputs.word_count, inputs.word_capacity);
+    choose_form();
+    words_.lay_out(device, choose_strips(device));
+    dot_.resize(batch_ * words_.rows());
+    squared_norm_.resize(batch_ * words_.rows());
+    word_norm_.resize(words_.rows());
+    similarity_.resize(batch_ * batch_);
+  }
+
+  /// The cheaper form each way, by multiplications for each image. Contexts [words, D] in memory, where the
+  /// Gram form has none, cost 8 bytes forward and 14 backward an element; a byte takes the time of about 80
+  /// multiplications of 16-bit numbers. The products of `take_gram_norms` run at about two thirds of the rate
+  /// of others, by count.
+  void choose_form() {
+    const auto regions = static_cast<double>(regions_), words = static_cast<double>(words_.rows()),
+               features = static_cast<double>(features_);
+    const double look = words * regions * regions, gram = regions * regions * features,
+                 direct = words * regions * features, byte = 80 * words * features;
+    const bool automatic = options_.form == LocalAlignmentForm::automatic;
+    const bool forced = options_.form == LocalAlignmentForm::gram;
+    gram_forward_ = automatic ? 1.5 * look + gram < direct + 8 * byte : forced;
+    gram_backward_ = automatic ? 2 * look + 2 * gram < 3 * direct + 14 * byte : forced;
+  }
+
+  /// Sets how many images, and returns how many rows of words, make a tile. Sums of words grow in memory with
+  /// each strip of images, those of regions with each tile; and each strip of words has up to W - 1 rows of
+  /// the next for its last report: so tiles are about twice as wide as high.
+  Index choose_strips(const Cuda& device) {
+    constexpr Index fewest_rows = 8, most_images = 65535;  // the latter what a grid has along y
+    const auto elements = static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar));
+    const auto columns_of_tile = static_cast<Index>(std::sqrt(2 * static_cast<double>(elements)));
+    const auto images_for = [&](Index columns) {
+      const Index images = std::clamp(columns / regions_, Index{1}, std::min(batch_, most_images));
+      return images == batch_ || images < 8 ? images : images / 8 * 8;  // rows of d_scores in whole packs
+    };
+    strip_images_ = images_for(columns_of_tile);
+    const Index rows = elements / (strip_images_ * regions_);
+    if (rows >= words_.rows()) {
+      strip_images_ = std::max(strip_images_, images_for(elements / words_.rows()));
+      return words_.rows();
+    }
+    return std::min(std::max(rows / fewest_rows * fewest_rows, fewest_rows), words_.rows());
+  }
+
+  Operands gather(Scope& scratch, Cuda& device, const Inputs& inputs) {
+    Operands out;
+    MatrixView<Scalar> copy;
+    if (words_.is_packed(inputs.words)) {
+      out.words = flatten_rows(inputs.words);
+    } else {
+      const Index stride = whole_packs(features_);
+      copy = MatrixView<Scalar>(scratch.take<Scalar>(words_.rows() * stride), {words_.rows(), features_},
+                                {stride, 1});
+      out.words = copy;
+    }
+    words_.pack(device, inputs.words, copy, word_norm_.data());
+    const auto& regions = inputs.regions;
+    if (batch_ == 1 || regions.stride(0) == regions_ * regions.stride(1)) {
+      out.regions = flatten_rows(regions);
+    } else {
+      const auto rows = scratch.take_view<Scalar>(batch_ * regions_, features_);
+      launch_rows(device, cuda::detail::copy_rows<Scalar>, rows.rows(), cuda::batch_rows_of(regions),
+                  regions_, features_, cuda::rows_of(rows));
+      out.regions = rows;
+    }
+    return out;
+  }
+
+  [[nodiscard]] cuda::detail::AlignedWords aligned_words(const float* d_similarity) const {
+    return {dot_.data(),
+            squared_norm_.data(),
+            word_norm_.data(),
+            words_.rows(),
+            similarity_.data(),
+            d_similarity,
+            static_cast<int>(batch_),
+            static_cast<float>(options_.word_temperature),
+            static_cast<float>(options_.pair_temperature)};
+  }
+
+  [[nodiscard]] cuda::detail::Similarity similarity() const {
+    return {similarity_.data(), static_cast<int>(batch_), groups_.targets(),
+            static_cast<float>(options_.image_to_text_weight),
+            static_cast<float>(options_.text_to_image_weight)};
+  }
+
+  /// Scores of a tile, and the attention that they make.
+  Tile attend(Cuda& device, const TileMemory& memory, const Operands& operands, Index image, Index images,
+              Index strip, float* dot, const cuda::BatchRows<Scalar>& matched) const {
+    const Index first = strip * words_.strip_rows();
+    const Index rows = std::min(most_rows(), words_.rows() - first);
+    const MatrixView<float> scores(memory.scores, {rows, images * regions_});
+    cuda::matmul<Scalar>(device, operands.words.slice(first, rows), Op::none,
+                         operands.regions.slice(image * regions_, images * regions_), Op::transpose, scores);
+    const Tile tile{words_.view(),
+                    static_cast<int>(strip),
+                    static_cast<int>(first),
+                    static_cast<int>(rows),
+                    static_cast<int>(image),
+                    static_cast<int>(images),
+                    static_cast<int>(regions_),
+                    static_cast<int>(padded_),
+                    static_cast<float>(options_.attention_temperature),
+                    cuda::rows_of(MatrixView<const float>(scores)),
+                    {memory.attention, images, padded_, images * padded_},
+                    memory.inverse_sum,
+                    memory.softmax};
+    const auto kernel =
+        is_narrow() ? cuda::detail::attend<Scalar, narrow> : cuda::detail::attend<Scalar, wide>;
+    const std::size_t shared =
+        is_narrow() ? sizeof(cuda::detail::AttendShared<narrow>) : sizeof(cuda::detail::AttendShared<wide>);
+    cuda::launch(kernel, grid_of(tile), 256, shared, device.stream(), tile,
+                 dot == nullptr ? nullptr : dot + first, words_.rows(), matched);
+    return tile;
+  }
+
+  [[nodiscard]] cuda::BatchRows<Scalar> weighted(const TileMemory& memory, const Tile& tile) const {
+    return {memory.weighted, tile.images, padded_, tile.images * padded_};
+  }
+
+  /// The gradients for the scores of a tile.
+  MatrixView<const Scalar> differentiate(Cuda& device, const TileMemory& memory, Contexts& contexts,
+                                         const PairGradients& of_pairs, const Tile& tile) const {
+    const auto seen = contexts.look(device, tile);
+    const Index columns = Index{tile.images} * regions_;
+    const MatrixView<Scalar> d_scores(memory.d_scores, {tile.rows, columns}, {whole_packs(columns), 1});
+    const cuda::detail::AttentionGradient<Scalar> given{aligned_words(of_pairs.d_similarity),
+                                                        seen.products,
+                                                        seen.row_factor,
+                                                        seen.image_factor,
+                                                        cuda::rows_of(d_scores),
+                                                        weighted(memory, tile),
+                                                        of_pairs.powers};
+    const auto kernel = is_narrow() ? cuda::detail::differentiate_attention<Scalar, narrow>
+                                    : cuda::detail::differentiate_attention<Scalar, wide>;
+    const std::size_t shared = is_narrow() ? sizeof(cuda::detail::DifferentiateShared<narrow>)
+                                           : sizeof(cuda::detail::DifferentiateShared<wide>);
+    cuda::launch(kernel, grid_of(tile), 256, shared, device.stream(), tile, given);
+    return d_scores;
+  }
+
+  /// From upstream to the gradients for S, and the words' through their norms.
+  PairGradients differentiate_pairs(Scope& scratch, Cuda& device, const Operands& operands,
+                                    Accumulator upstream) const {
+    float* const d_similarity = scratch.take<float>(batch_ * batch_);
+    contrast_.backward(device, similarity(), upstream, d_similarity);
+    auto* const powers = scratch.take<cuda::detail::GradientPowers>(1);
+    float* const pull = scratch.take<float>(words_.rows());
+    cuda::detail::BoundTerms terms{nullptr, static_cast<float>(options_.attention_temperature), 0};
+    if constexpr (std::is_same_v<Scalar, Half>) {
+      terms.bounds = scratch.take<cuda::detail::GradientBounds>(1);
+      cuda::check(cudaMemsetAsync(terms.bounds, 0, sizeof *terms.bounds, device.stream()), "clearing bounds");
+      // The factor of the Gram form is 1 over a sum of attention: of one that is at least the unit, or of
+      // all.
+      if (gram_backward_) {
+        const float least =
+            terms.temperature <= cuda::detail::tame_temperature ? std::exp(-terms.temperature) : 1;
+        terms.largest_look = 1 / (least * cuda::detail::attention_unit<Scalar>);
+      }
+      cuda::launch(cuda::detail::bound_region_norms<Scalar>,
+                   cuda::blocks(operands.regions.rows(), 256 / cuda::warp_size), 256,
+                   sizeof(cuda::detail::MaximumShared), device.stream(), cuda::rows_of(operands.regions),
+                   features_, terms.bounds);
+    }
+    cuda::launch(cuda::detail::sum_pulls<float>, cuda::blocks(words_.rows(), cuda::warp_size), 256,
+                 sizeof(cuda::detail::SumPullsShared), device.stream(), words_.view(),
+                 aligned_words(d_similarity), terms, pull);
+    cuda::launch(cuda::detail::choose_powers<cuda::detail::GradientPowers>, 1, 1, 0, device.stream(),
+                 terms.bounds, powers);
+    return {d_similarity, pull, powers};
+  }
+
+  /// Columns that a lane has of a chunk of regions: few for the 7 x 7 regions of most encoders, or most lanes
+  /// would have nothing to do.
+  static constexpr int narrow = 2, wide = 8;
+  [[nodiscard]] bool is_narrow() const { return regions_ <= narrow * cuda::warp_size; }
+
+  /// A block for each image and about each report of a strip.
+  [[nodiscard]] dim3 grid_of(const Tile& tile) const {
+    const Index reports = (words_.strip_rows() * batch_ + words_.rows() - 1) / words_.rows() + 1;
+    return {static_cast<unsigned>(std::min(reports, batch_)), static_cast<unsigned>(tile.images), 1};
+  }
+
+  Options options_;
+  Index batch_ = 0, regions_ = 0, features_ = 0;  // B, R, D
+  Index padded_ = 0;                              // R in whole packs
+  Index strip_images_ = 1;                        // of a tile
+  bool gram_forward_ = true, gram_backward_ = true;
+  cuda::detail::PackedWords words_;
+  cuda::detail::Groups groups_;
+  cuda::detail::SimilarityContrast contrast_;
+  Cuda::Buffer<float> dot_, squared_norm_;  // [B, rows]
+  Cuda::Buffer<float> word_norm_;           // [rows]
+  Cuda::Buffer<float> similarity_;          // [B, B]
+};
+
+static_assert(Loss<LocalAlignment<float, Cuda>>);
+
+}  // namespace vlp
