@@ -4,15 +4,17 @@
   compare_pytorch.py --bridge build/benchmark/benchmarks/libvlp_pytorch_bridge.so
 
 Contenders: vlp, PyTorch as its users write it, the same through torch.compile; for local alignment GLoRIA's loop over
-reports, and all pairs at once. They have the same inputs, threads and number type, and vlp runs in the same
-process on the tensors' own memory. Their losses and gradients must agree (in float at the shape that is timed, in double at
-a small one) before anything is timed. They are timed in turn, again and again; the table has each one's fastest
-time, the JSON all of them. Peak memory is that of one call in a process of its own, above inputs and gradients
-(comparison/worker.py says how).
+reports, and all pairs at once; for the multi-scale objective the sum of its terms. They have the same inputs, threads and
+number type, and vlp runs in the same process on the tensors' own memory. Their losses and gradients must agree (in float
+at the shape that is timed, in double at a small one) before anything is timed. They are timed in turn, again and again;
+the table has each one's fastest time, the JSON all of them. Peak memory is that of one call in a process of its own, above
+inputs and gradients (comparison/worker.py says how).
 
 With --device cuda: the library vlp_pytorch_bridge_cuda (cmake --preset cuda, VLP_BUILD_BENCHMARKS), other shapes and mostly
 bfloat16, times by CUDA events, memory by PyTorch's own count (comparison/cuda_worker.py says how). InfoNCE is also
-compared with a form that computes its scores in tiles. Where PyTorch runs out of memory, that is its row.
+compared with a form that computes its scores in tiles, local alignment and the multi-scale objective with one that takes
+images a chunk at a time. Where PyTorch runs out of memory, that is its row. Cases with bars come first, what is to be
+compiled after the rest of its kind, so that --time-limit cuts what is missed least.
 
 Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BENCHMARKS.
 A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes
@@ -178,7 +180,7 @@ def main():
     result = {"machine": processor(), "date": datetime.date.today().isoformat(), "commit": commit(),
               "device": options.device, "pytorch": torch.__version__, "python": platform.python_version()}
     if options.device == "cuda":
-        result["blocks"], result["notes"] = cuda_table.measure(options, works)
+        result.update(cuda_table.measure(options, works))
         write(options, result, cuda_table.markdown(result))
         sys.exit(0 if cuda_table.well(result) else 1)
     blocks = []

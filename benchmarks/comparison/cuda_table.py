@@ -1,62 +1,144 @@
-"""The comparison on a CUDA device: one worker per loss (cuda_worker.py), and the table of what they found."""
+"""The comparison on a CUDA device: a worker for each loss (cuda_worker.py), and the table of what they found."""
+import contextlib
 import json
 import pathlib
+import queue
 import subprocess
 import sys
-import tempfile
+import threading
 import time
+
+import losses
 
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
 
 
-def ask_worker(options, loss, seconds):
-    """The blocks that a worker had finished when it ended or its time was up, and what is to be said of its end."""
-    request = {"bridge": str(options.bridge.resolve()), "loss": loss, "quick": options.quick}
-    notes = []
-    with tempfile.TemporaryFile("w+") as output:
+class Worker:
+    """A process for one loss: what breaks the device for one breaks it for no other."""
+
+    def __init__(self, options, loss):
+        setup = {"bridge": str(options.bridge.resolve()), "loss": loss, "quick": options.quick}
+        self.call = [sys.executable, str(HERE / "cuda_worker.py"), json.dumps(setup)]
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(self.call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.messages = queue.Queue()
+        threading.Thread(target=self.read, args=(self.process.stdout, self.messages), daemon=True).start()
+
+    @staticmethod
+    def read(output, messages):
+        """Passes on what the process says, and None at its end."""
+        for line in output:
+            if line.startswith("{") and line.endswith("}\n"):
+                messages.put(json.loads(line))
+        messages.put(None)
+
+    def wait(self, seconds):
+        """Until it can be asked, lest its start disturb what another times."""
+        with contextlib.suppress(queue.Empty):
+            if self.messages.get(timeout=seconds) is None:
+                self.messages.put(None)  # for ask() to tell of
+
+    def ask(self, request, seconds):
+        """The answer, or None and what went wrong."""
+        if self.process is None:
+            self.start()
+        with contextlib.suppress(BrokenPipeError):  # the end of the process is then the next message
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        end = time.monotonic() + seconds
         try:
-            ended = subprocess.run([sys.executable, str(HERE / "cuda_worker.py"), json.dumps(request)], stdout=output,
-                                   timeout=seconds).returncode
-            if ended != 0:
-                notes.append(f"{loss}: its process ended with status {ended}")
-        except subprocess.TimeoutExpired:
-            notes.append(f"{loss}: its process was stopped after {seconds:.0f} s")
-        output.seek(0)
-        blocks = [json.loads(line) for line in output if line.startswith("{") and line.endswith("}\n")]
-    return blocks, notes
+            message = self.messages.get(timeout=seconds)
+            if message is not None and "ready" in message:  # it was started again
+                message = self.messages.get(timeout=max(end - time.monotonic(), 0.01))
+        except queue.Empty:
+            self.stop()
+            return None, f"stopped after {seconds:.0f} s"
+        if message is not None:
+            if message["last"]:
+                self.stop()
+            return message, None
+        status = self.process.wait()
+        self.stop()
+        return None, f"its process ended with status {status}"
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def requests(options, works):
+    """What is asked of which loss's worker, the most wanted first: (what it is called, loss, request, bars). Cases with
+    bars, a check of every loss at a small shape, the other cases; what is to be compiled after the rest of its kind."""
+    cases = [(work, case) for work in works
+             for case in ([losses.OnCuda(losses.BF16, sizes) for sizes in losses.QUICK[work.loss]] if options.quick
+                          else work.on_cuda)]
+
+    def of(chosen, compiled):
+        for work, case in chosen:
+            yield (f"{work.loss} {case.type} {work.describe(case.sizes)}", work.loss,
+                   {"what": "case", "type": case.type, "sizes": case.sizes, "compiled": compiled}, case.bars)
+
+    with_bars, others = [one for one in cases if one[1].bars], [one for one in cases if not one[1].bars]
+    yield from of(with_bars, False)
+    for work in works:
+        yield f"{work.loss} at a small shape", work.loss, {"what": "small"}, {}
+    yield from of(with_bars, True)
+    yield from of(others, False)
+    yield from of(others, True)
 
 
 def measure(options, works):
-    """All blocks and notes, within options.time_limit seconds."""
-    end = time.monotonic() + options.time_limit if options.time_limit else None
-    blocks, notes = [], []
-    for work in works:
-        left = None if end is None else end - time.monotonic()
-        if left is not None and left < 1:
-            notes.append(f"{work.loss}: left out, no time was left")
+    """Blocks, problems, and notes on what there was no time for, within options.time_limit seconds."""
+    end = time.monotonic() + (options.time_limit or 1e6)
+    workers = {work.loss: Worker(options, work.loss) for work in works}
+    blocks, problems, notes = {}, [], []
+    for worker in workers.values():
+        worker.start()
+    for worker in workers.values():
+        worker.wait(max(end - time.monotonic(), 0.01))
+    for name, loss, request, bars in requests(options, works):
+        compiled = request.get("compiled")
+        label = f"{name}, compiled" if compiled else name
+        left = end - time.monotonic()
+        if left < 3:
+            (notes if compiled else problems).append(f"{label}: left out, no time was left")
             continue
-        print(f"{work.loss} on a CUDA device", file=sys.stderr, flush=True)
-        found, said = ask_worker(options, work.loss, left)
-        blocks += found
-        notes += said
-    return blocks, notes
+        print(label, file=sys.stderr, flush=True)
+        # Half of the time that is left: one that hangs leaves some to the others.
+        answer, wrong = workers[loss].ask(request, max(left / 2, min(left, 20)))
+        if wrong is not None:
+            problems.append(f"{label}: {wrong}")
+        elif request["what"] == "small":
+            problems += [f"{name}: {one}" for one in answer["problems"]]
+        else:
+            blocks[name] = {**answer, "bars": bars}  # with what is compiled in place of without
+    for worker in workers.values():
+        worker.stop()
+    return {"blocks": list(blocks.values()), "problems": problems, "notes": notes}
 
 
 def well(result):
-    """Whether every shape was measured: PyTorch may run out of memory, vlp may not fail."""
-    return not result["notes"] and all("milliseconds" in block["rows"][0] for block in result["blocks"])
+    """Whether every case was measured: PyTorch may run out of memory, vlp may not fail."""
+    return not result["problems"] and all("milliseconds" in block["rows"][0] for block in result["blocks"])
 
 
 def number(value):
     return f"{value:,.4f}" if value < 1 else f"{value:,.2f}"
 
 
+def shape_of(block):
+    return " ".join(f"{name}={value}" for name, value in block["sizes"].items())
+
+
 def table_rows(block):
     own = block["rows"][0]
-    shape = " ".join(f"{name}={value}" for name, value in block["sizes"].items())
     for row in block["rows"]:
-        begin = f"| {block['loss']} | {block['type']} | {shape} | {row['contender']} | "
+        begin = f"| {block['loss']} | {block['type']} | {shape_of(block)} | {row['contender']} | "
         memory = f"{row['peak_bytes'] / MIB:,.2f}" if "peak_bytes" in row else ""
         error = f"{row['error']:.1e}" if "error" in row else ""
         slower = share = ""
@@ -67,6 +149,18 @@ def table_rows(block):
         if "milliseconds" in row:
             taken = f"{number(row['milliseconds'])} ({number(row['least'])} to {number(row['most'])})"
         yield begin + f"{taken} | {slower} | {memory} | {share} | {error} |"
+
+
+def bar_lines(block):
+    """A sentence for each bar of the block."""
+    rows = {row["contender"]: row for row in block["rows"]}
+    for contender, bar in block["bars"].items():
+        begin = f"- {block['loss']} {block['type']} {shape_of(block)}, {contender} at least {bar} times vlp's time: "
+        if all("milliseconds" in rows.get(one, {}) for one in ("vlp", contender)):
+            ratio = rows[contender]["milliseconds"] / rows["vlp"]["milliseconds"]
+            yield begin + f"{ratio:.2f}, {'met' if ratio >= bar else 'missed'}"
+        else:
+            yield begin + "not measured"
 
 
 def markdown(result):
@@ -85,5 +179,7 @@ def markdown(result):
                   "|---|---|---|---|---:|---:|---:|---:|---:|"]
     for block in result["blocks"]:
         lines += table_rows(block)
-    lines += ["", *(f"- {note}" for note in result["notes"])] if result["notes"] else []
+    for said in ([line for block in result["blocks"] for line in bar_lines(block)],
+                 [f"- {one}" for one in result["problems"] + result["notes"]]):
+        lines += ["", *said] if said else []
     return "\n".join(lines) + "\n"

@@ -1,12 +1,13 @@
-"""All measurements of one loss on a CUDA device: cuda_worker.py JSON, one block of the table as JSON per line of output.
+"""All measurements of one loss on a CUDA device, in a process of its own: cuda_worker.py JSON. It says {"ready": ...} and
+then answers each request, a line of JSON on its input, by one on its output: a case by a block of the table, with or
+without what is to be compiled; a small shape by what is wrong there.
 
-16-bit forms of PyTorch run as users run them, under autocast: products in 16 bits, log-softmax in float32. Products of
+16-bit forms of PyTorch run as users run them, under autocast: products in 16 bits, softmax in float32. Products of
 float32 are not rounded to TF32. vlp runs on PyTorch's own memory and current stream.
 """
 import gc
 import json
 import logging
-import math
 import os
 import statistics
 import sys
@@ -16,10 +17,12 @@ import torch
 
 import losses
 from bridge import Bridge, Loss
-from worker import disagreement, pytorch_step
+from worker import DOUBLE_TOLERANCE, disagreement, pytorch_step
 
-# Of vlp's loss and gradients from float64, relative to the largest value.
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
+# Of vlp's loss and gradients from float64, relative to the largest value. PyTorch's may be PYTORCH_TIMES as far from it: in
+# 16 bits it rounds more often.
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
+PYTORCH_TIMES = 10
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -65,10 +68,12 @@ def in_half(form, dtype):
 
 def exact(work, inputs):
     """Loss and gradients of the same inputs in float64."""
-    wide = {name: tensor.detach().double().requires_grad_(tensor.requires_grad) if tensor.is_floating_point() else tensor
-            for name, tensor in inputs.items()}
-    value, gradients = pytorch_step({**work.forms, **work.more_forms}[work.exact], wide)()
-    return value, gradients
+    def widened(given):
+        if not (isinstance(given, torch.Tensor) and given.is_floating_point()):
+            return given
+        return given.detach().double().requires_grad_(given.requires_grad)
+
+    return pytorch_step(work.all_forms[work.exact], {name: widened(given) for name, given in inputs.items()})()
 
 
 def worst(got, want):
@@ -88,22 +93,43 @@ def peak_of(step):
     return max(torch.cuda.max_memory_allocated() - before - sum(one.nbytes for one in gradients.values()), 0)
 
 
-def pytorch_contenders(work, inputs, dtype):
+def vlp_loss(work, inputs, bridge):
+    arrays, options = losses.for_vlp(inputs, work.variants["vlp"])
+    return Loss(bridge, work.loss, arrays, options, torch.cuda.current_stream().cuda_stream)
+
+
+def small_problems(work, bridge):
+    """What is wrong at a small shape: a form of PyTorch in float64, vlp on numbers of a type."""
+    inputs = work.inputs(losses.Draw(torch.float64, "cuda"), **work.small)
+    want = exact(work, inputs)
+    for label, form in work.all_forms.items():
+        error = worst(pytorch_step(form, inputs)(), want)
+        if not error <= DOUBLE_TOLERANCE:
+            yield f"'{label}' and '{work.exact}' differ by {error:.1e} of the largest value in float64"
+    for dtype, tolerance in TOLERANCE.items():
+        inputs = work.inputs(losses.Draw(dtype, "cuda"), **work.small)
+        loss = vlp_loss(work, inputs, bridge)
+        error = worst((loss(), loss.gradients), exact(work, inputs))
+        if not error <= tolerance:
+            yield f"vlp in {dtype} differs from float64 by {error:.1e} of the largest value"
+
+
+def pytorch_contenders(work, inputs, dtype, compiled):
     """Functions that make a step, by label: a compiled one is compiled when it is first called."""
-    forms = {label: in_half(form, dtype) for label, form in {**work.forms, **work.more_forms}.items()}
+    forms = {label: in_half(form, dtype) for label, form in work.all_forms.items()}
     steps = {label: (lambda form=form: pytorch_step(form, inputs)) for label, form in forms.items()}
-    label = "compiled" if work.compiled == "eager" else f"{work.compiled}, compiled"
-    steps[label] = lambda: pytorch_step(torch.compile(forms[work.compiled], dynamic=False), inputs)
+    if compiled:
+        steps[work.compiled_label] = lambda: pytorch_step(torch.compile(forms[work.compiled], dynamic=False), inputs)
     return steps
 
 
-def try_pytorch(make, want):
-    """A row for a form of PyTorch, and its step, or None where it does not run."""
+def try_pytorch(make, want, tolerance):
+    """A row for a form of PyTorch, and its step, or None where it does not run or is wrong."""
     try:
         step = make()
         error = worst(step(), want)
-        if not math.isfinite(error):
-            return {"outcome": "loss or gradients are not finite"}, None
+        if not error <= tolerance:
+            return {"outcome": f"differs from float64 by {error:.1e} of the largest value; not timed"}, None
         return {"error": error, "peak_bytes": peak_of(step)}, step
     except torch.cuda.OutOfMemoryError:
         return {"outcome": OUT_OF_MEMORY}, None
@@ -112,11 +138,11 @@ def try_pytorch(make, want):
         return {"outcome": OUT_OF_MEMORY if "out of memory" in str(error).lower() else text}, None
 
 
-def measure(work, type_name, sizes, bridge, device, quick):
-    dtype = getattr(torch, type_name)
-    block = {"loss": work.loss, "type": type_name, "sizes": sizes, "rows": []}
+def measure(work, request, bridge, device, quick):
+    dtype, sizes = getattr(torch, request["type"]), request["sizes"]
+    block = {"loss": work.loss, "type": request["type"], "sizes": sizes, "rows": []}
     inputs = work.inputs(losses.Draw(dtype, "cuda"), **sizes)
-    loss = Loss(bridge, work.loss, inputs, work.variants["vlp"], torch.cuda.current_stream().cuda_stream)
+    loss = vlp_loss(work, inputs, bridge)
     held = bridge.device_bytes()
     for _ in range(3):  # scratch memory has its size after the second
         loss()
@@ -130,8 +156,8 @@ def measure(work, type_name, sizes, bridge, device, quick):
         return block
     own["error"] = error
     steps = {"vlp": loss}
-    for label, make in pytorch_contenders(work, inputs, dtype).items():
-        row, step = try_pytorch(make, want)
+    for label, make in pytorch_contenders(work, inputs, dtype, request["compiled"]).items():
+        row, step = try_pytorch(make, want, PYTORCH_TIMES * TOLERANCE[dtype])
         block["rows"].append({"contender": label, **row})
         if step is not None:
             steps[label] = step
@@ -162,25 +188,47 @@ def settings():
             "bf16_reduced_precision_reduction": torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction}
 
 
+def free_all():
+    """Whether that was possible: a device that no longer answers is for another process to have anew."""
+    try:
+        free()
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+def answer(work, request, bridge, device, quick):
+    try:
+        if request["what"] == "small":
+            return {"problems": list(small_problems(work, bridge))}
+        block = measure(work, request, bridge, device, quick)
+    except RuntimeError as error:  # what vlp or PyTorch refuse, memory among it
+        text = str(error).splitlines()[0][:300]
+        if request["what"] == "small":
+            return {"problems": [text]}
+        block = {"loss": work.loss, "type": request["type"], "sizes": request["sizes"],
+                 "rows": [{"contender": "vlp", "outcome": text}]}
+    return {**block, **settings(), "backend": bridge.backend(), "compiler": bridge.compiler()}
+
+
 def main():
-    request = json.loads(sys.argv[1])
+    setup = json.loads(sys.argv[1])
     warnings.simplefilter("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
     if not torch.cuda.is_available():
         sys.exit(f"compare_pytorch: PyTorch {torch.__version__} finds no CUDA device")
     torch.backends.cuda.matmul.allow_tf32 = False
-    bridge, device = Bridge(request["bridge"]), Device()
-    work = next(work for work in losses.works() if work.loss == request["loss"])
-    shapes = [("bfloat16", sizes) for sizes in losses.QUICK[work.loss]] if request["quick"] else work.on_cuda
-    for type_name, sizes in shapes:
-        try:
-            block = measure(work, type_name, sizes, bridge, device, request["quick"])
-        except RuntimeError as error:  # what vlp or PyTorch refuse, memory among it
-            block = {"loss": work.loss, "type": type_name, "sizes": sizes,
-                     "rows": [{"contender": "vlp", "outcome": str(error).splitlines()[0][:300]}]}
-        block.update(settings(), backend=bridge.backend(), compiler=bridge.compiler())
-        print(json.dumps(block), flush=True)
-        free()
+    bridge, device = Bridge(setup["bridge"]), Device()
+    work = next(work for work in losses.works() if work.loss == setup["loss"])
+    say({"ready": work.loss})
+    for line in sys.stdin:
+        result = answer(work, json.loads(line), bridge, device, setup["quick"])
+        say({**result, "last": not free_all()})
     os._exit(0)  # compiled code's helpers need no orderly end
 
 

@@ -5,6 +5,7 @@ forms and a line in `works()`.
 """
 import dataclasses
 import math
+import typing
 
 import torch
 import torch.nn.functional as F
@@ -12,21 +13,53 @@ from torch.utils.checkpoint import checkpoint
 
 
 @dataclasses.dataclass
+class OnCuda:
+    """A case that is timed on a CUDA device. `bars`: how many times vlp's time a contender's should be, at least; cases
+    that have some are timed before all others."""
+    type: str
+    sizes: dict
+    bars: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class Work:
     """A loss with its inputs and forms; `shapes` are those timed, `small` one for checks in float64."""
     loss: str                    # vlp's name
-    inputs: object               # function of (draw, **sizes) to tensors by name
+    inputs: object               # function of (draw, **sizes) to tensors by name (and a WordCount)
     forms: dict                  # label: function of the inputs
     shapes: list
     small: dict
     variants: dict = dataclasses.field(default_factory=lambda: {"vlp": {}})  # label: vlp's options
     compiled: str = "eager"      # the form that torch.compile is tried on
-    on_cuda: list = dataclasses.field(default_factory=list)     # (type, sizes) of those timed on a CUDA device
+    on_cuda: list = dataclasses.field(default_factory=list)     # of OnCuda
     more_forms: dict = dataclasses.field(default_factory=dict)  # forms that are timed on a CUDA device alone
     exact: str = "eager"         # the form that is run in float64 there, for all others to be compared with
 
+    @property
+    def all_forms(self):
+        return {**self.forms, **self.more_forms}
+
+    @property
+    def compiled_label(self):
+        return "compiled" if self.compiled == "eager" else f"{self.compiled}, compiled"
+
     def describe(self, sizes):
         return " ".join(f"{name}={value}" for name, value in sizes.items())
+
+
+class WordCount(typing.NamedTuple):
+    """How many words reports have, as each contender has it at hand."""
+    on_host: list             # GLoRIA's loop goes by it
+    on_device: torch.Tensor   # [B]
+    padding: torch.Tensor     # [B, W], true beyond the count
+
+
+def for_vlp(inputs, options):
+    """The same as arrays and numbers by name: what the host knows of word counts goes with the options."""
+    count = inputs.get("word_count")
+    if count is None:
+        return inputs, options
+    return {**inputs, "word_count": count.on_device}, {**options, "word_capacity": sum(count.on_host)}
 
 
 class Draw:
@@ -47,6 +80,12 @@ class Draw:
 
     def integers(self, count, *shape):
         return torch.randint(0, count, shape, generator=self.generator, device=self.device)
+
+    def word_count(self, reports, least, most):
+        """Uniform in [least, most]; the first report has the most."""
+        count = least + self.integers(most - least + 1, reports)
+        count[0] = most
+        return WordCount(count.tolist(), count, torch.arange(most, device=self.device) >= count.unsqueeze(1))
 
 
 def both_directions(scores):
@@ -100,21 +139,25 @@ def pairwise_sigmoid(image, text, log_scale, bias):
 ATTENTION, WORD, PAIR = 4.0, 5.0, 10.0
 
 
-def local_alignment_inputs(draw, B, W, R, D):
-    return {"regions": draw.normal(B, R, D, scale=0.1), "words": draw.normal(B, W, D, scale=0.1)}
+def local_alignment_inputs(draw, B, W, R, D, least=None):
+    """With `least`, reports have that many to W words; without it all have W."""
+    inputs = {"regions": draw.normal(B, R, D, scale=0.1), "words": draw.normal(B, W, D, scale=0.1)}
+    return inputs if least is None else {**inputs, "word_count": draw.word_count(B, least, W)}
 
 
 def cosine(left, right):
     return (left * right).sum(-1) / (left.norm(dim=-1) * right.norm(dim=-1)).clamp(min=1e-8)
 
 
-def gloria_loop(regions, words):
+def gloria_loop(regions, words, word_count=None):
     """The loop as it was published: each report against all images by repeating its words, on feature maps [B, D, R]
     and words [B, D, W], with its transposed copies."""
     images, region_count, features = regions.shape
     context, words = regions.transpose(1, 2).contiguous(), words.transpose(1, 2).contiguous()
     columns = []
-    for report in words:
+    for i, report in enumerate(words):
+        if word_count is not None:
+            report = report[:, :word_count.on_host[i]]
         query = report.unsqueeze(0).contiguous().repeat(images, 1, 1)                   # [B, D, W]
         attention = torch.bmm(context.transpose(1, 2).contiguous(), query)              # [B, R, W]
         attention = torch.softmax(attention.view(images * region_count, -1), dim=-1)    # over the words
@@ -127,12 +170,33 @@ def gloria_loop(regions, words):
     return both_directions(PAIR * torch.cat(columns, dim=1))
 
 
-def local_vectorised(regions, words):
-    """All images against all reports at once."""
+def pair_scores(regions, words, word_count=None):
+    """S [images, reports] at once."""
     attention = torch.einsum("ird,jwd->ijwr", regions, words)
+    if word_count is not None:
+        attention = attention.masked_fill(word_count.padding[:, :, None], -math.inf)
     attention = torch.softmax(ATTENTION * torch.softmax(attention, dim=2), dim=3)
     context = torch.einsum("ijwr,ird->ijwd", attention, regions)
-    return both_directions(PAIR * torch.logsumexp(WORD * cosine(words.unsqueeze(0), context), dim=2))
+    similarity = WORD * cosine(words.unsqueeze(0), context)
+    if word_count is not None:
+        similarity = similarity.masked_fill(word_count.padding, -math.inf)
+    return PAIR * torch.logsumexp(similarity, dim=2)
+
+
+def local_vectorised(regions, words, word_count=None):
+    """All images against all reports at once."""
+    return both_directions(pair_scores(regions, words, word_count))
+
+
+CHUNK_NUMBERS = 1 << 28
+
+
+def local_in_chunks(regions, words, word_count=None):
+    """So many images at once that the contexts of all words have CHUNK_NUMBERS at most, each chunk computed again in
+    backward, so that the contexts of all images never exist together."""
+    images = max(1, CHUNK_NUMBERS // words.numel())
+    return both_directions(torch.cat([checkpoint(pair_scores, chunk, words, word_count, use_reentrant=False)
+                                      for chunk in regions.split(images)]))
 
 
 # Perturbation sensitivity
@@ -189,6 +253,25 @@ def token_alignment(regions, words):
     return (F.cross_entropy(scores.flatten(0, 1), target) + F.cross_entropy(scores.mT.flatten(0, 1), target)) / 2
 
 
+# The multi-scale objective; weights are vlp's defaults
+
+ALPHA = BETA = 0.1
+
+
+def multi_scale_inputs(draw, B, K, W, R, D):
+    pair, tokens = perturbation_sensitivity_inputs(draw, B, K, D), local_alignment_inputs(draw, B, W, R, D)
+    return {**pair, "perturbation_log_scale": draw.number(math.log(1 / 0.07)), **tokens}
+
+
+def multi_scale_by(local):
+    """The sum of the three terms, given the form of the local one."""
+    def form(image, text, log_scale, perturbation_log_scale, regions, words):
+        return (info_nce(image, text[:, 0], log_scale) + ALPHA * local(regions, words) +
+                BETA * perturbation_sensitivity(image, text, perturbation_log_scale))
+
+    return form
+
+
 BF16, FLOAT = "bfloat16", "float32"
 
 
@@ -196,31 +279,41 @@ def works():
     kept = {"vlp": {}, "vlp, scores kept": {"kept_score_bytes": 8 << 30}}
     return [
         Work("info_nce", info_nce_inputs, {"eager": info_nce}, [dict(B=4096, D=512), dict(B=16384, D=256)],
-             dict(B=37, D=21), kept, on_cuda=[(BF16, dict(B=4096, D=512)), (BF16, dict(B=32768, D=512)),
-                                              (BF16, dict(B=131072, D=512)), (FLOAT, dict(B=4096, D=512))],
+             dict(B=37, D=21), kept,
+             on_cuda=[OnCuda(BF16, dict(B=32768, D=512), {"eager": 1}), OnCuda(BF16, dict(B=4096, D=512)),
+                      OnCuda(BF16, dict(B=131072, D=512)), OnCuda(FLOAT, dict(B=4096, D=512))],
              more_forms={"tiled": info_nce_tiled}, exact="tiled"),
         Work("local_alignment", local_alignment_inputs, {"GLoRIA's loop": gloria_loop, "vectorised": local_vectorised},
              [dict(B=32, W=40, R=49, D=768), dict(B=12, W=40, R=361, D=768), dict(B=64, W=50, R=196, D=128)],
-             dict(B=5, W=6, R=11, D=9), compiled="vectorised"),
+             dict(B=5, W=6, R=11, D=9, least=2), compiled="vectorised",
+             on_cuda=[OnCuda(BF16, dict(B=64, W=97, R=196, D=768), {"GLoRIA's loop": 10}),
+                      OnCuda(FLOAT, dict(B=64, W=97, R=196, D=768)), OnCuda(BF16, dict(B=12, W=40, R=361, D=768)),
+                      OnCuda(BF16, dict(B=512, W=97, R=49, D=768)),
+                      OnCuda(BF16, dict(B=64, W=97, R=196, D=768, least=16))],
+             more_forms={"in chunks": local_in_chunks}, exact="in chunks"),
         Work("perturbation_sensitivity", perturbation_sensitivity_inputs, {"eager": perturbation_sensitivity},
-             [dict(B=512, K=9, D=128)], dict(B=7, K=3, D=10), on_cuda=[(BF16, dict(B=512, K=9, D=768))]),
+             [dict(B=512, K=9, D=128)], dict(B=7, K=3, D=10), on_cuda=[OnCuda(BF16, dict(B=512, K=9, D=768))]),
+        Work("multi_scale", multi_scale_inputs, {"eager": multi_scale_by(local_vectorised)},
+             [dict(B=64, K=9, W=40, R=49, D=256)], dict(B=5, K=3, W=6, R=11, D=9),
+             on_cuda=[OnCuda(BF16, dict(B=64, K=9, W=97, R=196, D=768))],
+             more_forms={"in chunks": multi_scale_by(local_in_chunks)}, exact="in chunks"),
         Work("token_cross_entropy", token_cross_entropy_inputs, {"eager": token_cross_entropy},
              [dict(N=2048, D=256, V=30522)], dict(N=13, D=8, V=29),
-             on_cuda=[(BF16, dict(N=2048, D=256, V=30522)), (BF16, dict(N=8192, D=768, V=30522)),
-                      (FLOAT, dict(N=2048, D=256, V=30522))]),
+             on_cuda=[OnCuda(BF16, dict(N=2048, D=256, V=30522)), OnCuda(BF16, dict(N=8192, D=768, V=30522)),
+                      OnCuda(FLOAT, dict(N=2048, D=256, V=30522))]),
         Work("pairwise_sigmoid", pairwise_sigmoid_inputs, {"eager": pairwise_sigmoid}, [dict(B=4096, D=512)],
              dict(B=37, D=21), kept),
         Work("distillation", distillation_inputs, {"eager": distillation}, [dict(N=512, V=30522)], dict(N=9, V=14),
-             {"vlp": {"temperature": TEMPERATURE}}, on_cuda=[(BF16, dict(N=2048, V=30522))]),
+             {"vlp": {"temperature": TEMPERATURE}}, on_cuda=[OnCuda(BF16, dict(N=2048, V=30522))]),
         Work("token_alignment", token_alignment_inputs, {"eager": token_alignment}, [dict(B=64, W=40, R=49, D=768)],
-             dict(B=3, W=5, R=7, D=9)),
+             dict(B=3, W=5, R=7, D=9), on_cuda=[OnCuda(BF16, dict(B=64, W=97, R=196, D=768))]),
     ]
 
 
 # Small enough for a smoke test, large enough that every block size is met.
 QUICK = {
-    "info_nce": [dict(B=700, D=64)], "local_alignment": [dict(B=8, W=12, R=49, D=64)],
+    "info_nce": [dict(B=700, D=64)], "local_alignment": [dict(B=8, W=12, R=49, D=64, least=3)],
     "perturbation_sensitivity": [dict(B=64, K=9, D=64)], "token_cross_entropy": [dict(N=300, D=32, V=2000)],
     "pairwise_sigmoid": [dict(B=700, D=64)], "distillation": [dict(N=64, V=3000)],
-    "token_alignment": [dict(B=8, W=12, R=49, D=64)],
+    "token_alignment": [dict(B=8, W=12, R=49, D=64)], "multi_scale": [dict(B=8, K=3, W=12, R=49, D=64)],
 }

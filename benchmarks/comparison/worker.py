@@ -22,7 +22,7 @@ FLOAT_TOLERANCE, DOUBLE_TOLERANCE = 1e-4, 1e-9
 
 
 def differentiable(inputs):
-    return {name: tensor for name, tensor in inputs.items() if tensor.requires_grad}
+    return {name: given for name, given in inputs.items() if isinstance(given, torch.Tensor) and given.requires_grad}
 
 
 def pytorch_step(form, inputs):
@@ -37,7 +37,7 @@ def pytorch_step(form, inputs):
 
 
 def vlp_step(bridge, work, inputs, options, threads):
-    loss = Loss(bridge, work.loss, inputs, options, threads)
+    loss = Loss(bridge, work.loss, *losses.for_vlp(inputs, options), threads)
     return lambda: (loss(), loss.gradients)
 
 
@@ -54,7 +54,7 @@ def contenders(work, inputs, bridge, threads, notes, compiled=True):
     for label, form in work.forms.items():
         steps[label] = pytorch_step(form, inputs)
     if compiled:
-        label = "compiled" if work.compiled == "eager" else f"{work.compiled}, compiled"
+        label = work.compiled_label
         step = pytorch_step(torch.compile(work.forms[work.compiled], dynamic=False), inputs)
         try:
             step()
@@ -93,6 +93,7 @@ def check(steps, reference, tolerance, where):
 def check_in_double(work, bridge, notes):
     inputs = work.inputs(losses.Draw(torch.float64), **work.small)
     steps = contenders(work, inputs, bridge, 1, notes, compiled=False)
+    steps.update({label: pytorch_step(form, inputs) for label, form in work.more_forms.items()})
     return max(check(steps, next(iter(work.forms)), DOUBLE_TOLERANCE, f"{work.loss} in double").values())
 
 

@@ -10,6 +10,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/losses/types.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -34,7 +35,8 @@ struct VlpArray {
   const std::int64_t* extents;
 };
 
-/// An option as a number; one of an enum by its place in it.
+/// An option as a number; one of an enum by its place in it. What the host knows of the inputs
+/// (word_capacity) comes as one too.
 struct VlpOption {
   const char* name;
   double value;
@@ -58,10 +60,11 @@ class OneLoss final : public AnyLoss {
   using Device = typename L::Device;
 
   OneLoss(std::unique_ptr<Device> device, std::span<const VlpOption> options)
-      : device_(std::move(device)), loss_(read(options)) {}
+      : device_(std::move(device)), loss_(read(options)), word_capacity_(read_word_capacity(options)) {}
 
   void step(std::span<const VlpArray> arrays, void* value) override {
     typename L::Inputs inputs{};
+    if constexpr (has_word_capacity) inputs.word_capacity = word_capacity_;
     typename L::Gradients gradients{};
     std::size_t used = 0;
     L::for_each_input(inputs, gradients, [&](std::string_view name, auto& input, auto&... gradient) {
@@ -89,10 +92,21 @@ class OneLoss final : public AnyLoss {
         set_option(option, one.value);
         known = true;
       });
-      known = set_how(options, one) || known;
+      known = set_how(options, one) || is_word_capacity(one) || known;
       require(known, L::name, ": has no option ", one.name);
     }
     return options;
+  }
+
+  static constexpr bool has_word_capacity = requires(typename L::Inputs inputs) { inputs.word_capacity; };
+
+  static bool is_word_capacity(const VlpOption& given) {
+    return has_word_capacity && std::string_view(given.name) == "word_capacity";
+  }
+
+  static Index read_word_capacity(std::span<const VlpOption> given) {
+    const auto found = std::find_if(given.begin(), given.end(), is_word_capacity);
+    return found == given.end() ? 0 : static_cast<Index>(found->value);
   }
 
   /// Options that change how, but not what, is computed: for_each_option leaves them out.
@@ -117,6 +131,7 @@ class OneLoss final : public AnyLoss {
 
   std::unique_ptr<Device> device_;
   L loss_;
+  Index word_capacity_;
 };
 
 /// A loss of numbers of that type ("float32", "bfloat16", ...). `place` is what the device is made of: a
