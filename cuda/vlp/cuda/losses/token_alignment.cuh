@@ -168,7 +168,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
                  cuda::batch_rows_of(tiles.d_contexts), tiles.power);
     cuda::matmul<Operand>(device, tiles.d_contexts, Op::none, tiles.regions, Op::transpose,
                           tiles.d_attention);
-    cuda::launch(cuda::detail::differentiate_attention<Operand>, of_words(in.shape), threads, 0,
+    cuda::launch(cuda::detail::differentiate_token_attention<Operand>, of_words(in.shape), threads, 0,
                  device.stream(), attention_of(in, tiles), sums_of(tiles.d_attention), tiles.power,
                  attention_range(), cuda::batch_rows_of(tiles.attention), cuda::batch_rows_of(tiles.d_scores),
                  tiles.pair_power);

@@ -69,9 +69,9 @@ __global__ void __launch_bounds__(256)
 /// largest, which is kept. Warp i of the grid takes word i.
 template <class Operand>
 __global__ void __launch_bounds__(256)
-    differentiate_attention(TokenAttention in, BatchRows<const float> d_products, const float* power,
-                            float range, BatchRows<Operand> attention, BatchRows<Operand> d_scores,
-                            float* pair_power) {
+    differentiate_token_attention(TokenAttention in, BatchRows<const float> d_products, const float* power,
+                                  float range, BatchRows<Operand> attention, BatchRows<Operand> d_scores,
+                                  float* pair_power) {
   const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   const Index pair = at / in.shape.words, w = at % in.shape.words, regions = in.shape.regions;
   if (pair >= in.shape.pairs) return;
