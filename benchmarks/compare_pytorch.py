@@ -14,7 +14,7 @@ With --device cuda: the library vlp_pytorch_bridge_cuda (cmake --preset cuda, VL
 bfloat16, times by CUDA events, memory by PyTorch's own count (comparison/cuda_worker.py says how). InfoNCE is also
 compared with a form that computes its scores in tiles, local alignment and the multi-scale objective with one that takes
 images a chunk at a time. Where PyTorch runs out of memory, that is its row. Cases with bars come first, what is to be
-compiled after the rest of its kind, so that --time-limit cuts what is missed least.
+compiled last, so that --time-limit cuts off what is missed least.
 
 Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BENCHMARKS.
 A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes

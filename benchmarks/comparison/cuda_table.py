@@ -73,7 +73,7 @@ class Worker:
 
 def requests(options, works):
     """What is asked of which loss's worker, the most wanted first: (what it is called, loss, request, bars). Cases with
-    bars, a check of every loss at a small shape, the other cases; what is to be compiled after the rest of its kind."""
+    bars, a check of every loss at a small shape, the other cases, and at last all again with what is to be compiled."""
     cases = [(work, case) for work in works
              for case in ([losses.OnCuda(losses.BF16, sizes) for sizes in losses.QUICK[work.loss]] if options.quick
                           else work.on_cuda)]
@@ -87,9 +87,8 @@ def requests(options, works):
     yield from of(with_bars, False)
     for work in works:
         yield f"{work.loss} at a small shape", work.loss, {"what": "small"}, {}
-    yield from of(with_bars, True)
     yield from of(others, False)
-    yield from of(others, True)
+    yield from of(with_bars + others, True)
 
 
 def measure(options, works):
@@ -97,16 +96,17 @@ def measure(options, works):
     end = time.monotonic() + (1e6 if options.time_limit is None else options.time_limit)
     workers = {work.loss: Worker(options, work.loss) for work in works}
     blocks, problems, notes = {}, [], []
+    left_out = {False: [], True: []}  # by whether it is to be compiled
     for worker in workers.values():
         worker.start()
     for worker in workers.values():
         worker.wait(max(end - time.monotonic(), 0.01))
     for name, loss, request, bars in requests(options, works):
-        compiled = request.get("compiled")
+        compiled = request.get("compiled", False)
         label = f"{name}, compiled" if compiled else name
         left = end - time.monotonic()
         if left < 3:
-            (notes if compiled else problems).append(f"{label}: left out, no time was left")
+            left_out[compiled].append(label)
             continue
         print(label, file=sys.stderr, flush=True)
         # Half of the time that is left: one that hangs leaves some to the others.
@@ -119,6 +119,9 @@ def measure(options, works):
             blocks[name] = {**answer, "bars": bars}  # with what is compiled in place of without
     for worker in workers.values():
         worker.stop()
+    for kind, said in ((False, problems), (True, notes)):
+        if left_out[kind]:
+            said.append("left out, no time was left: " + "; ".join(left_out[kind]))
     return {"blocks": list(blocks.values()), "problems": problems, "notes": notes}
 
 
