@@ -5,6 +5,7 @@
 #include <vlp/core/random.hpp>
 #include <vlp/core/scalar.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -18,7 +19,8 @@ namespace vlp::benchmarks {
 enum class Draw {
   normal,    ///< `number` times standard normal values
   constant,  ///< `number` everywhere
-  integers   ///< uniform whole numbers in [0, number)
+  integers,  ///< uniform whole numbers in [0, number)
+  given      ///< `values`, as they are
 };
 
 /// The shape of an input and how its elements are drawn.
@@ -26,6 +28,7 @@ struct Array {
   std::vector<Index> shape;  ///< {} for a single number
   Draw how = Draw::normal;
   double number = 1;
+  std::vector<double> values = {};  ///< for Draw::given, as many as there are elements
 
   [[nodiscard]] Index size() const {
     Index out = 1;
@@ -33,7 +36,9 @@ struct Array {
     return out;
   }
 
-  [[nodiscard]] double draw(Random& random) const {
+  /// Element i; they are drawn in order.
+  [[nodiscard]] double draw(Random& random, Index i) const {
+    if (how == Draw::given) return values[static_cast<std::size_t>(i)];
     if (how == Draw::constant) return number;
     if (how == Draw::integers) return static_cast<double>(random.below(static_cast<std::uint32_t>(number)));
     return number * static_cast<double>(random.normal());
@@ -54,6 +59,12 @@ inline Array constant(double value, std::vector<Index> shape = {}) {
 /// Uniform whole numbers in [0, count).
 inline Array integers(std::vector<Index> shape, Index count) {
   return {std::move(shape), Draw::integers, static_cast<double>(count)};
+}
+
+/// A vector of these values.
+inline Array given(std::vector<double> values) {
+  const auto count = static_cast<Index>(values.size());
+  return {{count}, Draw::given, 1, std::move(values)};
 }
 
 /// One shape of a loss and the least work that it takes.

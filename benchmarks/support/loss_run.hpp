@@ -67,7 +67,7 @@ class LossRun {
     T* values = room<T>(array);
     Random random(1, stream);
     std::generate_n(values, memory_.back().size() / static_cast<Index>(sizeof(T)),
-                    [&] { return static_cast<T>(array.draw(random)); });
+                    [&, i = Index{0}]() mutable { return static_cast<T>(array.draw(random, i++)); });
     return values;
   }
 

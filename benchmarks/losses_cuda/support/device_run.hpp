@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -86,6 +87,12 @@ class DeviceRun {
       (point(name, gradient, room<T>(array), array.shape), ...);
       input_bytes_ += static_cast<std::size_t>(array.size()) * sizeof(T);
     });
+    if constexpr (requires { set.inputs.word_capacity; }) {  // a caller who counts words knows their number
+      const auto counts = arrays.find("word_count");
+      if (counts != arrays.end())
+        set.inputs.word_capacity = static_cast<Index>(
+            std::accumulate(counts->second.values.begin(), counts->second.values.end(), 0.0));
+    }
     sets_.push_back(set);
   }
 

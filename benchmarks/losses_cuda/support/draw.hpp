@@ -8,6 +8,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/check.cuh>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/scalar.cuh>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 namespace vlp::benchmarks {
 
@@ -37,11 +39,25 @@ __global__ void draw_elements(T* out, Index count, Draw how, double number, std:
     }
   }
 }
+template <class T>
+T as_element(double value) {
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<T>(value);
+  else
+    return cuda::from_float<T>(static_cast<float>(value));
+}
 }  // namespace detail
 
-/// Queues the drawing of an array; another stream number gives other values.
+/// Queues the drawing of an array; another stream number gives other values. What is given is copied at once.
 template <class T>
 void draw(const Cuda& device, const Array& array, std::uint32_t stream, T* out) {
+  if (array.how == Draw::given) {
+    std::vector<T> values;
+    for (double v : array.values) values.push_back(detail::as_element<T>(v));
+    cuda::check(cudaMemcpy(out, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
+                "copying what is given");
+    return;
+  }
   constexpr int threads = 256;
   const Index count = array.size();
   const Index blocks = std::clamp<Index>((count + threads - 1) / threads, 1, 16 * device.multiprocessors());
