@@ -123,24 +123,20 @@ TEMPLATE_TEST_CASE("local alignment keeps to the contract of a loss", "", VLP_TE
   using L = LocalAlignment<TestType>;
   Random random(5);
   const Arrays small = words_and_regions(random, {.batch = 5, .regions = 4, .words = 6, .features = 7}),
-               wide = words_and_regions(random, {.batch = on_cpu ? 14 : 6,
+               wide = words_and_regions(random, {.batch = on_cpu ? 14 : 5,
                                                  .regions = on_cpu ? 60 : 18,
                                                  .words = 9,
                                                  .features = 20,
                                                  .groups = 6,
                                                  .scale = on_cpu ? 1 : 0.3}),
-               tall = words_and_regions(random, {.batch = on_cpu ? 6 : 2,
-                                                 .regions = 270,
-                                                 .words = on_cpu ? 60 : 5,
-                                                 .features = 11,
-                                                 .groups = 3,
-                                                 .scale = on_cpu ? 1 : 0.3});
+               tall = words_and_regions(
+                   random, {.batch = 6, .regions = 270, .words = 60, .features = 11, .groups = 3});
   const LocalAlignmentOptions ignore{.duplicate_policy = DuplicatePolicy::ignore, .label_smoothing = 0.1},
       positives{.duplicate_policy = DuplicatePolicy::positives};
   check_loss_contract<L>(with_form(LocalAlignmentForm::gram), small);
   check_loss_contract<L>(with_form(LocalAlignmentForm::direct, ignore), wide);
-  check_loss_contract<L>(positives, tall);
   if (!on_cpu) return;
+  check_loss_contract<L>(positives, tall);
   check_loss_contract<L>(with_form(LocalAlignmentForm::direct), small);
   check_loss_contract<L>(with_form(LocalAlignmentForm::gram, ignore), wide);
   check_loss_contract<L>(with_form(LocalAlignmentForm::direct, positives), tall);

@@ -1,16 +1,20 @@
+#include "losses/alignment.hpp"
 #include "losses/pairs.hpp"
 #include "losses/tokens.hpp"
+#include "losses/words_and_regions.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
 #include <vlp/cuda/losses/info_nce.cuh>
+#include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
 #include <vlp/losses/info_nce.hpp>
+#include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/token_cross_entropy.hpp>
 
 #include <cstddef>
 
-// The losses whose gradients exist a block at a time, with blocks so small that there are several each way.
+// The losses whose scores or gradients exist a block at a time, with blocks so small that there are several.
 
 namespace {
 
@@ -26,7 +30,7 @@ vlp::Cuda device_of_small_blocks() {
 /// Gradients in small blocks: written, and then added to.
 template <vlp::Loss L>
 void check_in_small_blocks(const Arrays& arrays, const typename L::Options& options, Padding padding = {}) {
-  constexpr double accuracy = accuracy_of<typename L::Scalar>();
+  constexpr double accuracy = accuracy_of_loss<L>();
   const Arrays given = rounded<L>(arrays);
   LossCase<ReferenceOf<L>> want(given);
   const double want_loss = want.run(options);
@@ -71,6 +75,36 @@ TEMPLATE_TEST_CASE("CUDA token cross-entropy in small blocks of logits", "", VLP
   Random random(2);
   check_in_small_blocks<vlp::TokenCrossEntropy<TestType, vlp::Cuda>>(
       random_tokens(random, 270, 20, 300, true, 5), {.label_smoothing = 0.1}, {1, 0});
+}
+
+TEMPLATE_TEST_CASE("CUDA local alignment in small tiles of attention", "", VLP_TEST_SCALARS) {
+  using L = vlp::LocalAlignment<TestType, vlp::Cuda>;
+  Random random(4);
+  const WordsAndRegions shape{
+      .batch = 5, .regions = 9, .words = 7, .features = 12, .groups = 3, .scale = 0.5};
+  for (vlp::LocalAlignmentForm form : forms) {
+    check_in_small_blocks<L>(words_and_regions(random, shape), with_form(form));
+    check_in_small_blocks<L>(
+        words_and_regions(random, shape),
+        with_form(form, {.duplicate_policy = vlp::DuplicatePolicy::positives, .label_smoothing = 0.1}),
+        {1, 3});
+  }
+  // reports longer than a tile, and images larger
+  check_in_small_blocks<L>(
+      words_and_regions(random, {.batch = 2, .regions = 5, .words = 150, .features = 8, .scale = 0.5}), {});
+  check_in_small_blocks<L>(
+      words_and_regions(random, {.batch = 2, .regions = 270, .words = 6, .features = 8, .scale = 0.5}), {});
+}
+
+TEST_CASE("CUDA scratch of local alignment grows as the words, not as words times regions") {
+  Random random(5);
+  using L = vlp::LocalAlignment<vlp::BFloat16, vlp::Cuda>;
+  const WordsAndRegions small{.batch = 4, .regions = 20, .words = 8, .features = 8, .ragged = false};
+  WordsAndRegions large = small;
+  large.batch = 16;
+  const std::size_t before = scratch_of<L>(words_and_regions(random, small)),
+                    after = scratch_of<L>(words_and_regions(random, large));
+  CHECK(after <= 4 * before);
 }
 
 TEST_CASE("CUDA scratch of InfoNCE grows as the batch, not as its square") {
