@@ -125,7 +125,7 @@ struct Told {
 
 TEMPLATE_TEST_CASE("the multi-scale objective is the weighted sum of its terms", "", VLP_TEST_SCALARS) {
   using L = MultiScale<TestType>;
-  constexpr double accuracy = accuracy_of<TestType>();
+  constexpr double accuracy = accuracy_of_loss<L>();
   Random random(1);
   const Arrays arrays = rounded<L>(all_scales(random, 5, 4, 6, {.groups = 3}));
   for (auto [alpha, beta] : {std::pair{0.1, 0.1}, {0.7, 2.0}, {1.0, 1e-3}, {0.0, 0.5}, {0.5, 0.0}}) {
@@ -184,7 +184,7 @@ TEMPLATE_TEST_CASE("the multi-scale objective keeps to the contract of a loss", 
 
 TEMPLATE_TEST_CASE("a term of weight 0 looks at nothing", "", VLP_TEST_SCALARS) {
   using L = MultiScale<TestType>;
-  constexpr double accuracy = accuracy_of<TestType>();
+  constexpr double accuracy = accuracy_of_loss<L>();
   constexpr MultiScaleOptions neither{.alpha = 0, .beta = 0};
   Random random(3);
   const Arrays arrays = rounded<L>(all_scales(random, 4, 2, 5));
