@@ -9,7 +9,10 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/distillation.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
+#include <vlp/cuda/losses/local_alignment.cuh>
+#include <vlp/cuda/losses/multi_scale.cuh>
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
+#include <vlp/cuda/losses/token_alignment.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
 
 #include <cstdint>
@@ -33,9 +36,12 @@ std::unique_ptr<AnyLoss> make(std::string_view name, cudaStream_t stream,
     out = std::make_unique<OneLoss<L>>(std::move(device), options);
   };
   offer(std::type_identity<InfoNce<Scalar, Cuda>>{});
+  offer(std::type_identity<LocalAlignment<Scalar, Cuda>>{});
   offer(std::type_identity<PerturbationSensitivity<Scalar, Cuda>>{});
+  offer(std::type_identity<MultiScale<Scalar, Cuda>>{});
   offer(std::type_identity<TokenCrossEntropy<Scalar, Cuda>>{});
   offer(std::type_identity<Distillation<Scalar, Cuda>>{});
+  offer(std::type_identity<TokenAlignment<Scalar, Cuda>>{});
   require(out != nullptr, "there is no loss ", name, " on CUDA devices");
   return out;
 }
