@@ -1,5 +1,7 @@
 #include "losses/pairs.hpp"
+#include "losses/scales.hpp"
 #include "losses/tokens.hpp"
+#include "losses/words_and_regions.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
@@ -7,9 +9,12 @@
 
 #include <vlp/cuda/losses/distillation.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
+#include <vlp/cuda/losses/local_alignment.cuh>
+#include <vlp/cuda/losses/multi_scale.cuh>
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
 #include <vlp/losses/info_nce.hpp>
+#include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/token_cross_entropy.hpp>
 
 #include <cstddef>
@@ -92,6 +97,10 @@ TEST_CASE("CUDA steps are captured in a graph") {
                                                                 {"log_scale", number(2)}});
   check_captured<vlp::Distillation<BFloat16, Cuda>>(
       {{"student", normal(random, {60, 3000})}, {"teacher", normal(random, {60, 3000})}});
+  const WordsAndRegions local{.batch = 20, .regions = 49, .words = 30, .features = 64, .scale = 0.2};
+  check_captured<vlp::LocalAlignment<BFloat16, Cuda>>(words_and_regions(random, local));
+  check_captured<vlp::LocalAlignment<float, Cuda>>(words_and_regions(random, local));
+  check_captured<vlp::MultiScale<BFloat16, Cuda>>(all_scales(random, 20, 3, 64, local));
 }
 
 TEMPLATE_TEST_CASE("CUDA InfoNCE of a large batch agrees with double", "", VLP_TEST_SCALARS) {
@@ -106,6 +115,18 @@ TEMPLATE_TEST_CASE("CUDA token cross-entropy over a large vocabulary agrees with
   Random random(3);
   check_against<vlp::TokenCrossEntropy<TestType, Cuda>>(random_tokens(random, 2100, 64, 30522, false),
                                                         {.label_smoothing = 0.1});
+}
+
+TEMPLATE_TEST_CASE("CUDA local alignment of a large batch agrees with double", "", VLP_TEST_SCALARS) {
+  Random random(5);
+  for (vlp::LocalAlignmentForm form : {vlp::LocalAlignmentForm::gram, vlp::LocalAlignmentForm::direct}) {
+    check_against<vlp::LocalAlignment<TestType, Cuda>>(
+        words_and_regions(random, {.batch = 40, .regions = 100, .words = 50, .features = 128, .scale = 0.2}),
+        {.form = form});
+    check_against<vlp::LocalAlignment<TestType, Cuda>>(
+        words_and_regions(random, {.batch = 7, .regions = 361, .words = 97, .features = 200, .scale = 0.1}),
+        {.duplicate_policy = vlp::DuplicatePolicy::ignore, .label_smoothing = 0.1, .form = form});
+  }
 }
 
 TEST_CASE("CUDA InfoNCE reads and writes rows whose offsets exceed 32 bits") {
