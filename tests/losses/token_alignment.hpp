@@ -64,7 +64,8 @@ inline double row_error(const Arrays& got, const Arrays& want) {
   return error;
 }
 
-/// A word and a region without length, and a word that is shorter than the smallest.
+/// A word and a region without length, a word that is shorter than the smallest, and an image whose regions
+/// are so short that what words see is.
 inline Arrays zero_tokens() {
   Random random(10);
   Arrays arrays =
@@ -72,6 +73,7 @@ inline Arrays zero_tokens() {
   std::fill_n(arrays.at("words").values.begin(), 6, 0.0);
   for (std::size_t d = 18; d < 24; ++d) arrays.at("words").values[d] *= 1e-13;
   std::fill_n(arrays.at("regions").values.begin() + 60 + 6, 6, 0.0);
+  for (std::size_t d = 90; d < 120; ++d) arrays.at("regions").values[d] *= 1e-26;
   return arrays;
 }
 

@@ -172,7 +172,8 @@ __device__ double contrast_rows(const TokenScores<Parts>& z, Index pair, Index w
   return loss;
 }
 
-/// The same for z[:, w]: a lane a column, a warp every sixteenth row of it.
+/// The same for z[:, w]: a lane a column, a warp every sixteenth row of it. Ends at a barrier, if there are
+/// words at all.
 template <int Parts>
 __device__ double contrast_columns(const TokenScores<Parts>& z, Index pair, Index words,
                                    TokenContrastShared& shared) {
@@ -244,7 +245,6 @@ __global__ void __launch_bounds__(contrast_warps* warp_size)
   double sum = contrast_rows(z, pair, words);
   sum += contrast_columns(z, pair, words, shared);
   if (d_scores.data != nullptr) {
-    __syncthreads();
     differentiate_contrast<Operand, Parts>(z, pair, words, range, d_scores);
     return;
   }
