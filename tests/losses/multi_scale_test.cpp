@@ -16,6 +16,9 @@
 #include <cstddef>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -257,7 +260,7 @@ TEST_CASE("multi-scale options are visited by their full names") {
   int visited = 0;
   MultiScale<float>::for_each_option(options, [&](std::string_view name, auto& option) {
     ++visited;
-    if constexpr (requires { option = 0.25; })
+    if constexpr (std::is_floating_point_v<std::remove_reference_t<decltype(option)>>)
       if (name == "local.word_temperature" || name == "global.image_to_text_weight" || name == "beta")
         option = 0.25;
   });
