@@ -89,9 +89,9 @@ TEMPLATE_TEST_CASE("CUDA local alignment in small tiles of attention", "", VLP_T
         with_form(form, {.duplicate_policy = vlp::DuplicatePolicy::positives, .label_smoothing = 0.1}),
         {1, 3});
   }
-  // reports longer than a tile, and images larger
+  // reports longer than a tile, and than what a block keeps of one, and images larger
   check_in_small_blocks<L>(
-      words_and_regions(random, {.batch = 2, .regions = 5, .words = 150, .features = 8, .scale = 0.5}), {});
+      words_and_regions(random, {.batch = 2, .regions = 5, .words = 210, .features = 8, .scale = 0.5}), {});
   check_in_small_blocks<L>(
       words_and_regions(random, {.batch = 2, .regions = 270, .words = 6, .features = 8, .scale = 0.5}), {});
 }

@@ -16,6 +16,7 @@
 #include <vlp/cuda/losses/detail/aligned_words.cuh>
 #include <vlp/cuda/losses/detail/alignment_rows.cuh>
 #include <vlp/cuda/losses/detail/attention_contexts.cuh>
+#include <vlp/cuda/losses/detail/attention_gradient.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
@@ -26,7 +27,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <type_traits>
+#include <utility>
 
 namespace vlp {
 
@@ -311,10 +314,14 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                     {memory.attention, images, padded_, images * padded_},
                     memory.inverse_sum,
                     memory.softmax};
-    const auto kernel =
-        is_narrow() ? cuda::detail::attend<Scalar, narrow> : cuda::detail::attend<Scalar, wide>;
-    const std::size_t shared =
-        is_narrow() ? sizeof(cuda::detail::AttendShared<narrow>) : sizeof(cuda::detail::AttendShared<wide>);
+    using cuda::detail::AttendShared;
+    void (*kernel)(Tile, float*, Index, cuda::BatchRows<Scalar>) = cuda::detail::attend<Scalar, wide, false>;
+    std::size_t shared = sizeof(AttendShared<wide>);
+    if (regions_ <= wide * cuda::warp_size) kernel = cuda::detail::attend<Scalar, wide, true>;
+    if (regions_ <= narrow * cuda::warp_size) {
+      kernel = cuda::detail::attend<Scalar, narrow, true>;
+      shared = sizeof(AttendShared<narrow>);
+    }
     cuda::launch(kernel, grid_of(tile), 256, shared, device.stream(), tile,
                  dot == nullptr ? nullptr : dot + first, words_.rows(), matched);
     return tile;
@@ -337,11 +344,13 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                                                         cuda::rows_of(d_scores),
                                                         weighted(memory, tile),
                                                         of_pairs.powers};
-    const auto kernel = is_narrow() ? cuda::detail::differentiate_attention<Scalar, narrow>
-                                    : cuda::detail::differentiate_attention<Scalar, wide>;
-    const std::size_t shared = is_narrow() ? sizeof(cuda::detail::DifferentiateShared<narrow>)
-                                           : sizeof(cuda::detail::DifferentiateShared<wide>);
-    cuda::launch(kernel, grid_of(tile), 256, shared, device.stream(), tile, given);
+    using Shared = cuda::detail::DifferentiateShared;
+    // 99 KiB are what a block has at least on cards of compute capability 8.0 and later.
+    constexpr auto most_kept = static_cast<Index>((99 * 1024 - sizeof(Shared)) / sizeof(Shared::Word));
+    const Index kept = words_.most_words() <= most_kept ? words_.most_words() : 0;
+    cuda::launch(cuda::detail::differentiate_attention<Scalar>, grid_of(tile), 256,
+                 sizeof(Shared) + static_cast<std::size_t>(kept) * sizeof(Shared::Word), device.stream(),
+                 tile, given, static_cast<int>(kept));
     return d_scores;
   }
 
@@ -376,10 +385,9 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     return {d_similarity, pull, powers};
   }
 
-  /// Columns that a lane has of a chunk of regions: few for the 7 x 7 regions of most encoders, or most lanes
-  /// would have nothing to do.
+  /// Columns that a lane has of a chunk of regions in `attend`: few for the 7 x 7 regions of many encoders,
+  /// or most lanes would have nothing to do.
   static constexpr int narrow = 2, wide = 8;
-  [[nodiscard]] bool is_narrow() const { return regions_ <= narrow * cuda::warp_size; }
 
   /// A block for each image and about each report of a strip.
   [[nodiscard]] dim3 grid_of(const Tile& tile) const {

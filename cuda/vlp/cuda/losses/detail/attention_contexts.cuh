@@ -83,9 +83,12 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                              if (row >= tile.rows) continue;
                              const Scalar* const a = attention[row] + column;
 #pragma unroll
-                             for (int c = 0; c < Tile::col_count; ++c)
-                               if (column + Tile::col(c) < padded)
-                                 sum[r] = fmaf(product(r, c), to_float(a[Tile::col(c)]), sum[r]);
+                             for (int c = 0; c < Tile::col_count; c += 2) {  // two neighbours at a time
+                               if (column + Tile::col(c) >= padded) continue;
+                               const auto both = *reinterpret_cast<const Pack<Scalar, 2>*>(a + Tile::col(c));
+                               sum[r] = fmaf(product(r, c), to_float(both.value[0]), sum[r]);
+                               sum[r] = fmaf(product(r, c + 1), to_float(both.value[1]), sum[r]);
+                             }
                            }
                          });
 #pragma unroll

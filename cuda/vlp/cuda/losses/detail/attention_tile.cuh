@@ -1,5 +1,5 @@
 /// \file
-/// The two softmaxes of local alignment and their gradient, for some words and the regions of some images.
+/// The two softmaxes of local alignment, for some words and the regions of some images.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,7 +9,6 @@
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/cuda/losses/detail/aligned_words.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
 #include <cmath>
@@ -99,21 +98,27 @@ __device__ void take_word_softmax(const AttentionTile<Scalar>& tile, int image, 
   constexpr int ahead = 4;  // rows whose scores are on their way at once
   for (int first = 0; first < tile.regions; first += Chunk::size) {
     const Chunk chunk{first, tile.regions};
+    const Index stride = 8 * tile.scores.stride;
+    const float* scores = tile.scores_of(image, row + warp()) + chunk.column(0);
     LogSumExp sum[Columns];
     for (int w = warp(); w < count; w += 8 * ahead) {
+      float x[Columns][ahead];
+#pragma unroll
+      for (int a = 0; a < ahead; ++a) {
+        const bool is_word = w + 8 * a < count;
+#pragma unroll
+        for (int c = 0; c < Columns; ++c)
+          x[c][a] = is_word && chunk.has(c) ? scores[c * warp_size] : -INFINITY;
+        scores += stride;
+      }
 #pragma unroll
       for (int c = 0; c < Columns; ++c) {
-        float x[ahead], max = sum[c].max;
+        float max = sum[c].max;
 #pragma unroll
-        for (int a = 0; a < ahead; ++a) {
-          const int word = w + 8 * a;
-          x[a] =
-              word < count && chunk.has(c) ? tile.scores_of(image, row + word)[chunk.column(c)] : -INFINITY;
-          max = fmaxf(max, x[a]);
-        }
+        for (int a = 0; a < ahead; ++a) max = fmaxf(max, x[c][a]);
         sum[c].sum *= exp_below(sum[c].max - max);
 #pragma unroll
-        for (int a = 0; a < ahead; ++a) sum[c].sum += exp_below(x[a] - max);
+        for (int a = 0; a < ahead; ++a) sum[c].sum += exp_below(x[c][a] - max);
         sum[c].max = max;
       }
     }
@@ -147,13 +152,13 @@ struct LaneSoftmax {
 /// word, the one over the regions, the scores now from L1.
 ///
 /// Writes, unless null, dot [images, dot_stride] = <t_w, c_w>, and the divided attention of matched pairs.
-template <class Scalar, int Columns>
+/// OneChunk: R is 32 Columns at most.
+template <class Scalar, int Columns, bool OneChunk>
 __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
     attend(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
   using Chunk = ColumnChunk<Columns>;
   auto& shared = shared_memory<AttendShared<Columns>>();
   const int image = static_cast<int>(blockIdx.y);
-  const bool is_one_chunk = tile.regions <= Chunk::size;
   const int last_report = tile.last_report();
   for (int report = tile.first_report() + static_cast<int>(blockIdx.x); report < last_report;
        report += static_cast<int>(gridDim.x)) {
@@ -162,40 +167,40 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
     take_word_softmax<Columns>(tile, image, begin, count, shared, softmax);
 
     LaneSoftmax<Columns> of_lane;
-    if (is_one_chunk) of_lane.load(softmax, {0, tile.regions});
-    // Calls visit(c, column, score, weight) for all columns of a row that are the lane's.
-    const auto for_each_column = [&](const float* scores, auto&& visit) {
-      for (int first = 0; first < tile.regions; first += Chunk::size) {
+    if (OneChunk) of_lane.load(softmax, {0, tile.regions});
+    // Calls visit(column, is_region, score, weight) for all columns of a row that are the lane's; score and
+    // weight of what is no region are 0.
+    const auto for_each_column = [&](const float* row_scores, auto&& visit) {
+      for (int first = 0; OneChunk ? first == 0 : first < tile.regions; first += Chunk::size) {
         const Chunk chunk{first, tile.regions};
-        if (!is_one_chunk) of_lane.load(softmax, chunk);
+        if (!OneChunk) of_lane.load(softmax, chunk);
         float score[Columns];
 #pragma unroll
-        for (int c = 0; c < Columns; ++c) score[c] = chunk.has(c) ? scores[chunk.column(c)] : 0;
+        for (int c = 0; c < Columns; ++c) score[c] = chunk.has(c) ? row_scores[chunk.column(c)] : 0;
 #pragma unroll
         for (int c = 0; c < Columns; ++c)
-          if (chunk.has(c)) visit(chunk.column(c), score[c], of_lane.column[c].weight(score[c]));
+          visit(chunk.column(c), chunk.has(c), score[c], of_lane.column[c].weight(score[c]));
       }
     };
-    for (int row = begin + warp(); row < begin + count; row += 8) {
-      const float* const scores = tile.scores_of(image, row);
-      Scalar* const attention = tile.attention(image, row);
+    const float* scores = tile.scores_of(image, begin + warp());
+    Scalar* attention = tile.attention(image, begin + warp());
+    for (int row = begin + warp(); row < begin + count;
+         row += 8, scores += 8 * tile.scores.stride, attention += 8 * tile.attention.stride) {
       float top = 1;
       if (tile.temperature > tame_temperature) {
         top = 0;
-        for_each_column(scores, [&](int, float, float weight) { top = fmaxf(top, weight); });
+        for_each_column(scores, [&](int, bool, float, float weight) { top = fmaxf(top, weight); });
         top = warp_max(top);
       }
       float sum = 0, sum_of_scores = 0;
-      for_each_column(scores, [&](int column, float score, float weight) {
+      for_each_column(scores, [&](int column, bool is_region, float score, float weight) {
         // What later products are made of is what is summed: rounded.
-        const auto a =
-            from_float<Scalar>(exp_below(tile.temperature * (weight - top)) * attention_unit<Scalar>);
-        attention[column] = a;
+        const float exact = exp_below(tile.temperature * (weight - top)) * attention_unit<Scalar>;
+        const auto a = from_float<Scalar>(is_region ? exact : 0);
+        if (column < tile.padded) attention[column] = a;
         sum += to_float(a);
         sum_of_scores = fmaf(to_float(a), score, sum_of_scores);
       });
-      for (int r = tile.regions + lane(); r < tile.padded; r += warp_size)
-        attention[r] = from_float<Scalar>(0);
       const float inverse = 1 / warp_sum(sum);
       sum_of_scores = warp_sum(sum_of_scores);
       if (lane() == 0) {
@@ -213,129 +218,6 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
     for (int r = lane(); r < tile.padded; r += warp_size)
       tile.attention(image, row)[r] = from_float<Scalar>(0);
     if (lane() == 0) tile.inverse_sum[Index{image} * tile.rows + row] = 0;
-  });
-}
-
-/// What backward adds to a tile.
-template <class Scalar>
-struct AttentionGradient {
-  AlignedWords aligned;
-  BatchRows<const float> seen;   // (image, row): <c_w, C_r>, up to factors
-  const float* look_factor;      // [images, rows] of seen, and of the rows that look at c_w (see Contexts)
-  const float* image_factor;     // [images] of seen, too; null: 1
-  Rows<Scalar> d_scores;         // [rows, images R] dL/dA times a power of two
-  BatchRows<Scalar> weighted;    // (image, row): attention times its factor in |c_w|^2; 0 in padding
-  const GradientPowers* powers;  // what d_scores and weighted are multiplied by
-};
-
-/// What a word in an image contributes to the gradient of its attention, with a for what `attention` holds
-/// and s for what `seen` holds: g = a (of_score A + of_seen s - mean) for its softmax's logits, times the
-/// temperature; of_attention a for the scores directly; weight a for `weighted`.
-struct WordGradient {
-  float of_score, of_seen, mean, of_attention, weight;
-};
-__device__ inline WordGradient of_lane(const WordGradient& own, int from) {
-  return {__shfl_sync(whole_warp, own.of_score, from), __shfl_sync(whole_warp, own.of_seen, from),
-          __shfl_sync(whole_warp, own.mean, from), __shfl_sync(whole_warp, own.of_attention, from),
-          __shfl_sync(whole_warp, own.weight, from)};
-}
-
-/// dot = sum_r a_r A_r and |c|^2 = a G a^T give the attention's gradient d_dot A_r + d_norm2 (a G)_r, whose
-/// mean under the attention is d_dot dot + d_norm2 |c|^2; d_norm2 is twice the gradient of |c|^2.
-template <class Scalar>
-__device__ WordGradient word_gradient(const AttentionTile<Scalar>& tile,
-                                      const AttentionGradient<Scalar>& given, int image, int report,
-                                      int row) {
-  const Index at = Index{image} * tile.rows + row;
-  const int word = tile.first_row + row, i = tile.first_image + image;
-  const AlignedWord of_word = given.aligned.differentiate(i, report, word);
-  const float inverse = tile.inverse_sum[at], look = given.look_factor[at], d_norm2 = of_word.d_squared_norm;
-  const float factor = tile.temperature * inverse;
-  const float image_factor = given.image_factor != nullptr ? given.image_factor[image] : 1;
-  return {factor * of_word.d_dot, factor * d_norm2 * look * image_factor,
-          factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm), inverse * of_word.d_dot,
-          d_norm2 * inverse * look * given.powers->weighted};
-}
-
-template <int Columns>
-struct DifferentiateShared {
-  float sum[8][ColumnChunk<Columns>::size];
-};
-
-/// Backward: from what is seen to the gradient for the scores, and to `weighted`. Blocks as in `attend`. For
-/// each chunk of regions a first pass over the report's words takes the mean that the softmax over them
-/// subtracts, a second one writes.
-template <class Scalar, int Columns>
-__global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
-    differentiate_attention(AttentionTile<Scalar> tile, AttentionGradient<Scalar> given) {
-  using Chunk = ColumnChunk<Columns>;
-  auto& shared = shared_memory<DifferentiateShared<Columns>>();
-  const int image = static_cast<int>(blockIdx.y), last_report = tile.last_report();
-  const float score_power = given.powers->score;
-  for (int report = tile.first_report() + static_cast<int>(blockIdx.x); report < last_report;
-       report += static_cast<int>(gridDim.x)) {
-    const int begin = tile.row_of(report), count = tile.words.count(report);
-    for (int first = 0; first < tile.regions; first += Chunk::size) {
-      const Chunk chunk{first, tile.regions};
-      LaneSoftmax<Columns> softmax;
-      softmax.load(tile.softmax_of(image, report), chunk);
-      // Calls visit(row, gradient, c, attention, weight, d_weight) for the warp's words and the lane's
-      // columns.
-      const auto for_each = [&](auto&& visit) {
-        for (int w = warp(); w < count; w += 8 * warp_size) {
-          WordGradient own{};
-          if (w + 8 * lane() < count) own = word_gradient(tile, given, image, report, begin + w + 8 * lane());
-          const int words = min(warp_size, (count - w + 7) / 8);
-          for (int k = 0; k < words; ++k) {
-            const WordGradient gradient = of_lane(own, k);
-            const int row = begin + w + 8 * k;
-            const float *scores = tile.scores_of(image, row), *seen = given.seen(image, row);
-            const Scalar* attention = tile.attention(image, row);
-            float score[Columns], look[Columns], a[Columns];
-#pragma unroll
-            for (int c = 0; c < Columns; ++c) {
-              score[c] = chunk.has(c) ? scores[chunk.column(c)] : 0;
-              look[c] = chunk.has(c) ? seen[chunk.column(c)] : 0;
-              a[c] = chunk.has(c) ? to_float(attention[chunk.column(c)]) : 0;
-            }
-#pragma unroll
-            for (int c = 0; c < Columns; ++c)
-              visit(row, gradient, c, a[c], softmax.column[c].weight(score[c]),
-                    a[c] * (gradient.of_score * score[c] + (gradient.of_seen * look[c] - gradient.mean)));
-          }
-        }
-      };
-      float mean[Columns] = {};
-      for_each([&](int, const WordGradient&, int c, float, float weight, float d_weight) {
-        mean[c] = fmaf(weight, d_weight, mean[c]);
-      });
-#pragma unroll
-      for (int c = 0; c < Columns; ++c) shared.sum[warp()][c * warp_size + lane()] = mean[c];
-      __syncthreads();
-#pragma unroll
-      for (int c = 0; c < Columns; ++c) {
-        mean[c] = 0;
-#pragma unroll
-        for (int w = 0; w < 8; ++w) mean[c] += shared.sum[w][c * warp_size + lane()];
-      }
-      __syncthreads();  // shared memory may be used anew
-      for_each([&](int row, const WordGradient& gradient, int c, float a, float weight, float d_weight) {
-        if (!chunk.has(c)) return;
-        const float d_score = weight * (d_weight - mean[c]) + gradient.of_attention * a;
-        given.d_scores[row][image * tile.regions + chunk.column(c)] =
-            from_float<Scalar>(score_power * d_score);
-        given.weighted(image, row)[chunk.column(c)] = from_float<Scalar>(gradient.weight * a);
-      });
-    }
-    for (int row = begin + warp(); row < begin + count; row += 8)
-      for (int r = tile.regions + lane(); r < tile.padded; r += warp_size)
-        given.weighted(image, row)[r] = from_float<Scalar>(0);
-  }
-  tile.for_each_other_row([&](int row) {
-    for (int r = lane(); r < tile.regions; r += warp_size)
-      given.d_scores[row][image * tile.regions + r] = from_float<Scalar>(0);
-    for (int r = lane(); r < tile.padded; r += warp_size)
-      given.weighted(image, row)[r] = from_float<Scalar>(0);
   });
 }
 
