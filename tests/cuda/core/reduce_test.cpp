@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -48,6 +50,24 @@ __global__ void merge_all(const Number* x, Index count, double* out) {
     all.add(some);
   }
   *out = all.value();
+}
+
+/// What comes before each number, and the sum of all, by one block of 256.
+template <class Number>
+__global__ void __launch_bounds__(256) sum_before(const Number* x, int count, Number* before, Number* all) {
+  const int i = static_cast<int>(threadIdx.x);
+  const BlockPrefix<Number> sum =
+      block_prefix_sum(i < count ? x[i] : Number(0), shared_memory<BlockRoom<Number>>());
+  if (i < count) before[i] = sum.before;
+  all[i] = sum.all;
+}
+
+/// The log-sum-exp of 32 numbers by one warp, and each number's share; in every lane.
+template <class Number>
+__global__ void share_out(const Number* x, double* sum, Number* softmax) {
+  const LogSumExp all = warp_sum(LogSumExp{x[lane()], 1});
+  sum[lane()] = all.value();
+  softmax[lane()] = all.softmax(x[lane()]);
 }
 
 double log_sum_exp(const std::vector<float>& values) {
@@ -97,4 +117,44 @@ TEST_CASE("CUDA log-sum-exp is safe for finite values of any size") {
   CHECK(log_sum_exp({-infinity, 2, -infinity, -infinity, -infinity, -infinity}) == Approx(2));
   CHECK(std::isnan(log_sum_exp({1, 2, std::nanf(""), 3, 4})));
   CHECK(std::isnan(log_sum_exp({1, infinity, 2})));
+}
+
+TEST_CASE("CUDA sums of what comes before in a block") {
+  for (int count : {1, 32, 33, 250, 256})
+    for (int order : {1, 2, 3}) {
+      CAPTURE(count, order);
+      std::vector<std::int64_t> values;
+      for (int i = 0; i < count; ++i) values.push_back((std::int64_t{1} << 40) + i * i - 40);
+      DeviceArray<std::int64_t> x(values), before(values), all(std::vector<std::int64_t>(256));
+      vlp::Cuda device = make_device(order);
+      launch(sum_before<std::int64_t>, 1, 256, sizeof(BlockRoom<std::int64_t>), device.stream(), x.data(),
+             count, before.data(), all.data());
+      before.download();
+      all.download();
+      std::int64_t sum = 0;
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        REQUIRE(before.host()[i] == sum);
+        sum += values[i];
+      }
+      for (std::int64_t of_thread : all.host()) REQUIRE(of_thread == sum);
+    }
+}
+
+TEST_CASE("CUDA log-sum-exp over a warp and softmax by it") {
+  std::vector<float> values;
+  for (int i = 0; i < 32; ++i) values.push_back(static_cast<float>(i % 7) * 30 - 5000);
+  values[3] = -std::numeric_limits<float>::infinity();
+  DeviceArray<float> x(values), softmax(values);
+  DeviceArray<double> sum(std::vector<double>(32));
+  vlp::Cuda device = make_device(2);
+  launch(share_out<float>, 1, 32, 0, device.stream(), x.data(), sum.data(), softmax.data());
+  sum.download();
+  softmax.download();
+  double want = 0;
+  for (float v : values) want += std::exp(static_cast<double>(v) + 4820);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    CHECK(sum.host()[i] == Approx(std::log(want) - 4820));
+    CHECK(softmax.host()[i] ==
+          Approx(std::exp(static_cast<double>(values[i]) + 4820) / want).epsilon(1e-5).margin(1e-30));
+  }
 }
