@@ -73,7 +73,7 @@ inline Arrays zero_tokens() {
   std::fill_n(arrays.at("words").values.begin(), 6, 0.0);
   for (std::size_t d = 18; d < 24; ++d) arrays.at("words").values[d] *= 1e-13;
   std::fill_n(arrays.at("regions").values.begin() + 60 + 6, 6, 0.0);
-  for (std::size_t d = 90; d < 120; ++d) arrays.at("regions").values[d] *= 1e-26;
+  for (std::size_t d = 90; d < 120; ++d) arrays.at("regions").values[d] *= 1e-25;
   return arrays;
 }
 

@@ -18,8 +18,9 @@ namespace vlp {
 
 /// What a Cuda device may be told.
 struct CudaOptions {
-  /// Scores of all pairs, or of all tokens, and gradients by them, exist a block at a time. A block takes
-  /// about this many bytes: enough to fill the card, few enough to stay in its cache.
+  /// Scores of all pairs, of all tokens, or of all words and regions, and gradients by them, exist a block at
+  /// a time. A block of gradients takes about this many bytes: enough to fill the card, few enough to stay in
+  /// its cache.
   std::size_t score_block_bytes = std::size_t{16} << 20;
   /// Memory for cuBLAS to split products in, asked for with the first product: what NVIDIA recommends for its
   /// largest cards. With memory of its own it is deterministic and may be captured.
