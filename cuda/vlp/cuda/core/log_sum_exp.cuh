@@ -40,6 +40,13 @@ struct LogSumExp {
   [[nodiscard]] __device__ float softmax(float x) const { return __fdividef(exp_below(x - max), sum); }
 };
 
+/// Softmax over numbers that have been summed.
+struct Softmax {
+  float max, inverse_sum;
+
+  [[nodiscard]] __device__ float operator()(float x) const { return exp_below(x - max) * inverse_sum; }
+};
+
 /// The sum of those of all lanes, in every lane.
 __device__ inline LogSumExp warp_sum(const LogSumExp& x) {
   const float max = warp_max(x.max);

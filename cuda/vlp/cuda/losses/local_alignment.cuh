@@ -9,6 +9,7 @@
 #include <vlp/core/view.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/matmul.cuh>
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/core/reduce.cuh>
@@ -159,7 +160,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     float* scores;                                    // [rows, images R]
     Scalar* attention;                                // [rows, images, padded]
     float* inverse_sum;                               // [images, rows]
-    cuda::detail::WordSoftmax* softmax;               // [reports, images R]
+    cuda::Softmax* softmax;                           // [reports, images R]
     Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
 
     TileMemory(Scope& scratch, const LocalAlignment& loss, bool backward) {
@@ -168,7 +169,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       scores = scratch.take<float>(rows * regions);
       attention = scratch.take<Scalar>(rows * images * loss.padded_);
       inverse_sum = scratch.take<float>(images * rows);
-      softmax = scratch.take<cuda::detail::WordSoftmax>(reports * regions);
+      softmax = scratch.take<cuda::Softmax>(reports * regions);
       if (!backward) return;
       d_scores = scratch.take<Scalar>(rows * whole_packs(regions));
       weighted = scratch.take<Scalar>(rows * images * loss.padded_);

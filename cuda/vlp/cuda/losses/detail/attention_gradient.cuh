@@ -104,7 +104,7 @@ __device__ void for_each_attention(const AttentionTile<Scalar>& tile, const Atte
       const WordGradient gradient = of_lane(own, k);
 #pragma unroll
       for (int c = 0; c < gradient_columns; ++c)
-        visit(first + 8 * k, gradient, c, a[c], softmax.column[c].weight(score[c]),
+        visit(first + 8 * k, gradient, c, a[c], softmax.column[c](score[c]),
               a[c] * (gradient.of_score * score[c] + (gradient.of_seen * look[c] - gradient.mean)),
               to + c * warp_size);
       scores += 8 * tile.scores.stride;

@@ -16,13 +16,6 @@
 
 namespace vlp::cuda::detail {
 
-/// Softmax over the words of a report, for one region: weight(x) = exp(x - max) inverse.
-struct WordSoftmax {
-  float max, inverse;
-
-  [[nodiscard]] __device__ float weight(float score) const { return exp_below(score - max) * inverse; }
-};
-
 /// Temperatures of attention up to this one take no maximum: exp(-tame) and more is far inside the range of
 /// every type.
 inline constexpr float tame_temperature = 10;
@@ -43,9 +36,9 @@ struct AttentionTile {
   float temperature;         // of attention
   Rows<const float> scores;  // A [rows, images R]
   BatchRows<Scalar>
-      attention;         // (image, row): A2 [images, rows, padded], each row times its sum; 0 in padding
-  float* inverse_sum;    // [images, rows] what attention is to be multiplied by
-  WordSoftmax* softmax;  // [reports of the strip, images R]
+      attention;       // (image, row): A2 [images, rows, padded], each row times its sum; 0 in padding
+  float* inverse_sum;  // [images, rows] what attention is to be multiplied by
+  Softmax* softmax;    // [reports of the strip, images R]
 
   [[nodiscard]] __device__ int first_report() const { return words.first_report[strip]; }
   [[nodiscard]] __device__ int last_report() const { return words.first_report[strip + 1]; }
@@ -57,7 +50,7 @@ struct AttentionTile {
   [[nodiscard]] __device__ const float* scores_of(int image, int row) const {
     return scores[row] + image * regions;
   }
-  [[nodiscard]] __device__ WordSoftmax* softmax_of(int image, int report) const {
+  [[nodiscard]] __device__ Softmax* softmax_of(int image, int report) const {
     return softmax + (Index{report - first_report()} * images + image) * regions;
   }
 
@@ -93,7 +86,7 @@ struct AttendShared {
 /// The softmax over the words of one report for all regions of one image, to out [R]; by the whole block.
 template <int Columns, class Scalar>
 __device__ void take_word_softmax(const AttentionTile<Scalar>& tile, int image, int row, int count,
-                                  AttendShared<Columns>& shared, WordSoftmax* out) {
+                                  AttendShared<Columns>& shared, Softmax* out) {
   using Chunk = ColumnChunk<Columns>;
   constexpr int ahead = 4;  // rows whose scores are on their way at once
   for (int first = 0; first < tile.regions; first += Chunk::size) {
@@ -136,14 +129,14 @@ __device__ void take_word_softmax(const AttentionTile<Scalar>& tile, int image, 
   }
 }
 
-/// A warp's chunk of a WordSoftmax, read again only where a row has more than one chunk.
+/// A warp's chunk of a Softmax, read again only where a row has more than one chunk.
 template <int Columns>
 struct LaneSoftmax {
-  WordSoftmax column[Columns];
+  Softmax column[Columns];
 
-  __device__ void load(const WordSoftmax* from, const ColumnChunk<Columns>& chunk) {
+  __device__ void load(const Softmax* from, const ColumnChunk<Columns>& chunk) {
 #pragma unroll
-    for (int c = 0; c < Columns; ++c) column[c] = chunk.has(c) ? from[chunk.column(c)] : WordSoftmax{0, 0};
+    for (int c = 0; c < Columns; ++c) column[c] = chunk.has(c) ? from[chunk.column(c)] : Softmax{0, 0};
   }
 };
 
@@ -163,7 +156,7 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
   for (int report = tile.first_report() + static_cast<int>(blockIdx.x); report < last_report;
        report += static_cast<int>(gridDim.x)) {
     const int begin = tile.row_of(report), count = tile.words.count(report);
-    WordSoftmax* const softmax = tile.softmax_of(image, report);
+    Softmax* const softmax = tile.softmax_of(image, report);
     take_word_softmax<Columns>(tile, image, begin, count, shared, softmax);
 
     LaneSoftmax<Columns> of_lane;
@@ -179,7 +172,7 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
         for (int c = 0; c < Columns; ++c) score[c] = chunk.has(c) ? row_scores[chunk.column(c)] : 0;
 #pragma unroll
         for (int c = 0; c < Columns; ++c)
-          visit(chunk.column(c), chunk.has(c), score[c], of_lane.column[c].weight(score[c]));
+          visit(chunk.column(c), chunk.has(c), score[c], of_lane.column[c](score[c]));
       }
     };
     const float* scores = tile.scores_of(image, begin + warp());

@@ -18,11 +18,6 @@
 
 namespace vlp::cuda::detail {
 
-/// Of a word: softmax over the regions is exp(score - max) inverse_sum.
-struct AttentionSum {
-  float max, inverse_sum;
-};
-
 /// a [n, W, R] from products of operands.
 struct TokenAttention {
   TokenShape shape;
@@ -30,7 +25,7 @@ struct TokenAttention {
   BatchRows<const float> products;
   const float *word_factor, *region_factor;  // [n, W] and [n, R]
   float inverse_temperature;
-  AttentionSum* sums;  // [n, W]
+  Softmax* sums;  // [n, W] of each word, over the regions
 
   /// Scores of word w and regions [r, r + 4), with what these are multiplied by; -inf beyond the last. Bits
   /// are the same wherever they are taken: a region that is alone has attention 1, and its gradient cancels.
@@ -70,14 +65,13 @@ __global__ void __launch_bounds__(256)
     for (int e = 0; e < 4; ++e) four.sum += exp_below(score[e] - four.max);
     own.add(four);
   });
-  const float max = warp_max(own.max);
-  const float sum = warp_sum(own.sum * exp_below(own.max - max));
-  const AttentionSum of_word{max, 1 / sum};
+  own = warp_sum(own);
+  const Softmax of_word{own.max, 1 / own.sum};
   if (lane() == 0) in.sums[at] = of_word;
   for_each_four(regions, [&](Index r) {
     in.scores(pair, w, r, scale, score, factor);
 #pragma unroll
-    for (int e = 0; e < 4; ++e) score[e] = exp_below(score[e] - of_word.max) * of_word.inverse_sum;
+    for (int e = 0; e < 4; ++e) score[e] = of_word(score[e]);
     if (out.data != nullptr) store_four(out(pair, w), r, regions, score, packed_out);
 #pragma unroll
     for (int e = 0; e < 4; ++e) score[e] *= factor[e];
@@ -111,10 +105,11 @@ __global__ void __launch_bounds__(256) take_contexts(TokenShape shape, BatchRows
   });
 }
 
-/// Of a word among the others: its softmax is exp(score - max) inverse_sum, and `others` is 1 less its own,
-/// which does not cancel when the word is well told apart.
+/// Of a word among the others: its softmax, of which `others` is 1 less its own, which does not cancel when
+/// the word is well told apart.
 struct ContrastSum {
-  float max, inverse_sum, others;
+  Softmax softmax;
+  float others;
 };
 
 /// Returns -log softmax of `own`, given the scores of the others.
@@ -122,7 +117,7 @@ __device__ inline double finish_word(const LogSumExp& others, float own, Contras
   const float max = fmaxf(others.max, own);
   const float of_own = exp_below(own - max), of_others = others.sum * exp_below(others.max - max);
   const float sum = of_own + of_others;
-  out = {max, 1 / sum, of_others / sum};
+  out = {{max, 1 / sum}, of_others / sum};
   return static_cast<double>(max) - static_cast<double>(own) +
          log(static_cast<double>(of_own) + static_cast<double>(of_others));
 }
@@ -161,10 +156,8 @@ __device__ double contrast_rows(const TokenScores<Parts>& z, Index pair, Index w
     LogSumExp others;
     for (Index k = lane(); k < words; k += warp_size)
       if (k != w) others.add({z(pair, w, k), 1});
-    const float max = warp_max(others.max);
-    others = {max, warp_sum(others.sum * exp_below(others.max - max))};
     ContrastSum sum;
-    const double of_word = finish_word(others, z(pair, w, w), sum);
+    const double of_word = finish_word(warp_sum(others), z(pair, w, w), sum);
     if (lane() != 0) continue;
     loss += of_word;
     z.rows[pair * z.words + w] = sum;
@@ -213,8 +206,7 @@ __device__ void differentiate_contrast(const TokenScores<Parts>& z, Index pair, 
           value = -(row.others + column.others);
         } else {
           const float score = z(pair, w, k);
-          value = exp_below(score - row.max) * row.inverse_sum +
-                  exp_below(score - column.max) * column.inverse_sum;
+          value = row.softmax(score) + column.softmax(score);
         }
       }
       value *= factor;

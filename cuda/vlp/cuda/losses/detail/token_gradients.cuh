@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(256)
     clear_row(d_scores(pair, w), regions);
     return;
   }
-  const AttentionSum of_word = in.sums[at];
+  const Softmax of_word = in.sums[at];
   const float scale = in.scale(pair, w);
   float a[4], factor[4], d_a[4];
   const auto load = [&](Index r) {
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(256)
     load_four(d_products(pair, w), r, regions, d_a);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      a[e] = exp_below(a[e] - of_word.max) * of_word.inverse_sum;
+      a[e] = of_word(a[e]);
       d_a[e] = rounded_product(d_a[e], factor[e]);
     }
   };

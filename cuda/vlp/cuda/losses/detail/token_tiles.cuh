@@ -5,6 +5,7 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/token_contrast.cuh>
@@ -31,7 +32,7 @@ class TokenTiles {
   float *word_inverse = nullptr, *region_inverse = nullptr;  // of lengths, [n, W] and [n, R]
   float *word_factor = nullptr, *region_factor = nullptr;
   float* context_inverse = nullptr;                 // [n, W]
-  AttentionSum* attention_sums = nullptr;           // [n, W]
+  Softmax* attention_sums = nullptr;                // [n, W]
   ContrastSum *rows = nullptr, *columns = nullptr;  // [n, W]
 
   // for backward
@@ -69,7 +70,7 @@ class TokenTiles {
     region_inverse = numbers(regions_n);
     region_factor = numbers(regions_n);
     context_inverse = numbers(words_n);
-    attention_sums = scratch.template take<AttentionSum>(n * words_n);
+    attention_sums = scratch.template take<Softmax>(n * words_n);
     rows = scratch.template take<ContrastSum>(n * words_n);
     columns = scratch.template take<ContrastSum>(n * words_n);
     if (!backward) return;
