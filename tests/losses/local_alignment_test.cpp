@@ -240,10 +240,87 @@ TEMPLATE_TEST_CASE("local alignment of a report of no words or of too many is Na
       CAPTURE(bad, report);
       Arrays wrong = arrays;
       wrong.at("word_count").values[report] = bad;
-      CHECK(std::isnan(LossCase<LocalAlignment<TestType>>(wrong).run({})));
+      LossCase<LocalAlignment<TestType>> run(wrong);
+      CHECK(std::isnan(run.run({})));
+      for (const auto& [name, gradient] : run.gradient_values())
+        for (double g : gradient.values) REQUIRE(std::isnan(g));
     }
 }
 #endif
+
+TEMPLATE_TEST_CASE("local alignment of repeated words, and of a row of any stride", "", VLP_TEST_SCALARS) {
+  using L = LocalAlignment<TestType>;
+  Random random(19);
+  const auto values = [&](Index count) {
+    std::vector<TestType> out;
+    for (Index i = 0; i < count; ++i) out.push_back(from_double<TestType>(random.normal()));
+    return out;
+  };
+  DeviceArray<TestType> regions(values(3 * 4 * 8)), word(values(8)), words(values(3 * 2 * 8)),
+      image(values(4 * 8));
+  for (Index j = 0; j < 6; ++j) std::copy_n(word.host().begin(), 8, words.host().begin() + j * 8);
+  words.upload();
+  const auto loss_of = [](BatchView<const TestType> in_regions, BatchView<const TestType> in_words) {
+    auto device = make_device();
+    DeviceArray<typename L::Accumulator> loss(std::vector<typename L::Accumulator>(1));
+    L().forward(device, {in_regions, in_words}, {loss.data()});
+    wait_for(device);
+    loss.download();
+    return loss.host()[0];
+  };
+  const BatchView<const TestType> three(regions.data(), {3, 4, 8});
+  CHECK(loss_of(three, {word.data(), {3, 2, 8}, {0, 0, 1}}) == loss_of(three, {words.data(), {3, 2, 8}}));
+  CHECK(loss_of({regions.data(), {1, 4, 8}, {8, 8, 1}}, {word.data(), {1, 1, 8}, {8, 0, 1}}) == 0);
+}
+
+TEST_CASE("local alignment that has refused a batch has none") {
+  using L = LocalAlignment<float>;
+  DeviceArray<float> memory(std::vector<float>(200, 0.5F));
+  const auto batch = [&](Index b, Index rows) { return BatchView<float>(memory.data(), {b, rows, 2}); };
+  auto device = make_device();
+  L loss;
+  CHECK_THROWS_AS(loss.forward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, {}), std::invalid_argument);
+  CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, 1, {batch(3, 4), {}}),
+                    ContainsSubstring("backward needs the inputs of the last forward"));
+}
+
+namespace {
+
+/// Regions whose sum is all but zero in each image: contexts of attention that is near uniform are as well.
+Arrays centred_regions(double scale) {
+  Random random(20);
+  Arrays out = words_and_regions(
+      random, {.batch = 3, .regions = 30, .words = 12, .features = 32, .ragged = false, .scale = scale});
+  for (double& v : out.at("words").values) v *= scale;
+  auto& values = out.at("regions").values;
+  for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t d = 0; d < 32; ++d) {
+      double mean = 0;
+      for (std::size_t r = 0; r < 30; ++r) mean += values[(i * 30 + r) * 32 + d] / 30;
+      for (std::size_t r = 0; r < 30; ++r) values[(i * 30 + r) * 32 + d] -= mean;
+    }
+  return out;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("local alignment with regions of no mean sees what little contexts are left", "",
+                   VLP_TEST_SCALARS) {
+  using L = LocalAlignment<TestType>;
+  // On the CPU the Gram form takes |c|^2 as it comes, from sums that cancel.
+  const double allowed = on_cpu ? 3e-2 : 3e-3 + accuracy_of_loss<L>();
+  for (double scale : {0.3, 0.1, 0.03})
+    for (LocalAlignmentForm form : forms) {
+      CAPTURE(scale, static_cast<int>(form));
+      const Arrays arrays = rounded<L>(centred_regions(scale));
+      LossCase<L> got(arrays);
+      LossCase<vlp::LocalAlignment<double>> want(arrays);
+      CHECK(to_double(got.run(with_form(form))) ==
+            Approx(want.run(with_form(form))).epsilon(1e-4 + accuracy_of<TestType>()));
+      CHECK(relative_error(got.gradient_values().at("regions"), want.gradient_values().at("regions")) <=
+            allowed);
+    }
+}
 
 TEMPLATE_TEST_CASE("local alignment of one pair is nothing", "", VLP_TEST_SCALARS) {
   constexpr double tolerance = on_cpu ? 0 : 1e-5;

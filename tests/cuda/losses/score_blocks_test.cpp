@@ -12,6 +12,7 @@
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/token_cross_entropy.hpp>
 
+#include <cmath>
 #include <cstddef>
 
 // The losses whose scores or gradients exist a block at a time, with blocks so small that there are several.
@@ -94,6 +95,18 @@ TEMPLATE_TEST_CASE("CUDA local alignment in small tiles of attention", "", VLP_T
       words_and_regions(random, {.batch = 2, .regions = 5, .words = 210, .features = 8, .scale = 0.5}), {});
   check_in_small_blocks<L>(
       words_and_regions(random, {.batch = 2, .regions = 270, .words = 6, .features = 8, .scale = 0.5}), {});
+}
+
+TEST_CASE("CUDA local alignment with a count that cannot be has no words in any tile") {
+  Random random(6);
+  using L = vlp::LocalAlignment<vlp::BFloat16, vlp::Cuda>;
+  Arrays arrays = words_and_regions(random, {.batch = 12, .regions = 3, .words = 2, .features = 4});
+  arrays.at("word_count").values[7] = 0;
+  vlp::Cuda device = device_of_small_blocks();
+  L loss;
+  LossCase<L> run(arrays);
+  CHECK(std::isnan(run.forward(loss, device)));
+  loss.backward(device, run.inputs, 1, run.gradients);
 }
 
 TEST_CASE("CUDA scratch of local alignment grows as the words, not as words times regions") {

@@ -8,6 +8,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/check.cuh>
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -31,11 +32,13 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
     return concat("starting a kernel of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks of ", block.x,
                   " threads with ", shared_bytes, " bytes of shared memory");
   };
-  constexpr std::size_t shared_without_asking = 48 * 1024;
+  // What a block has without asking, and has at least when it asks. The bound belongs to the kernel, not to
+  // the launch, so that nobody may lower it beside a launch from another thread.
+  constexpr std::size_t shared_without_asking = 48 * 1024, shared_for_asking = 99 * 1024;
   cudaError_t status = cudaSuccess;
   if (shared_bytes > shared_without_asking) {
     status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(shared_bytes));
+                                  static_cast<int>(std::max(shared_bytes, shared_for_asking)));
     if (status == cudaSuccess)  // all that there is, so that two such blocks fit where they can
       status = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100);
   }

@@ -23,6 +23,12 @@ __device__ inline float exp_below(float x) {
 #endif
 }
 
+/// exp(x) - 1 for x <= 10, exact beside x where x is near 0.
+__device__ inline float exp_minus_one(float x) {
+  const float near_0 = x * fmaf(x, fmaf(x, 1.0F / 6, 0.5F), 1.0F);
+  return fabsf(x) < 0x1p-6F ? near_0 : exp_below(x) - 1;
+}
+
 /// log sum_k exp(x_k) = max + log(sum). A NaN or +inf makes the sum NaN; -inf adds nothing.
 struct LogSumExp {
   float max = -3.402823466e38F;

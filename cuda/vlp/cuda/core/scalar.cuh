@@ -60,6 +60,12 @@ struct alignas(sizeof(Scalar) * Count) Pack {
 template <class Scalar>
 inline constexpr int pack_size = 16 / sizeof(Scalar);
 
+/// `count` elements in whole packs of 16 bytes.
+template <class Scalar>
+constexpr Index whole_packs(Index count) {
+  return (count + pack_size<Scalar> - 1) / pack_size<Scalar> * pack_size<Scalar>;
+}
+
 /// Rows of a matrix in device memory, as kernels take them: [count, ...], `stride` elements apart.
 template <class T>
 struct Rows {

@@ -19,6 +19,7 @@
 #include <vlp/cuda/losses/detail/attention_contexts.cuh>
 #include <vlp/cuda/losses/detail/attention_gradient.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
+#include <vlp/cuda/losses/detail/gradient_powers.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
 #include <vlp/cuda/losses/detail/similarity_contrast.cuh>
@@ -36,13 +37,13 @@ namespace vlp {
 
 /// Local alignment of float, BFloat16 or Half features. All pointers are in device memory, `word_count`
 /// included, so that nobody looks at it before the kernels do: where a count is not in 1 to W, or the words
-/// are more than Inputs::word_capacity, the loss is NaN. Without a capacity, products take B W rows, whatever
+/// are more than Inputs::word_capacity, the loss and all gradients are NaN. Without a capacity, products take B W rows, whatever
 /// the counts; nothing else works on padding.
 ///
 /// Words, packed, meet the regions of all images a tile at a time: plain products, on the matrix units for 16
 /// bits, with one kernel between them forward and one more backward. 8 P D flop for P = B sum(W_j) R, the
 /// contexts' up to 8 P D (direct) or 6 P R (Gram), 8 P exponentials. Kept are two floats for each image and
-/// word. Scratch is a tile, of CudaOptions::score_block_bytes as gradients and about six times that in all,
+/// word. Scratch is a tile, of CudaOptions::score_block_bytes as gradients and about ten times that in all,
 /// and, for backward, sums in float of the size of the words.
 template <class ScalarType>
 class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarType> {
@@ -74,7 +75,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     Contexts contexts(scratch, gram_forward_, extents(false));
     for (Index image = 0; image < batch_; image += strip_images_) {
       const Index images = std::min(strip_images_, batch_ - image);
-      contexts.begin(device, operands.batch(image, images, regions_), padded_);
+      contexts.begin(device, with_mean(device, memory, inputs, image, images), padded_);
       for (Index strip = 0; strip < words_.strips(); ++strip) {
         const Tile tile = attend(device, memory, operands, image, images, strip,
                                  dot_.data() + image * words_.rows(), cuda::batch_rows_of(outputs.attention));
@@ -110,7 +111,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     }
     for (Index image = 0; image < batch_; image += strip_images_) {
       const Index images = std::min(strip_images_, batch_ - image);
-      contexts.begin(device, operands.batch(image, images, regions_), padded_);
+      contexts.begin(device, with_mean(device, memory, inputs, image, images), padded_);
       const auto regions = operands.regions.slice(image * regions_, images * regions_);
       for (Index strip = 0; strip < words_.strips(); ++strip) {
         const Tile tile = attend(device, memory, operands, image, images, strip, nullptr, {});
@@ -146,32 +147,27 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   struct Operands {
     MatrixView<const Scalar> words;    // [rows, D]
     MatrixView<const Scalar> regions;  // [B R, D]
-
-    [[nodiscard]] BatchView<const Scalar> batch(Index image, Index images, Index regions_of_image) const {
-      const Index stride = regions.stride(0);
-      return {regions.data() + image * regions_of_image * stride,
-              {images, regions_of_image, regions.cols()},
-              {regions_of_image * stride, stride, 1}};
-    }
   };
 
   /// Room for one tile at a time.
   struct TileMemory {
-    float* scores;                                    // [rows, images R]
+    float* scores;                                    // [rows, images R], rows in whole packs
     Scalar* attention;                                // [rows, images, padded]
     float* inverse_sum;                               // [images, rows]
     cuda::Softmax* softmax;                           // [reports, images R]
+    Scalar* regions;                                  // [images, R + 1, D], rows in whole packs
     Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
 
     TileMemory(Scope& scratch, const LocalAlignment& loss, bool backward) {
-      const Index rows = loss.most_rows(), images = loss.strip_images_, regions = images * loss.regions_;
-      const Index reports = std::min(loss.batch_, loss.words_.strip_rows());
-      scores = scratch.take<float>(rows * regions);
+      const Index rows = loss.most_rows(), images = loss.strip_images_, columns = images * loss.regions_;
+      scores = scratch.take<float>(rows * cuda::whole_packs<float>(columns));
       attention = scratch.take<Scalar>(rows * images * loss.padded_);
       inverse_sum = scratch.take<float>(images * rows);
-      softmax = scratch.take<cuda::Softmax>(reports * regions);
+      softmax = scratch.take<cuda::Softmax>(loss.most_reports() * columns);
+      regions =
+          scratch.take<Scalar>(images * (loss.regions_ + 1) * cuda::whole_packs<Scalar>(loss.features_));
       if (!backward) return;
-      d_scores = scratch.take<Scalar>(rows * whole_packs(regions));
+      d_scores = scratch.take<Scalar>(rows * cuda::whole_packs<Scalar>(columns));
       weighted = scratch.take<Scalar>(rows * images * loss.padded_);
     }
   };
@@ -182,17 +178,19 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     const cuda::detail::GradientPowers* powers;
   };
 
-  [[nodiscard]] static Index whole_packs(Index count) {
-    return (count + cuda::pack_size<Scalar> - 1) / cuda::pack_size<Scalar> * cuda::pack_size<Scalar>;
-  }
-
   /// The most rows that a tile can have: those of a strip, and the rest of a report that begins in its last.
   [[nodiscard]] Index most_rows() const {
     return std::min(words_.strip_rows() + words_.most_words() - 1, words_.rows());
   }
 
+  /// And the most reports that can begin in a strip.
+  [[nodiscard]] Index most_reports() const {
+    const Index shortest = words_.are_counted() ? 1 : words_.most_words();
+    return std::min(batch_, (words_.strip_rows() + shortest - 1) / shortest);
+  }
+
   [[nodiscard]] typename Contexts::Extents extents(bool backward) const {
-    return {strip_images_, most_rows(), regions_, padded_, features_, backward};
+    return {strip_images_, most_rows(), regions_ + 1, padded_, features_, backward};
   }
 
   /// A warp to each of `rows`.
@@ -203,12 +201,14 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   }
 
   void prepare(Cuda& device, const Inputs& inputs) {
-    batch_ = inputs.regions.extent(0);
+    const Index batch = inputs.regions.extent(0);
+    batch_ = 0;  // until all is well
+    groups_.find(device, name, batch, inputs.group, options_.duplicate_policy, options_.label_smoothing);
+    words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count, inputs.word_capacity);
+    batch_ = batch;
     regions_ = inputs.regions.extent(1);
     features_ = inputs.regions.extent(2);
-    padded_ = whole_packs(regions_);
-    groups_.find(device, name, batch_, inputs.group, options_.duplicate_policy, options_.label_smoothing);
-    words_.prepare(name, batch_, inputs.words.extent(1), inputs.word_count, inputs.word_capacity);
+    padded_ = cuda::whole_packs<Scalar>(regions_ + 1);
     choose_form();
     words_.lay_out(device, choose_strips(device));
     dot_.resize(batch_ * words_.rows());
@@ -237,7 +237,10 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   /// the next for its last report: so tiles are about twice as wide as high.
   Index choose_strips(const Cuda& device) {
     constexpr Index fewest_rows = 8, most_images = 65535;  // the latter what a grid has along y
-    const auto elements = static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar));
+    // Of the direct form a tile has contexts [words, D] for each image, too.
+    const bool is_gram = gram_forward_ && gram_backward_;
+    const Index share = is_gram ? 1 : std::max(Index{1}, features_ / regions_);
+    const auto elements = static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar)) / share;
     const auto columns_of_tile = static_cast<Index>(std::sqrt(2 * static_cast<double>(elements)));
     const auto images_for = [&](Index columns) {
       const Index images = std::clamp(columns / regions_, Index{1}, std::min(batch_, most_images));
@@ -258,14 +261,14 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     if (words_.is_packed(inputs.words)) {
       out.words = flatten_rows(inputs.words);
     } else {
-      const Index stride = whole_packs(features_);
+      const Index stride = cuda::whole_packs<Scalar>(features_);
       copy = MatrixView<Scalar>(scratch.take<Scalar>(words_.rows() * stride), {words_.rows(), features_},
                                 {stride, 1});
       out.words = copy;
     }
     words_.pack(device, inputs.words, copy, word_norm_.data());
     const auto& regions = inputs.regions;
-    if (batch_ == 1 || regions.stride(0) == regions_ * regions.stride(1)) {
+    if (cuda::detail::are_rows(regions)) {
       out.regions = flatten_rows(regions);
     } else {
       const auto rows = scratch.take_view<Scalar>(batch_ * regions_, features_);
@@ -274,6 +277,23 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       out.regions = rows;
     }
     return out;
+  }
+
+  /// Regions of some images, and of each the sum over 2^k as one more.
+  BatchView<const Scalar> with_mean(Cuda& device, const TileMemory& memory, const Inputs& inputs, Index image,
+                                    Index images) const {
+    const Index stride = cuda::whole_packs<Scalar>(features_), rows = regions_ + 1;
+    dim3 grid = cuda::blocks(features_, 256);
+    grid.y = static_cast<unsigned>(images);
+    cuda::launch(cuda::detail::add_mean_region<Scalar>, grid, 256, 0, device.stream(),
+                 cuda::batch_rows_of(inputs.regions.slice(image, images)), regions_, features_,
+                 1 / mean_scale(), cuda::Rows<Scalar>{memory.regions, images * rows, stride});
+    return {memory.regions, {images, rows, features_}, {rows * stride, stride, 1}};
+  }
+
+  /// 2^k, the first that is not less than R; or 2^15, which Half still holds.
+  [[nodiscard]] float mean_scale() const {
+    return std::exp2(std::min(std::ceil(std::log2(static_cast<float>(regions_))), 15.0F));
   }
 
   [[nodiscard]] cuda::detail::AlignedWords aligned_words(const float* d_similarity) const {
@@ -299,9 +319,10 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
               Index strip, float* dot, const cuda::BatchRows<Scalar>& matched) const {
     const Index first = strip * words_.strip_rows();
     const Index rows = std::min(most_rows(), words_.rows() - first);
-    const MatrixView<float> scores(memory.scores, {rows, images * regions_});
+    const Index columns = images * regions_;
+    const MatrixView<float> scores(memory.scores, {rows, columns}, {cuda::whole_packs<float>(columns), 1});
     cuda::matmul<Scalar>(device, operands.words.slice(first, rows), Op::none,
-                         operands.regions.slice(image * regions_, images * regions_), Op::transpose, scores);
+                         operands.regions.slice(image * regions_, columns), Op::transpose, scores);
     const Tile tile{words_.view(),
                     static_cast<int>(strip),
                     static_cast<int>(first),
@@ -310,6 +331,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                     static_cast<int>(images),
                     static_cast<int>(regions_),
                     static_cast<int>(padded_),
+                    mean_scale(),
                     static_cast<float>(options_.attention_temperature),
                     cuda::rows_of(MatrixView<const float>(scores)),
                     {memory.attention, images, padded_, images * padded_},
@@ -337,7 +359,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                                          const PairGradients& of_pairs, const Tile& tile) const {
     const auto seen = contexts.look(device, tile);
     const Index columns = Index{tile.images} * regions_;
-    const MatrixView<Scalar> d_scores(memory.d_scores, {tile.rows, columns}, {whole_packs(columns), 1});
+    const MatrixView<Scalar> d_scores(memory.d_scores, {tile.rows, columns},
+                                      {cuda::whole_packs<Scalar>(columns), 1});
     const cuda::detail::AttentionGradient<Scalar> given{aligned_words(of_pairs.d_similarity),
                                                         seen.products,
                                                         seen.row_factor,
@@ -346,9 +369,9 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                                                         weighted(memory, tile),
                                                         of_pairs.powers};
     using Shared = cuda::detail::DifferentiateShared;
-    // 99 KiB are what a block has at least on cards of compute capability 8.0 and later.
-    constexpr auto most_kept = static_cast<Index>((99 * 1024 - sizeof(Shared)) / sizeof(Shared::Word));
-    const Index kept = words_.most_words() <= most_kept ? words_.most_words() : 0;
+    // 55 KiB: four blocks share the 228 KiB of a multiprocessor of compute capability 9.0.
+    constexpr Index most_kept = 104;
+    const Index kept = std::min(words_.most_words(), most_kept);
     cuda::launch(cuda::detail::differentiate_attention<Scalar>, grid_of(tile), 256,
                  sizeof(Shared) + static_cast<std::size_t>(kept) * sizeof(Shared::Word), device.stream(),
                  tile, given, static_cast<int>(kept));
@@ -366,12 +389,11 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     if constexpr (std::is_same_v<Scalar, Half>) {
       terms.bounds = scratch.take<cuda::detail::GradientBounds>(1);
       cuda::check(cudaMemsetAsync(terms.bounds, 0, sizeof *terms.bounds, device.stream()), "clearing bounds");
-      // The factor of the Gram form is 1 over a sum of attention: of one that is at least the unit, or of
-      // all.
+      // The factor of the Gram form is 1 over a sum of attention, of which the largest is 1, or all are
+      // exp(-temperature) at least.
       if (gram_backward_) {
-        const float least =
-            terms.temperature <= cuda::detail::tame_temperature ? std::exp(-terms.temperature) : 1;
-        terms.largest_look = 1 / (least * cuda::detail::attention_unit<Scalar>);
+        const bool is_tame = terms.temperature <= cuda::detail::tame_temperature;
+        terms.largest_look = is_tame ? std::exp(terms.temperature) / static_cast<float>(regions_) : 1;
       }
       cuda::launch(cuda::detail::bound_region_norms<Scalar>,
                    cuda::blocks(operands.regions.rows(), 256 / cuda::warp_size), 256,
@@ -382,7 +404,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                  sizeof(cuda::detail::SumPullsShared), device.stream(), words_.view(),
                  aligned_words(d_similarity), terms, pull);
     cuda::launch(cuda::detail::choose_powers<cuda::detail::GradientPowers>, 1, 1, 0, device.stream(),
-                 terms.bounds, powers);
+                 words_.view(), terms.bounds, powers);
     return {d_similarity, pull, powers};
   }
 

@@ -9,6 +9,7 @@
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/gradient_powers.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
 #include <algorithm>
@@ -42,22 +43,31 @@ struct AlignedWords {
     return word_norm[word] * sqrtf(squared_norm[image * rows + word]);
   }
   [[nodiscard]] __device__ float cosine(int image, int word) const {
-    return dot[image * rows + word] / fmaxf(norm_product(image, word), smallest_norm_product);
+    return clip(dot[image * rows + word] / fmaxf(norm_product(image, word), smallest_norm_product));
   }
 
   [[nodiscard]] __device__ AlignedWord differentiate(int image, int report, int word) const {
     AlignedWord out{dot[image * rows + word], squared_norm[image * rows + word]};
     out.norm_product = norm_product(image, word);
-    const float divisor = fmaxf(out.norm_product, smallest_norm_product), cosine = out.dot / divisor;
+    const float divisor = fmaxf(out.norm_product, smallest_norm_product);
+    const float quotient = out.dot / divisor, cosine = clip(quotient);
     const Index pair = Index{image} * batch + report;
     // The share is at most 1 but for rounding, here and in S.
     const float share = expf(word_temperature * cosine - similarity[pair] / pair_temperature);
     out.d_cosine = pair_temperature * word_temperature * share * d_similarity[pair];
+    if (fabsf(quotient) > 1) return out;
     out.d_dot = out.d_cosine / divisor;
     if (out.norm_product < smallest_norm_product) return out;
     out.pull = -out.d_cosine * cosine;
     out.d_squared_norm = out.pull / out.squared_norm;
     return out;
+  }
+
+ private:
+  /// Where a context is all but 0, |c_w|^2 is a rounding error, but no cosine is beyond 1; nor has it a
+  /// gradient there.
+  [[nodiscard]] __device__ static float clip(float quotient) {
+    return fabsf(quotient) > 1 ? copysignf(1, quotient) : quotient;
   }
 };
 
@@ -79,41 +89,6 @@ __global__ void __launch_bounds__(256)
   const float score = begin < end ? static_cast<float>(aligned.pair_temperature * sum.value()) : NAN;
   similarity[Index{i} * aligned.batch + j] = score;
   if (rounded.data != nullptr) rounded[i][j] = from_float<Scalar>(score);
-}
-
-/// Upper bounds, as bits of floats of 0 or more, whose order is that of the numbers: so a maximum is taken by
-/// integer atomics, and does not depend on theirs.
-struct GradientBounds {
-  unsigned region_norm;  // of |C_r|
-  unsigned score;        // of |dL/dA|
-  unsigned weighted;     // of the factors of `weighted` attention
-};
-
-/// The largest power of two that takes `bound` to 16384 or less: a quarter of what Half holds, for rounding
-/// and for bounds that are none (see sum_pulls).
-__device__ inline float power_below(float bound) {
-  return bound > 0 && bound <= 3.402823466e38F ? exp2f(fminf(floorf(log2f(16384 / bound)), 126.0F)) : 1.0F;
-}
-
-struct MaximumShared {
-  BlockRoom<float> first, second;
-};
-
-/// Takes the largest |C_r| into bounds.region_norm: a warp a region.
-template <class Scalar>
-__global__ void __launch_bounds__(256)
-    bound_region_norms(Rows<const Scalar> regions, Index features, GradientBounds* bounds) {
-  auto& shared = shared_memory<MaximumShared>();
-  const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
-  float sum = 0;
-  if (row < regions.count)
-    for (Index d = lane(); d < features; d += warp_size) {
-      const float v = to_float(regions[row][d]);
-      sum = fmaf(v, v, sum);
-    }
-  const float norm =
-      block_reduce(sqrtf(warp_sum(sum)), 0.0F, shared.first, [](float a, float b) { return fmaxf(a, b); });
-  if (threadIdx.x == 0) atomicMax(&bounds->region_norm, __float_as_uint(norm));
 }
 
 /// What bounds of a batch are made of.
@@ -170,17 +145,6 @@ __global__ void __launch_bounds__(256)
   if (threadIdx.x != 0) return;
   atomicMax(&terms.bounds->score, __float_as_uint(score_bound));
   atomicMax(&terms.bounds->weighted, __float_as_uint(weighted_bound));
-}
-
-/// The powers of two that gradients for scores, and `weighted`, are multiplied by.
-struct GradientPowers {
-  float score, weighted;
-};
-template <class Powers>
-__global__ void choose_powers(const GradientBounds* bounds, Powers* powers) {
-  const bool is_bounded = bounds != nullptr;
-  *powers = {is_bounded ? power_below(__uint_as_float(bounds->score)) : 1.0F,
-             is_bounded ? power_below(__uint_as_float(bounds->weighted)) : 1.0F};
 }
 
 }  // namespace vlp::cuda::detail

@@ -7,8 +7,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/gradient_powers.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
+
+#include <cmath>
 
 namespace vlp::cuda::detail {
 
@@ -24,7 +26,9 @@ __global__ void __launch_bounds__(256)
   if (report >= words.reports) return;
   Scalar* const to = out(report, w);
   if (w >= words.count(static_cast<int>(report))) {
-    for (Index d = lane(); d < features && !accumulate; d += warp_size) to[d] = from_float<Scalar>(0);
+    const bool is_well = words.is_well();  // else there are no words, and nothing is a gradient
+    for (Index d = lane(); d < features && !(is_well && accumulate); d += warp_size)
+      to[d] = from_float<Scalar>(is_well ? 0 : NAN);
     return;
   }
   const Index row = words.begin[report] + w;
@@ -37,7 +41,7 @@ __global__ void __launch_bounds__(256)
 }
 
 /// From sums over the strips of words, and what contexts have gathered, to the gradients of some images'
-/// regions [images, R, D]: warp w of the grid takes region w.
+/// regions [images, R, D]: warp w of the grid takes region w. Contexts gather one row more for each image.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
     finish_regions(Rows<const float> sums, Rows<const float> gathered, const float* image_factor,
@@ -51,7 +55,7 @@ __global__ void __launch_bounds__(256)
   Scalar* const to = out(image, row % regions);
 #pragma unroll 4
   for (Index d = lane(); d < features; d += warp_size) {
-    const float value = fmaf(of_gathered, gathered[row][d], factor * sums[row][d]);
+    const float value = fmaf(of_gathered, gathered[row + image][d], factor * sums[row][d]);
     to[d] = from_float<Scalar>(accumulate ? value + to_float(to[d]) : value);
   }
 }
@@ -64,6 +68,23 @@ __global__ void __launch_bounds__(256)
   if (row >= out.count) return;
   const Scalar* const source = from(row / regions, row % regions);
   for (Index d = lane(); d < features; d += warp_size) out[row][d] = source[d];
+}
+
+/// Regions [images, R, D] and, after those of each image, their sum over 2^k as one more, to [images (R + 1),
+/// D]: block (x, i) takes 256 features of image i.
+template <class Scalar>
+__global__ void __launch_bounds__(256) add_mean_region(BatchRows<const Scalar> from, Index regions,
+                                                       Index features, float factor, Rows<Scalar> out) {
+  const Index image = blockIdx.y, d = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
+  if (d >= features) return;
+  float sum = 0;
+#pragma unroll 4
+  for (Index r = 0; r < regions; ++r) {
+    const Scalar value = from(image, r)[d];
+    out[image * (regions + 1) + r][d] = value;
+    sum += to_float(value);
+  }
+  out[image * (regions + 1) + regions][d] = from_float<Scalar>(factor * sum);
 }
 
 /// Attention [B, W, R] of what is no word.

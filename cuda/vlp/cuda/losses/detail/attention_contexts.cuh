@@ -14,8 +14,8 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/core/tile_product.cuh>
-#include <vlp/cuda/losses/detail/aligned_words.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
+#include <vlp/cuda/losses/detail/gradient_powers.cuh>
 
 #include <cmath>
 #include <type_traits>
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   const float all =
       (shared.sum[0][thread] + shared.sum[1][thread]) + (shared.sum[2][thread] + shared.sum[3][thread]);
   const float inverse = tile.inverse_sum[image * tile.rows + row];
-  squared_norm[image * norm_stride + row] = fmaxf(all, 0) * inverse * inverse * image_factor[image];
+  squared_norm[image * norm_stride + row] = (all < 0 ? 0 : all) * inverse * inverse * image_factor[image];
 }
 
 /// What contexts measured by `measure_contexts` leave; null: not asked for.
@@ -141,7 +141,8 @@ __global__ void __launch_bounds__(256)
 
 /// The contexts c_w = sum_r A2[w, r] C[r] of a tile, in two forms that give the same numbers (see
 /// vlp::detail::Contexts). The direct form makes c_w, as float, and for backward rounded. The Gram form never
-/// does: |c_w|^2 = a G a^T and <c_w, C_r> = (a G)_r with G = C C^T.
+/// does: |c_w|^2 = a G a^T and <c_w, C_r> = (a G)_r with G = C C^T. In both, attention is given by
+/// deviations, and regions have one more, their sum over 2^k, to go with the base (see AttentionTile).
 ///
 /// For each strip of images: begin; for each tile: measure, or look and gather; finish.
 template <class Scalar>
@@ -163,7 +164,8 @@ class AttentionContexts {
       contexts_ = scratch.template take<float>(most.images * most.rows * most.features);
     }
     if (gram) image_factor_ = scratch.template take<float>(most.images);
-    if constexpr (std::is_same_v<Scalar, Half>) bounds_ = scratch.template take<unsigned>(most.images);
+    if constexpr (std::is_same_v<Scalar, Half>)
+      if (gram) bounds_ = scratch.template take<unsigned>(most.images);
     if (!most.backward) return;
     seen_ = scratch.template take<float>(most.images * most.rows * most.padded);
     gathered_ = scratch.template take<float>(most.images * most.regions * most.features);
@@ -173,10 +175,10 @@ class AttentionContexts {
     }
     factor_ = scratch.template take<float>(most.images * most.rows);
     if constexpr (is_16_bit<Scalar>)
-      rounded_ = scratch.template take<Scalar>(most.images * most.rows * whole_packs(most.features));
+      rounded_ = scratch.template take<Scalar>(most.images * most.rows * whole_packs<Scalar>(most.features));
   }
 
-  /// Starts with some images, regions [images, R, D].
+  /// Starts with some images, regions [images, R + 1, D], the last of each the sum of the others over 2^k.
   void begin(Cuda& device, const BatchView<const Scalar>& regions, Index padded) {
     regions_ = regions;
     padded_ = padded;
@@ -220,7 +222,8 @@ class AttentionContexts {
       return {products, tile.inverse_sum, image_factor_};
     }
     Rows<Scalar> rounded;
-    if constexpr (is_16_bit<Scalar>) rounded = {rounded_, images() * tile.rows, whole_packs(features())};
+    if constexpr (is_16_bit<Scalar>)
+      rounded = {rounded_, images() * tile.rows, whole_packs<Scalar>(features())};
     make_contexts(device, tile, {nullptr, 0, rounded, factor_});
     matmul<Scalar>(device, context_operand(tile), Op::none, regions_, Op::transpose,
                    seen(regions_.extent(1)));
@@ -246,8 +249,8 @@ class AttentionContexts {
     has_gathered_ = true;
   }
 
-  /// What was gathered, as gradients for the regions [images R, D], each to be multiplied by its image's
-  /// factor.
+  /// What was gathered, as gradients for the regions [images (R + 1), D], 0 for the last of each image, to be
+  /// multiplied by the image's factor.
   struct Gathered {
     Rows<const float> rows;
     const float* image_factor;  // [images]; null: 1
@@ -267,9 +270,6 @@ class AttentionContexts {
  private:
   [[nodiscard]] Index images() const { return regions_.extent(0); }
   [[nodiscard]] Index features() const { return regions_.extent(2); }
-  [[nodiscard]] static Index whole_packs(Index count) {
-    return (count + pack_size<Scalar> - 1) / pack_size<Scalar> * pack_size<Scalar>;
-  }
   [[nodiscard]] BatchView<float> matrices(float* data) const {
     return {data, {images(), regions_.extent(1), regions_.extent(1)}};
   }
@@ -288,7 +288,7 @@ class AttentionContexts {
     if constexpr (is_16_bit<Scalar>)
       return {rounded_,
               {images(), tile.rows, features()},
-              {tile.rows * whole_packs(features()), whole_packs(features()), 1}};
+              {tile.rows * whole_packs<Scalar>(features()), whole_packs<Scalar>(features()), 1}};
     else
       return {contexts_, {images(), tile.rows, features()}};
   }

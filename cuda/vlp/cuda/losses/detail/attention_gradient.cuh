@@ -25,16 +25,16 @@ struct AttentionGradient {
   const GradientPowers* powers;  // what d_scores and weighted are multiplied by
 };
 
-/// What a word in an image contributes to the gradient of its attention, with a for what `attention` holds
-/// and s for what `seen` holds: g = a (of_score A + of_seen s - mean) for its softmax's logits, times the
-/// temperature; of_attention a for the scores directly; weight a for `weighted`.
+/// What a word in an image contributes to the gradient of its attention, with a for base plus what
+/// `attention` holds and s for what `seen` holds: g = a (of_score A + of_seen s - mean) for its softmax's
+/// logits, times the temperature; of_attention a for the scores directly; weight a for `weighted`.
 struct WordGradient {
-  float of_score, of_seen, mean, of_attention, weight;
+  float base, of_score, of_seen, mean, of_attention, weight;
 };
 __device__ inline WordGradient of_lane(const WordGradient& own, int from) {
-  return {__shfl_sync(whole_warp, own.of_score, from), __shfl_sync(whole_warp, own.of_seen, from),
-          __shfl_sync(whole_warp, own.mean, from), __shfl_sync(whole_warp, own.of_attention, from),
-          __shfl_sync(whole_warp, own.weight, from)};
+  return {__shfl_sync(whole_warp, own.base, from),         __shfl_sync(whole_warp, own.of_score, from),
+          __shfl_sync(whole_warp, own.of_seen, from),      __shfl_sync(whole_warp, own.mean, from),
+          __shfl_sync(whole_warp, own.of_attention, from), __shfl_sync(whole_warp, own.weight, from)};
 }
 
 /// dot = sum_r a_r A_r and |c|^2 = a G a^T give the attention's gradient d_dot A_r + d_norm2 (a G)_r, whose
@@ -49,8 +49,12 @@ __device__ WordGradient word_gradient(const AttentionTile<Scalar>& tile,
   const float inverse = tile.inverse_sum[at], look = given.look_factor[at], d_norm2 = of_word.d_squared_norm;
   const float factor = tile.temperature * inverse;
   const float image_factor = given.image_factor != nullptr ? given.image_factor[image] : 1;
-  return {factor * of_word.d_dot, factor * d_norm2 * look * image_factor,
-          factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm), inverse * of_word.d_dot,
+  const float base = to_float(tile.attention(image, row)[tile.regions]) / tile.mean_scale;
+  return {base,
+          factor * of_word.d_dot,
+          factor * d_norm2 * look * image_factor,
+          factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm),
+          inverse * of_word.d_dot,
           d_norm2 * inverse * look * given.powers->weighted};
 }
 
@@ -64,10 +68,8 @@ struct DifferentiateShared {
 
   /// Of a word, for the second pass.
   struct Word {
-    struct {
-      float weight, d_weight;
-    } of_region[Chunk::size];
-    float of_attention;
+    float weight[Chunk::size], d_weight[Chunk::size];
+    float base, of_attention;
   };
   [[nodiscard]] __device__ Word& word(int w) { return reinterpret_cast<Word*>(this + 1)[w]; }
 };
@@ -103,10 +105,12 @@ __device__ void for_each_attention(const AttentionTile<Scalar>& tile, const Atte
       }
       const WordGradient gradient = of_lane(own, k);
 #pragma unroll
-      for (int c = 0; c < gradient_columns; ++c)
+      for (int c = 0; c < gradient_columns; ++c) {
+        if (chunk.has(c)) a[c] += gradient.base;
         visit(first + 8 * k, gradient, c, a[c], softmax.column[c](score[c]),
               a[c] * (gradient.of_score * score[c] + (gradient.of_seen * look[c] - gradient.mean)),
               to + c * warp_size);
+      }
       scores += 8 * tile.scores.stride;
       seen += 8 * given.seen.stride;
       attention += 8 * tile.attention.stride;
@@ -158,10 +162,14 @@ __global__ void __launch_bounds__(256, 4)
           tile, given, image, report, chunk, weighted,
           [&](int w, const WordGradient& gradient, int c, float a, float weight, float d_weight, Scalar* to) {
             mean[c] = fmaf(weight, d_weight, mean[c]);
-            if (chunk.column(c) < tile.padded) *to = from_float<Scalar>(gradient.weight * a);
+            if (chunk.has(c)) *to = from_float<Scalar>(gradient.weight * a);
             if (!is_kept) return;
-            shared.word(w).of_region[c * warp_size + lane()] = {weight, d_weight};
-            if (c == 0 && lane() == 0) shared.word(w).of_attention = gradient.of_attention;
+            DifferentiateShared::Word& word = shared.word(w);
+            word.weight[c * warp_size + lane()] = weight;
+            word.d_weight[c * warp_size + lane()] = d_weight;
+            if (c > 0 || lane() > 0) return;
+            word.base = gradient.base;
+            word.of_attention = gradient.of_attention;
           });
       sum_means(mean, shared);
       const auto write = [&](Scalar* to, int c, float a, float weight, float d_weight, float of_attention) {
@@ -182,15 +190,18 @@ __global__ void __launch_bounds__(256, 4)
         const DifferentiateShared::Word& word = shared.word(w);
 #pragma unroll
         for (int c = 0; c < gradient_columns; ++c) {
-          const float a = chunk.has(c) ? to_float(attention[c * warp_size]) : 0;
-          const auto& of_region = word.of_region[c * warp_size + lane()];
-          write(to + c * warp_size, c, a, of_region.weight, of_region.d_weight, word.of_attention);
+          const int column = c * warp_size + lane();
+          const float a = word.base + (chunk.has(c) ? to_float(attention[c * warp_size]) : 0);
+          write(to + c * warp_size, c, a, word.weight[column], word.d_weight[column], word.of_attention);
         }
         attention += 8 * tile.attention.stride;
         to += 8 * d_scores.stride;
       }
       __syncwarp();  // what the warp has left may be written over
     }
+    const int beyond = tile.regions + lane();
+    for (int row = begin + warp(); row < begin + count; row += 8)
+      if (beyond < tile.padded) given.weighted(image, row)[beyond] = from_float<Scalar>(0);
   }
   tile.for_each_other_row([&](int row) {
     for (int r = lane(); r < tile.regions; r += warp_size)

@@ -12,19 +12,20 @@
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
 #include <cmath>
-#include <type_traits>
 
 namespace vlp::cuda::detail {
 
-/// Temperatures of attention up to this one take no maximum: exp(-tame) and more is far inside the range of
-/// every type.
+/// Temperatures of attention up to this one take no maximum: exp(+-tame) is far inside the range of every
+/// type.
 inline constexpr float tame_temperature = 10;
-/// What exp(0) becomes in an attention that is not divided yet: keeps Half above 2^-14.
-template <class Scalar>
-inline constexpr float attention_unit = std::is_same_v<Scalar, Half> ? 1024 : 1;
 
 /// Rows are the words of a strip (see WordRows), and after them those that belong to its last report. Columns
 /// are the regions of some images side by side. In memory there is one tile at a time.
+///
+/// Attention is often near uniform, since many words share each region, and 16 bits would round away what it
+/// tells. So what is stored of a row a is not a_r but its deviation, a_r - base, and in one column more, R,
+/// base 2^k: as if there were a region more, the sum of all over 2^k. Rows are not divided by their sum yet;
+/// base is 1, or at high temperatures what belongs to a largest a_r of 1.
 ///
 /// Rows that are no words of this strip take part in products, so kernels leave 0 there.
 template <class Scalar>
@@ -32,11 +33,12 @@ struct AttentionTile {
   WordRows words;
   int strip, first_row, rows;
   int first_image, images;
-  int regions, padded;       // R, and R in whole packs of 16 bytes
+  int regions, padded;       // R, and R + 1 in whole packs of 16 bytes
+  float mean_scale;          // 2^k
   float temperature;         // of attention
   Rows<const float> scores;  // A [rows, images R]
-  BatchRows<Scalar>
-      attention;       // (image, row): A2 [images, rows, padded], each row times its sum; 0 in padding
+  // (image, row): A2 [images, rows, padded] by deviations, see above; 0 in padding
+  BatchRows<Scalar> attention;
   float* inverse_sum;  // [images, rows] what attention is to be multiplied by
   Softmax* softmax;    // [reports of the strip, images R]
 
@@ -76,7 +78,7 @@ struct ColumnChunk {
 
 /// Blocks of 256 threads on a multiprocessor, which decide what registers a thread has.
 template <int Columns>
-inline constexpr int blocks_of_columns = Columns <= 2 ? 4 : 2;
+inline constexpr int blocks_of_columns = 4;
 
 template <int Columns>
 struct AttendShared {
@@ -161,8 +163,8 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
 
     LaneSoftmax<Columns> of_lane;
     if (OneChunk) of_lane.load(softmax, {0, tile.regions});
-    // Calls visit(column, is_region, score, weight) for all columns of a row that are the lane's; score and
-    // weight of what is no region are 0.
+    // Calls visit(column, score, weight) for all columns of a row that are the lane's; score and weight of
+    // what is no region are 0.
     const auto for_each_column = [&](const float* row_scores, auto&& visit) {
       for (int first = 0; OneChunk ? first == 0 : first < tile.regions; first += Chunk::size) {
         const Chunk chunk{first, tile.regions};
@@ -171,30 +173,38 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
 #pragma unroll
         for (int c = 0; c < Columns; ++c) score[c] = chunk.has(c) ? row_scores[chunk.column(c)] : 0;
 #pragma unroll
-        for (int c = 0; c < Columns; ++c)
-          visit(chunk.column(c), chunk.has(c), score[c], of_lane.column[c](score[c]));
+        for (int c = 0; c < Columns; ++c) visit(chunk.column(c), score[c], of_lane.column[c](score[c]));
       }
     };
     const float* scores = tile.scores_of(image, begin + warp());
     Scalar* attention = tile.attention(image, begin + warp());
+    const bool is_tame = tile.temperature <= tame_temperature;
+    const float mean_weight = 1 / static_cast<float>(count);  // of a word, if all are alike
     for (int row = begin + warp(); row < begin + count;
          row += 8, scores += 8 * tile.scores.stride, attention += 8 * tile.attention.stride) {
-      float top = 1;
-      if (tile.temperature > tame_temperature) {
+      float top = mean_weight, base = 1;
+      auto mean = from_float<Scalar>(tile.mean_scale);
+      if (!is_tame) {
         top = 0;
-        for_each_column(scores, [&](int, bool, float, float weight) { top = fmaxf(top, weight); });
+        for_each_column(scores, [&](int, float, float weight) { top = fmaxf(top, weight); });
         top = warp_max(top);
+        base = exp_below(tile.temperature * fminf(mean_weight - top, 0));
+        mean = from_float<Scalar>(base * tile.mean_scale);
+        base = to_float(mean) / tile.mean_scale;
       }
       float sum = 0, sum_of_scores = 0;
-      for_each_column(scores, [&](int column, bool is_region, float score, float weight) {
+      for_each_column(scores, [&](int column, float score, float weight) {
         // What later products are made of is what is summed: rounded.
-        const float exact = exp_below(tile.temperature * (weight - top)) * attention_unit<Scalar>;
-        const auto a = from_float<Scalar>(is_region ? exact : 0);
-        if (column < tile.padded) attention[column] = a;
+        const float logit = tile.temperature * (weight - top);
+        const auto a = from_float<Scalar>(is_tame ? exp_minus_one(logit) : exp_below(logit) - base);
+        if (column >= tile.regions) return;
+        attention[column] = a;
         sum += to_float(a);
-        sum_of_scores = fmaf(to_float(a), score, sum_of_scores);
+        sum_of_scores = fmaf(base + to_float(a), score, sum_of_scores);
       });
-      const float inverse = 1 / warp_sum(sum);
+      const int beyond = tile.regions + lane();
+      if (beyond < tile.padded) attention[beyond] = lane() == 0 ? mean : from_float<Scalar>(0);
+      const float inverse = 1 / fmaf(base, static_cast<float>(tile.regions), warp_sum(sum));
       sum_of_scores = warp_sum(sum_of_scores);
       if (lane() == 0) {
         tile.inverse_sum[Index{image} * tile.rows + row] = inverse;
@@ -203,9 +213,8 @@ __global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
       if (matched.data == nullptr || tile.first_image + image != report) continue;
       Scalar* const out = matched(report, row - begin);
       for (int r = lane(); r < tile.regions; r += warp_size)  // each lane those it has written itself
-        out[r] = from_float<Scalar>(inverse * to_float(attention[r]));
+        out[r] = from_float<Scalar>(inverse * (base + to_float(attention[r])));
     }
-    __syncthreads();  // shared memory may be used anew
   }
   tile.for_each_other_row([&](int row) {
     for (int r = lane(); r < tile.padded; r += warp_size)

@@ -29,6 +29,8 @@ struct WordRows {
   const int* first_report;  // [strips + 1] of each strip; B at the end
   int reports;              // B
 
+  /// Whether there are words, as there are unless a count was not what it must be.
+  [[nodiscard]] __device__ bool is_well() const { return begin[reports] > 0; }
   [[nodiscard]] __device__ int count(int report) const { return begin[report + 1] - begin[report]; }
 
   /// Whose word row `row` is; `reports` for what no report has.
@@ -62,12 +64,20 @@ __global__ void __launch_bounds__(1024)
       first == 0 ? 0 : (at - (is_well ? static_cast<Row>(counts[first - 1]) : 0)) / strip_rows + 1;
   for (Row j = first; j < last; ++j) {
     begin[j] = at;
-    for (; next_strip <= at / strip_rows; ++next_strip) first_report[next_strip] = j;
+    for (; is_well && next_strip <= at / strip_rows; ++next_strip) first_report[next_strip] = j;
     if (is_well) at += static_cast<Row>(counts[j]);
   }
   if (last < reports || first == last) return;
   begin[reports] = at;
+  if (!is_well) next_strip = 0;
   for (; next_strip <= strips; ++next_strip) first_report[next_strip] = reports;
+}
+
+/// Whether the rows of a batch of matrices are those of one matrix, as products take it.
+template <class T>
+[[nodiscard]] bool are_rows(const BatchView<T>& batch) {
+  return batch.stride(1) >= batch.extent(2) &&
+         (batch.extent(0) == 1 || batch.stride(0) == batch.extent(1) * batch.stride(1));
 }
 
 /// Row by row, a warp each: copies words to `out` unless it has no data, with 0 in rows that are nobody's;
@@ -108,12 +118,13 @@ class PackedWords {
   /// more words than can be counted, or than `capacity` if it is not 0 and that can be known.
   void prepare(std::string_view loss, Index reports, Index most_words, std::span<const std::int64_t> count,
                Index capacity) {
+    const Index all = reports * most_words, rows = capacity > 0 ? std::min(capacity, all) : all;
+    require(rows <= most_rows, loss, ": ", rows, " words are more than ", most_rows);
+    require(!count.empty() || rows == all, loss, ": word_capacity is ", capacity, " but the reports have ",
+            all, " words");
     reports_ = reports;
+    rows_ = rows;
     counts_ = {count.data(), most_words};
-    rows_ = capacity > 0 ? std::min(capacity, reports * most_words) : reports * most_words;
-    require(rows_ <= most_rows, loss, ": ", rows_, " words are more than ", most_rows);
-    require(!count.empty() || rows_ == reports * most_words, loss, ": word_capacity is ", capacity,
-            " but the reports have ", reports * most_words, " words");
   }
 
   /// Lays them out in strips of `strip_rows`.
@@ -128,6 +139,8 @@ class PackedWords {
     return {begin_.data(), first_report_.data(), static_cast<int>(reports_)};
   }
   [[nodiscard]] Index reports() const noexcept { return reports_; }
+  /// Whether reports may be shorter than others.
+  [[nodiscard]] bool are_counted() const noexcept { return counts_.count != nullptr; }
   [[nodiscard]] Index most_words() const noexcept { return counts_.most; }
   /// What they take, as far as the host knows: the rows after the last word are nobody's.
   [[nodiscard]] Index rows() const noexcept { return rows_; }
@@ -136,8 +149,7 @@ class PackedWords {
   /// Whether a batch [B, W, D] is packed as it stands.
   template <class T>
   [[nodiscard]] bool is_packed(const BatchView<T>& words) const {
-    return counts_.count == nullptr &&
-           (words.extent(0) == 1 || words.stride(0) == words.extent(1) * words.stride(1));
+    return counts_.count == nullptr && are_rows(words);
   }
 
   /// Measures the norms [rows()] of the words, and copies these to `rows` [rows(), D] unless it is empty.
