@@ -68,6 +68,12 @@ inline Matrix normalize_backward(const Matrix& x, const Matrix& g) {
          xt::maximum(norms(x), 1e-12);
 }
 
+/// Softmax of each row.
+inline Matrix softmax(const Matrix& x) {
+  const Matrix e = xt::exp(x - row_maxima(x));
+  return e / row_sums(e);
+}
+
 /// Scores and gradients of what is a function of exp(s) X^ Y^T alone.
 struct Pairs {
   explicit Pairs(const Arrays& in)

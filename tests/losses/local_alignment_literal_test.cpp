@@ -28,12 +28,6 @@ using vlp::LocalAlignmentForm;
 using vlp::LocalAlignmentOptions;
 using vlp::Random;
 
-/// Softmax of each row.
-Matrix softmax(const Matrix& x) {
-  const Matrix e = xt::exp(x - literal::row_maxima(x));
-  return e / literal::row_sums(e);
-}
-
 /// The first `rows` rows of matrix i of a batch.
 Matrix slice(const Array& batch, Index i, Index rows) {
   const auto all = xt::adapt(batch.values, std::vector<std::size_t>(batch.shape.begin(), batch.shape.end()));
@@ -54,8 +48,8 @@ LiteralPair literal_pair(const Arrays& in, Index i, Index j, const LocalAlignmen
   const Matrix regions = slice(in.at("regions"), i, in.at("regions").shape[1]);
   const Matrix words = slice(words_array, j, count);
   const Matrix scores = literal::dot(words, literal::transpose(regions));
-  const Matrix word_weights = literal::transpose(softmax(literal::transpose(scores)));
-  const Matrix attention = softmax(o.attention_temperature * word_weights);
+  const Matrix word_weights = literal::transpose(literal::softmax(literal::transpose(scores)));
+  const Matrix attention = literal::softmax(o.attention_temperature * word_weights);
   const Matrix context = literal::dot(attention, regions);
   const Matrix dots = literal::row_sums(words * context);
   const Matrix lengths = literal::norms(words) * literal::norms(context);

@@ -22,12 +22,6 @@ using vlp::Random;
 using vlp::TokenAlignment;
 using vlp::TokenAlignmentOptions;
 
-/// Softmax of each row.
-Matrix softmax(const Matrix& x) {
-  const Matrix e = xt::exp(x - literal::row_maxima(x));
-  return e / literal::row_sums(e);
-}
-
 /// Mean over the rows of -log softmax(z)[w, w].
 double cross_entropy(const Matrix& z) {
   const Matrix max = literal::row_maxima(z);
@@ -60,12 +54,12 @@ Literal literal_token_alignment(const Arrays& in, const TokenAlignmentOptions& o
     const Matrix raw_words = xt::view(words, b, xt::range(0, count), xt::all());
     const Matrix raw_regions = xt::view(regions, b, xt::all(), xt::all());
     const Matrix x = normalize(raw_words), p = normalize(raw_regions);
-    const Matrix a = softmax(dot(x, transpose(p)) / o.attention_temperature);
+    const Matrix a = literal::softmax(dot(x, transpose(p)) / o.attention_temperature);
     const Matrix c = dot(a, p), seen = normalize(c);
     const Matrix z = dot(x, transpose(seen)) / o.contrast_temperature;
     out.loss += (cross_entropy(z) + cross_entropy(transpose(z))) / static_cast<double>(2 * batch);
 
-    const Matrix both = softmax(z) + transpose(softmax(transpose(z)));
+    const Matrix both = literal::softmax(z) + transpose(literal::softmax(transpose(z)));
     const Matrix d_cosines =
         (both - 2 * xt::eye<double>(z.shape(0))) /
         (static_cast<double>(2 * count) * static_cast<double>(batch) * o.contrast_temperature);
