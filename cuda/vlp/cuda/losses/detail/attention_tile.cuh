@@ -76,10 +76,6 @@ struct ColumnChunk {
   [[nodiscard]] __device__ bool has(int c) const { return column(c) < regions; }
 };
 
-/// Blocks of 256 threads on a multiprocessor, which decide what registers a thread has.
-template <int Columns>
-inline constexpr int blocks_of_columns = 4;
-
 template <int Columns>
 struct AttendShared {
   LogSumExp sum[8][ColumnChunk<Columns>::size];
@@ -143,13 +139,13 @@ struct LaneSoftmax {
 };
 
 /// Forward, and again in backward: from scores to attention. Block (x, i) takes every gridDim.x-th report of
-/// the strip in image i: first the softmax over the words for each region, its scores from L2, then, a warp a
-/// word, the one over the regions, the scores now from L1.
+/// the strip in image i: first the softmax over the words for each region, then, a warp a word, the one over
+/// the regions, for which the scores come from L1.
 ///
 /// Writes, unless null, dot [images, dot_stride] = <t_w, c_w>, and the divided attention of matched pairs.
 /// OneChunk: R is 32 Columns at most.
 template <class Scalar, int Columns, bool OneChunk>
-__global__ void __launch_bounds__(256, blocks_of_columns<Columns>)
+__global__ void __launch_bounds__(256, 4)
     attend(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
   using Chunk = ColumnChunk<Columns>;
   auto& shared = shared_memory<AttendShared<Columns>>();
