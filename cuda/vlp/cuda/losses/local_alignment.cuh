@@ -15,6 +15,7 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/alignment_plan.cuh>
 #include <vlp/cuda/losses/detail/alignment_rows.cuh>
 #include <vlp/cuda/losses/detail/attention_contexts.cuh>
 #include <vlp/cuda/losses/detail/attention_gradient.cuh>
@@ -69,13 +70,13 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     auto scratch = device.scratch().scope();
     const Operands operands = gather(scratch, device, inputs);
     if (!outputs.attention.empty())
-      launch_rows(device, cuda::detail::clear_padding<Scalar>, batch_ * words_.most_words(), words_.view(),
-                  words_.most_words(), regions_, cuda::batch_rows_of(outputs.attention));
+      launch_rows(device, cuda::detail::clear_padding<Scalar>, plan_.batch * words_.most_words(),
+                  words_.view(), words_.most_words(), plan_.regions, cuda::batch_rows_of(outputs.attention));
     const TileMemory memory(scratch, *this, false);
-    Contexts contexts(scratch, gram_forward_, extents(false));
-    for (Index image = 0; image < batch_; image += strip_images_) {
-      const Index images = std::min(strip_images_, batch_ - image);
-      contexts.begin(device, with_mean(device, memory, inputs, image, images), padded_);
+    Contexts contexts(scratch, plan_.gram_forward, extents(false));
+    for (Index image = 0; image < plan_.batch; image += plan_.strip_images) {
+      const Index images = std::min(plan_.strip_images, plan_.batch - image);
+      contexts.begin(device, with_mean(device, memory, inputs, image, images), plan_.padded);
       for (Index strip = 0; strip < words_.strips(); ++strip) {
         const Tile tile = attend(device, memory, operands, image, images, strip,
                                  dot_.data() + image * words_.rows(), cuda::batch_rows_of(outputs.attention));
@@ -83,7 +84,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                          words_.rows());
       }
     }
-    const dim3 grid = cuda::blocks(batch_ * ((batch_ + 7) / 8));
+    const dim3 grid = cuda::blocks(plan_.batch * ((plan_.batch + 7) / 8));
     cuda::launch(cuda::detail::score_pairs<Scalar>, grid, 256, 0, device.stream(), words_.view(),
                  aligned_words(nullptr), similarity_.data(), cuda::rows_of(outputs.similarity));
     contrast_.forward(device, similarity(), outputs.loss);
@@ -92,7 +93,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
     vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
-                                              {batch_, regions_, features_}, words_.most_words());
+                                              {plan_.batch, plan_.regions, plan_.features},
+                                              words_.most_words());
     Interface::check_gradients(inputs, gradients);
     const bool wants_regions = !gradients.regions.empty(), wants_words = !gradients.words.empty();
     if (!wants_regions && !wants_words) return;
@@ -100,19 +102,20 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     const Operands operands = gather(scratch, device, inputs);
     const PairGradients of_pairs = differentiate_pairs(scratch, device, operands, upstream);
     const TileMemory memory(scratch, *this, true);
-    Contexts contexts(scratch, gram_backward_, extents(true));
+    Contexts contexts(scratch, plan_.gram_backward, extents(true));
     MatrixView<float> d_regions, d_words;
-    if (wants_regions) d_regions = scratch.template take_view<float>(strip_images_ * regions_, features_);
+    if (wants_regions)
+      d_regions = scratch.template take_view<float>(plan_.strip_images * plan_.regions, plan_.features);
     if (wants_words) {  // strips of words overlap in the words of a report, and all images add to them
-      d_words = scratch.template take_view<float>(words_.rows(), features_);
+      d_words = scratch.template take_view<float>(words_.rows(), plan_.features);
       cuda::check(cudaMemsetAsync(d_words.data(), 0, static_cast<std::size_t>(d_words.size()) * sizeof(float),
                                   device.stream()),
                   "clearing sums");
     }
-    for (Index image = 0; image < batch_; image += strip_images_) {
-      const Index images = std::min(strip_images_, batch_ - image);
-      contexts.begin(device, with_mean(device, memory, inputs, image, images), padded_);
-      const auto regions = operands.regions.slice(image * regions_, images * regions_);
+    for (Index image = 0; image < plan_.batch; image += plan_.strip_images) {
+      const Index images = std::min(plan_.strip_images, plan_.batch - image);
+      contexts.begin(device, with_mean(device, memory, inputs, image, images), plan_.padded);
+      const auto regions = operands.regions.slice(image * plan_.regions, images * plan_.regions);
       for (Index strip = 0; strip < words_.strips(); ++strip) {
         const Tile tile = attend(device, memory, operands, image, images, strip, nullptr, {});
         const auto d_scores = differentiate(device, memory, contexts, of_pairs, tile);
@@ -122,25 +125,26 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
         if (!wants_regions) continue;
         contexts.gather(device, tile, weighted(memory, tile));
         cuda::matmul<Scalar>(device, d_scores, Op::transpose, operands.words.slice(tile.first_row, tile.rows),
-                             Op::none, d_regions.slice(0, images * regions_), 1, strip > 0 ? 1 : 0);
+                             Op::none, d_regions.slice(0, images * plan_.regions), 1, strip > 0 ? 1 : 0);
       }
       if (!wants_regions) continue;
       const auto gathered = contexts.finish(device);
-      launch_rows(device, cuda::detail::finish_regions<Scalar>, images * regions_,
-                  cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * regions_))),
-                  gathered.rows, gathered.image_factor, of_pairs.powers, regions_, features_,
+      launch_rows(device, cuda::detail::finish_regions<Scalar>, images * plan_.regions,
+                  cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * plan_.regions))),
+                  gathered.rows, gathered.image_factor, of_pairs.powers, plan_.regions, plan_.features,
                   cuda::batch_rows_of(gradients.regions.slice(image, images)), gradients.accumulate);
     }
     if (wants_words)
-      launch_rows(device, cuda::detail::finish_words<Scalar>, batch_ * words_.most_words(), words_.view(),
-                  words_.most_words(), cuda::rows_of(MatrixView<const float>(d_words)),
-                  cuda::rows_of(operands.words), of_pairs.pull, of_pairs.powers, features_,
+      launch_rows(device, cuda::detail::finish_words<Scalar>, plan_.batch * words_.most_words(),
+                  words_.view(), words_.most_words(), cuda::rows_of(MatrixView<const float>(d_words)),
+                  cuda::rows_of(operands.words), of_pairs.pull, of_pairs.powers, plan_.features,
                   cuda::batch_rows_of(gradients.words), gradients.accumulate);
   }
 
  private:
   using Tile = cuda::detail::AttentionTile<Scalar>;
   using Contexts = cuda::detail::AttentionContexts<Scalar>;
+  using Plan = cuda::detail::AlignmentPlan<Scalar>;
   using Scope = BasicArena<cuda::DeviceMemory>::Scope;
 
   /// All words, packed, and all regions of the batch as matrices.
@@ -159,16 +163,17 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
 
     TileMemory(Scope& scratch, const LocalAlignment& loss, bool backward) {
-      const Index rows = loss.most_rows(), images = loss.strip_images_, columns = images * loss.regions_;
+      const Index rows = loss.plan_.tile_rows(), images = loss.plan_.strip_images,
+                  columns = images * loss.plan_.regions;
       scores = scratch.take<float>(rows * cuda::whole_packs<float>(columns));
-      attention = scratch.take<Scalar>(rows * images * loss.padded_);
+      attention = scratch.take<Scalar>(rows * images * loss.plan_.padded);
       inverse_sum = scratch.take<float>(images * rows);
-      softmax = scratch.take<cuda::Softmax>(loss.most_reports() * columns);
-      regions =
-          scratch.take<Scalar>(images * (loss.regions_ + 1) * cuda::whole_packs<Scalar>(loss.features_));
+      softmax = scratch.take<cuda::Softmax>(loss.plan_.tile_reports(loss.words_.are_counted()) * columns);
+      regions = scratch.take<Scalar>(images * (loss.plan_.regions + 1) *
+                                     cuda::whole_packs<Scalar>(loss.plan_.features));
       if (!backward) return;
       d_scores = scratch.take<Scalar>(rows * cuda::whole_packs<Scalar>(columns));
-      weighted = scratch.take<Scalar>(rows * images * loss.padded_);
+      weighted = scratch.take<Scalar>(rows * images * loss.plan_.padded);
     }
   };
 
@@ -178,19 +183,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     const cuda::detail::GradientPowers* powers;
   };
 
-  /// The most rows that a tile can have: those of a strip, and the rest of a report that begins in its last.
-  [[nodiscard]] Index most_rows() const {
-    return std::min(words_.strip_rows() + words_.most_words() - 1, words_.rows());
-  }
-
-  /// And the most reports that can begin in a strip.
-  [[nodiscard]] Index most_reports() const {
-    const Index shortest = words_.are_counted() ? 1 : words_.most_words();
-    return std::min(batch_, (words_.strip_rows() + shortest - 1) / shortest);
-  }
-
   [[nodiscard]] typename Contexts::Extents extents(bool backward) const {
-    return {strip_images_, most_rows(), regions_ + 1, padded_, features_, backward};
+    return {plan_.strip_images, plan_.tile_rows(), plan_.regions + 1, plan_.padded, plan_.features, backward};
   }
 
   /// A warp to each of `rows`.
@@ -201,58 +195,16 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   }
 
   void prepare(Cuda& device, const Inputs& inputs) {
-    const Index batch = inputs.regions.extent(0);
-    batch_ = 0;  // until all is well
+    const auto& [batch, regions, features] = inputs.regions.extents();
+    plan_ = {};  // until all is well
     groups_.find(device, name, batch, inputs.group, options_.duplicate_policy, options_.label_smoothing);
     words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count, inputs.word_capacity);
-    batch_ = batch;
-    regions_ = inputs.regions.extent(1);
-    features_ = inputs.regions.extent(2);
-    padded_ = cuda::whole_packs<Scalar>(regions_ + 1);
-    choose_form();
-    words_.lay_out(device, choose_strips(device));
-    dot_.resize(batch_ * words_.rows());
-    squared_norm_.resize(batch_ * words_.rows());
+    plan_ = Plan(device, options_.form, batch, regions, features, words_.rows(), words_.most_words());
+    words_.lay_out(device, plan_.strip_rows);
+    dot_.resize(batch * words_.rows());
+    squared_norm_.resize(batch * words_.rows());
     word_norm_.resize(words_.rows());
-    similarity_.resize(batch_ * batch_);
-  }
-
-  /// The cheaper form each way, by multiplications for each image. Contexts [words, D] in memory, where the
-  /// Gram form has none, cost 8 bytes forward and 14 backward an element; a byte takes the time of about 80
-  /// multiplications of 16-bit numbers. The products of `take_gram_norms` run at about two thirds of the rate
-  /// of others, by count.
-  void choose_form() {
-    const auto regions = static_cast<double>(regions_), words = static_cast<double>(words_.rows()),
-               features = static_cast<double>(features_);
-    const double look = words * regions * regions, gram = regions * regions * features,
-                 direct = words * regions * features, byte = 80 * words * features;
-    const bool automatic = options_.form == LocalAlignmentForm::automatic;
-    const bool forced = options_.form == LocalAlignmentForm::gram;
-    gram_forward_ = automatic ? 1.5 * look + gram < direct + 8 * byte : forced;
-    gram_backward_ = automatic ? 2 * look + 2 * gram < 3 * direct + 14 * byte : forced;
-  }
-
-  /// Sets how many images, and returns how many rows of words, make a tile. Sums of words grow in memory with
-  /// each strip of images, those of regions with each tile; and each strip of words has up to W - 1 rows of
-  /// the next for its last report: so tiles are about twice as wide as high.
-  Index choose_strips(const Cuda& device) {
-    constexpr Index fewest_rows = 8, most_images = 65535;  // the latter what a grid has along y
-    // Of the direct form a tile has contexts [words, D] for each image, too.
-    const bool is_gram = gram_forward_ && gram_backward_;
-    const Index share = is_gram ? 1 : std::max(Index{1}, features_ / regions_);
-    const auto elements = static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar)) / share;
-    const auto columns_of_tile = static_cast<Index>(std::sqrt(2 * static_cast<double>(elements)));
-    const auto images_for = [&](Index columns) {
-      const Index images = std::clamp(columns / regions_, Index{1}, std::min(batch_, most_images));
-      return images == batch_ || images < 8 ? images : images / 8 * 8;  // rows of d_scores in whole packs
-    };
-    strip_images_ = images_for(columns_of_tile);
-    const Index rows = elements / (strip_images_ * regions_);
-    if (rows >= words_.rows()) {
-      strip_images_ = std::max(strip_images_, images_for(elements / words_.rows()));
-      return words_.rows();
-    }
-    return std::min(std::max(rows / fewest_rows * fewest_rows, fewest_rows), words_.rows());
+    similarity_.resize(batch * batch);
   }
 
   Operands gather(Scope& scratch, Cuda& device, const Inputs& inputs) {
@@ -261,8 +213,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     if (words_.is_packed(inputs.words)) {
       out.words = flatten_rows(inputs.words);
     } else {
-      const Index stride = cuda::whole_packs<Scalar>(features_);
-      copy = MatrixView<Scalar>(scratch.take<Scalar>(words_.rows() * stride), {words_.rows(), features_},
+      const Index stride = cuda::whole_packs<Scalar>(plan_.features);
+      copy = MatrixView<Scalar>(scratch.take<Scalar>(words_.rows() * stride), {words_.rows(), plan_.features},
                                 {stride, 1});
       out.words = copy;
     }
@@ -271,9 +223,9 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     if (cuda::detail::are_rows(regions)) {
       out.regions = flatten_rows(regions);
     } else {
-      const auto rows = scratch.take_view<Scalar>(batch_ * regions_, features_);
+      const auto rows = scratch.take_view<Scalar>(plan_.batch * plan_.regions, plan_.features);
       launch_rows(device, cuda::detail::copy_rows<Scalar>, rows.rows(), cuda::batch_rows_of(regions),
-                  regions_, features_, cuda::rows_of(rows));
+                  plan_.regions, plan_.features, cuda::rows_of(rows));
       out.regions = rows;
     }
     return out;
@@ -282,18 +234,13 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   /// Regions of some images, and of each the sum over 2^k as one more.
   BatchView<const Scalar> with_mean(Cuda& device, const TileMemory& memory, const Inputs& inputs, Index image,
                                     Index images) const {
-    const Index stride = cuda::whole_packs<Scalar>(features_), rows = regions_ + 1;
-    dim3 grid = cuda::blocks(features_, 256);
+    const Index stride = cuda::whole_packs<Scalar>(plan_.features), rows = plan_.regions + 1;
+    dim3 grid = cuda::blocks(plan_.features, 256);
     grid.y = static_cast<unsigned>(images);
     cuda::launch(cuda::detail::add_mean_region<Scalar>, grid, 256, 0, device.stream(),
-                 cuda::batch_rows_of(inputs.regions.slice(image, images)), regions_, features_,
-                 1 / mean_scale(), cuda::Rows<Scalar>{memory.regions, images * rows, stride});
-    return {memory.regions, {images, rows, features_}, {rows * stride, stride, 1}};
-  }
-
-  /// 2^k, the first that is not less than R; or 2^15, which Half still holds.
-  [[nodiscard]] float mean_scale() const {
-    return std::exp2(std::min(std::ceil(std::log2(static_cast<float>(regions_))), 15.0F));
+                 cuda::batch_rows_of(inputs.regions.slice(image, images)), plan_.regions, plan_.features,
+                 1 / plan_.mean_scale(), cuda::Rows<Scalar>{memory.regions, images * rows, stride});
+    return {memory.regions, {images, rows, plan_.features}, {rows * stride, stride, 1}};
   }
 
   [[nodiscard]] cuda::detail::AlignedWords aligned_words(const float* d_similarity) const {
@@ -303,13 +250,13 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
             words_.rows(),
             similarity_.data(),
             d_similarity,
-            static_cast<int>(batch_),
+            static_cast<int>(plan_.batch),
             static_cast<float>(options_.word_temperature),
             static_cast<float>(options_.pair_temperature)};
   }
 
   [[nodiscard]] cuda::detail::Similarity similarity() const {
-    return {similarity_.data(), static_cast<int>(batch_), groups_.targets(),
+    return {similarity_.data(), static_cast<int>(plan_.batch), groups_.targets(),
             static_cast<float>(options_.image_to_text_weight),
             static_cast<float>(options_.text_to_image_weight)};
   }
@@ -318,30 +265,30 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   Tile attend(Cuda& device, const TileMemory& memory, const Operands& operands, Index image, Index images,
               Index strip, float* dot, const cuda::BatchRows<Scalar>& matched) const {
     const Index first = strip * words_.strip_rows();
-    const Index rows = std::min(most_rows(), words_.rows() - first);
-    const Index columns = images * regions_;
+    const Index rows = std::min(plan_.tile_rows(), words_.rows() - first);
+    const Index columns = images * plan_.regions;
     const MatrixView<float> scores(memory.scores, {rows, columns}, {cuda::whole_packs<float>(columns), 1});
     cuda::matmul<Scalar>(device, operands.words.slice(first, rows), Op::none,
-                         operands.regions.slice(image * regions_, columns), Op::transpose, scores);
+                         operands.regions.slice(image * plan_.regions, columns), Op::transpose, scores);
     const Tile tile{words_.view(),
                     static_cast<int>(strip),
                     static_cast<int>(first),
                     static_cast<int>(rows),
                     static_cast<int>(image),
                     static_cast<int>(images),
-                    static_cast<int>(regions_),
-                    static_cast<int>(padded_),
-                    mean_scale(),
+                    static_cast<int>(plan_.regions),
+                    static_cast<int>(plan_.padded),
+                    plan_.mean_scale(),
                     static_cast<float>(options_.attention_temperature),
                     cuda::rows_of(MatrixView<const float>(scores)),
-                    {memory.attention, images, padded_, images * padded_},
+                    {memory.attention, images, plan_.padded, images * plan_.padded},
                     memory.inverse_sum,
                     memory.softmax};
     using cuda::detail::AttendShared;
     void (*kernel)(Tile, float*, Index, cuda::BatchRows<Scalar>) = cuda::detail::attend<Scalar, wide, false>;
     std::size_t shared = sizeof(AttendShared<wide>);
-    if (regions_ <= wide * cuda::warp_size) kernel = cuda::detail::attend<Scalar, wide, true>;
-    if (regions_ <= narrow * cuda::warp_size) {
+    if (plan_.regions <= wide * cuda::warp_size) kernel = cuda::detail::attend<Scalar, wide, true>;
+    if (plan_.regions <= narrow * cuda::warp_size) {
       kernel = cuda::detail::attend<Scalar, narrow, true>;
       shared = sizeof(AttendShared<narrow>);
     }
@@ -351,14 +298,14 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   }
 
   [[nodiscard]] cuda::BatchRows<Scalar> weighted(const TileMemory& memory, const Tile& tile) const {
-    return {memory.weighted, tile.images, padded_, tile.images * padded_};
+    return {memory.weighted, tile.images, plan_.padded, tile.images * plan_.padded};
   }
 
   /// The gradients for the scores of a tile.
   MatrixView<const Scalar> differentiate(Cuda& device, const TileMemory& memory, Contexts& contexts,
                                          const PairGradients& of_pairs, const Tile& tile) const {
     const auto seen = contexts.look(device, tile);
-    const Index columns = Index{tile.images} * regions_;
+    const Index columns = Index{tile.images} * plan_.regions;
     const MatrixView<Scalar> d_scores(memory.d_scores, {tile.rows, columns},
                                       {cuda::whole_packs<Scalar>(columns), 1});
     const cuda::detail::AttentionGradient<Scalar> given{aligned_words(of_pairs.d_similarity),
@@ -381,7 +328,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   /// From upstream to the gradients for S, and the words' through their norms.
   PairGradients differentiate_pairs(Scope& scratch, Cuda& device, const Operands& operands,
                                     Accumulator upstream) const {
-    float* const d_similarity = scratch.take<float>(batch_ * batch_);
+    float* const d_similarity = scratch.take<float>(plan_.batch * plan_.batch);
     contrast_.backward(device, similarity(), upstream, d_similarity);
     auto* const powers = scratch.take<cuda::detail::GradientPowers>(1);
     float* const pull = scratch.take<float>(words_.rows());
@@ -391,14 +338,14 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       cuda::check(cudaMemsetAsync(terms.bounds, 0, sizeof *terms.bounds, device.stream()), "clearing bounds");
       // The factor of the Gram form is 1 over a sum of attention, of which the largest is 1, or all are
       // exp(-temperature) at least.
-      if (gram_backward_) {
+      if (plan_.gram_backward) {
         const bool is_tame = terms.temperature <= cuda::detail::tame_temperature;
-        terms.largest_look = is_tame ? std::exp(terms.temperature) / static_cast<float>(regions_) : 1;
+        terms.largest_look = is_tame ? std::exp(terms.temperature) / static_cast<float>(plan_.regions) : 1;
       }
       cuda::launch(cuda::detail::bound_region_norms<Scalar>,
                    cuda::blocks(operands.regions.rows(), 256 / cuda::warp_size), 256,
                    sizeof(cuda::detail::MaximumShared), device.stream(), cuda::rows_of(operands.regions),
-                   features_, terms.bounds);
+                   plan_.features, terms.bounds);
     }
     cuda::launch(cuda::detail::sum_pulls<float>, cuda::blocks(words_.rows(), cuda::warp_size), 256,
                  sizeof(cuda::detail::SumPullsShared), device.stream(), words_.view(),
@@ -414,15 +361,12 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
 
   /// A block for each image and about each report of a strip.
   [[nodiscard]] dim3 grid_of(const Tile& tile) const {
-    const Index reports = (words_.strip_rows() * batch_ + words_.rows() - 1) / words_.rows() + 1;
-    return {static_cast<unsigned>(std::min(reports, batch_)), static_cast<unsigned>(tile.images), 1};
+    const Index reports = (words_.strip_rows() * plan_.batch + words_.rows() - 1) / words_.rows() + 1;
+    return {static_cast<unsigned>(std::min(reports, plan_.batch)), static_cast<unsigned>(tile.images), 1};
   }
 
   Options options_;
-  Index batch_ = 0, regions_ = 0, features_ = 0;  // B, R, D
-  Index padded_ = 0;                              // R in whole packs
-  Index strip_images_ = 1;                        // of a tile
-  bool gram_forward_ = true, gram_backward_ = true;
+  Plan plan_;
   cuda::detail::PackedWords words_;
   cuda::detail::Groups groups_;
   cuda::detail::SimilarityContrast contrast_;
