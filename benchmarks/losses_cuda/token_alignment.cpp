@@ -1,4 +1,5 @@
 #include "losses_cuda/support/device_benchmark.hpp"
+#include "support/alignment_cases.hpp"
 
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/token_alignment.cuh>
@@ -6,16 +7,11 @@
 namespace vlp::benchmarks {
 namespace {
 
-/// In each pair, forward takes 4 W R D for the attention and what it gathers and 2 W^2 D for the contrast,
-/// backward the same once more and twice that: 16 W R D + 8 W^2 D. Words and regions are read each way, and
-/// their gradients written.
+/// Words and regions are read each way, and their gradients written.
 Case shape(Index batch, Index words, Index regions, Index features) {
-  return {
-      .sizes = {{"B", batch}, {"W", words}, {"R", regions}, {"D", features}},
-      .arrays = {{"regions", normal({batch, regions, features})},
-                 {"words", normal({batch, words, features})}},
-      .flop = as_double(batch) * as_double(16 * words * regions + 8 * words * words) * as_double(features),
-      .elements = 3 * as_double(batch) * as_double(words + regions) * as_double(features)};
+  Case out = token_alignment_case(batch, words, regions, features);
+  out.elements = 3 * as_double(batch) * as_double(words + regions) * as_double(features);
+  return out;
 }
 
 const AtStart cases([] {
