@@ -104,11 +104,11 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
     Interface::check_inputs(inputs, alpha_, beta_);
     Interface::check_gradients(inputs, gradients);
     if (alpha_ > 0)
-      local_.backward(device, Interface::local_inputs(inputs), weighted(upstream, alpha_),
+      local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
                       {gradients.regions, gradients.words, gradients.accumulate});
     if (beta_ > 0)
       perturbation_.backward(
-          device, Interface::perturbation_inputs(inputs), weighted(upstream, beta_),
+          device, Interface::perturbation_inputs(inputs), Interface::weighted(upstream, beta_),
           {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.accumulate});
     if (!gradients.accumulate) clear_skipped(device, gradients);
 
@@ -122,10 +122,6 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
   }
 
  private:
-  static Accumulator weighted(Accumulator upstream, double weight) {
-    return static_cast<Accumulator>(static_cast<double>(upstream) * weight);
-  }
-
   static BatchView<Scalar> as_batch(const MatrixView<Scalar>& matrix) {
     return {matrix.data(), {1, matrix.rows(), matrix.cols()}, {0, matrix.stride(0), 1}};
   }

@@ -118,6 +118,11 @@ struct MultiScaleInterface {
     detail::check_gradient(name, "text", gradients.text, inputs.text);
   }
 
+  /// What a term of that weight is handed on.
+  static Accumulator weighted(Accumulator upstream, double weight) {
+    return static_cast<Accumulator>(static_cast<double>(upstream) * weight);
+  }
+
   /// Slot 0 of each pair's texts, as a strided view [B, D].
   template <class T>
   static MatrixView<T> first_report(const BatchView<T>& text) {

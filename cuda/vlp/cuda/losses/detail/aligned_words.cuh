@@ -12,7 +12,6 @@
 #include <vlp/cuda/losses/detail/gradient_powers.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
-#include <algorithm>
 #include <cmath>
 
 namespace vlp::cuda::detail {
@@ -139,9 +138,8 @@ __global__ void __launch_bounds__(256)
     pull[word] = sum == 0 ? 0 : sum / (norm * norm);
   }
   if (terms.bounds == nullptr) return;
-  const auto larger = [](float a, float b) { return fmaxf(a, b); };
-  score_bound = block_reduce(score_bound, 0.0F, shared.maxima.first, larger);
-  weighted_bound = block_reduce(weighted_bound, 0.0F, shared.maxima.second, larger);
+  score_bound = block_max(score_bound, shared.maxima.first);
+  weighted_bound = block_max(weighted_bound, shared.maxima.second);
   if (threadIdx.x != 0) return;
   atomicMax(&terms.bounds->score, __float_as_uint(score_bound));
   atomicMax(&terms.bounds->weighted, __float_as_uint(weighted_bound));

@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(256)
   const Index begin = Index{blockIdx.x} * each, end = min(begin + each, elements);
   float largest = 0;
   for (Index k = begin + threadIdx.x; k < end; k += 256) largest = fmaxf(largest, fabsf(from[k]));
-  largest = block_reduce(largest, 0.0F, room, [](float a, float b) { return fmaxf(a, b); });
+  largest = block_max(largest, room);
   if (threadIdx.x == 0) atomicMax(bounds + blockIdx.y, __float_as_uint(largest));
 }
 
@@ -156,23 +156,18 @@ class AttentionContexts {
 
   template <class Scope>
   AttentionContexts(Scope& scratch, bool gram, const Extents& most) : gram_(gram) {
-    const Index operand_elements = most.images * most.padded * most.padded;
     if (gram) {
-      gram_products_ = scratch.template take<float>(most.images * most.regions * most.regions);
-      operand_ = scratch.template take<Scalar>(operand_elements);
+      products_ = scratch.template take<float>(most.images * most.regions * most.regions);
+      operand_ = scratch.template take<Scalar>(most.images * most.padded * most.padded);
+      image_factor_ = scratch.template take<float>(most.images);
+      if constexpr (std::is_same_v<Scalar, Half>) bounds_ = scratch.template take<unsigned>(most.images);
     } else {
       contexts_ = scratch.template take<float>(most.images * most.rows * most.features);
     }
-    if (gram) image_factor_ = scratch.template take<float>(most.images);
-    if constexpr (std::is_same_v<Scalar, Half>)
-      if (gram) bounds_ = scratch.template take<unsigned>(most.images);
     if (!most.backward) return;
     seen_ = scratch.template take<float>(most.images * most.rows * most.padded);
     gathered_ = scratch.template take<float>(most.images * most.regions * most.features);
-    if (gram) {
-      d_products_ = scratch.template take<float>(most.images * most.regions * most.regions);
-      return;
-    }
+    if (gram) return;
     factor_ = scratch.template take<float>(most.images * most.rows);
     if constexpr (is_16_bit<Scalar>)
       rounded_ = scratch.template take<Scalar>(most.images * most.rows * whole_packs<Scalar>(most.features));
@@ -184,9 +179,8 @@ class AttentionContexts {
     padded_ = padded;
     has_gathered_ = false;
     if (gram_) {
-      const auto products = matrices(gram_products_);
-      matmul<Scalar>(device, regions, Op::none, regions, Op::transpose, products);
-      round(device, products);
+      matmul<Scalar>(device, regions, Op::none, regions, Op::transpose, products());
+      round_products(device);
     }
   }
 
@@ -216,7 +210,7 @@ class AttentionContexts {
     };
     const BatchRows<const float> products{seen_, images(), padded_, stride};
     if (gram_) {
-      matmul<Scalar>(device, attention(tile), Op::none,
+      matmul<Scalar>(device, attention(tile, padded_), Op::none,
                      BatchView<const Scalar>(operand_, {images(), padded_, padded_}), Op::none,
                      seen(padded_));
       return {products, tile.inverse_sum, image_factor_};
@@ -234,18 +228,13 @@ class AttentionContexts {
   /// belongs to, for the tile that look took in last.
   void gather(Cuda& device, const AttentionTile<Scalar>& tile, const BatchRows<Scalar>& weighted) {
     const float beta = has_gathered_ ? 1 : 0;
-    const auto left = [&](Index columns) {
-      return BatchView<const Scalar>(weighted.data, {images(), tile.rows, columns},
-                                     {weighted.batch_stride, weighted.stride, 1});
-    };
-    if (gram_) {
-      const auto right = attention(tile, regions_.extent(1));
-      matmul<Scalar>(device, left(regions_.extent(1)), Op::transpose, right, Op::none, matrices(d_products_),
+    const BatchView<const Scalar> left(weighted.data, {images(), tile.rows, regions_.extent(1)},
+                                       {weighted.batch_stride, weighted.stride, 1});
+    if (gram_)
+      matmul<Scalar>(device, left, Op::transpose, attention(tile, regions_.extent(1)), Op::none, products(),
                      1, beta);
-    } else {
-      matmul<Scalar>(device, left(regions_.extent(1)), Op::transpose, context_operand(tile), Op::none,
-                     gathered(), 1, beta);
-    }
+    else
+      matmul<Scalar>(device, left, Op::transpose, context_operand(tile), Op::none, gathered(), 1, beta);
     has_gathered_ = true;
   }
 
@@ -257,7 +246,7 @@ class AttentionContexts {
   };
   Gathered finish(Cuda& device) {
     if (gram_) {
-      round(device, matrices(d_products_));
+      round_products(device);
       const Index count = regions_.extent(1);
       matmul<Scalar>(
           device,
@@ -270,14 +259,11 @@ class AttentionContexts {
  private:
   [[nodiscard]] Index images() const { return regions_.extent(0); }
   [[nodiscard]] Index features() const { return regions_.extent(2); }
-  [[nodiscard]] BatchView<float> matrices(float* data) const {
-    return {data, {images(), regions_.extent(1), regions_.extent(1)}};
+  [[nodiscard]] BatchView<float> products() const {
+    return {products_, {images(), regions_.extent(1), regions_.extent(1)}};
   }
   [[nodiscard]] BatchView<float> gathered() const {
     return {gathered_, {images(), regions_.extent(1), features()}};
-  }
-  [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile) const {
-    return attention(tile, padded_);
   }
   [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile, Index columns) const {
     return {tile.attention.data,
@@ -301,20 +287,21 @@ class AttentionContexts {
            Rows<const float>{contexts_, rows, features()}, features(), out);
   }
 
-  void round(Cuda& device, const BatchView<float>& matrices) {
-    const Index count = matrices.extent(1), elements = count * count;
+  /// Makes operands of the products.
+  void round_products(Cuda& device) {
+    const Index count = regions_.extent(1), elements = count * count;
     const auto image_count = static_cast<unsigned>(images());
     if constexpr (std::is_same_v<Scalar, Half>) {
       check(cudaMemsetAsync(bounds_, 0, image_count * sizeof(unsigned), device.stream()), "clearing bounds");
       constexpr Index each = 4096;
       dim3 grid = blocks(elements, each);
       grid.y = image_count;
-      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), matrices.data(),
-             elements, each, bounds_);
+      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), products_, elements,
+             each, bounds_);
     }
     dim3 grid = blocks(padded_, 256 / warp_size);
     grid.y = image_count;
-    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), matrices.data(), static_cast<int>(count),
+    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_, static_cast<int>(count),
            static_cast<int>(padded_), bounds_, operand_, image_factor_);
   }
 
@@ -322,14 +309,14 @@ class AttentionContexts {
   bool has_gathered_ = false;
   Index padded_ = 0;
   BatchView<const Scalar> regions_;
-  float* seen_ = nullptr;       // [rows, images, padded]
-  float* gathered_ = nullptr;   // [images, R, D]
-  unsigned* bounds_ = nullptr;  // [images], of Half
-  // Gram form
-  float *gram_products_ = nullptr,
-        *d_products_ = nullptr;    // [images, R, R] C C^T, and what is gathered for it
-  Scalar* operand_ = nullptr;      // [images, padded, padded] one of these
+  float* seen_ = nullptr;      // [rows, images, padded]
+  float* gathered_ = nullptr;  // [images, R + 1, D]
+  // Gram form, of R + 1 regions
+  float* products_ =
+      nullptr;  // [images, R + 1, R + 1] C C^T until it is rounded, then what is gathered for it
+  Scalar* operand_ = nullptr;      // [images, padded, padded] the same, rounded
   float* image_factor_ = nullptr;  // [images]
+  unsigned* bounds_ = nullptr;     // [images], of Half
   // direct form
   float* contexts_ = nullptr;  // [images, rows, D]
   Scalar* rounded_ = nullptr;  // the same of 16 bits

@@ -45,8 +45,7 @@ __global__ void __launch_bounds__(256)
       const float v = to_float(regions[row][d]);
       sum = fmaf(v, v, sum);
     }
-  const float norm =
-      block_reduce(sqrtf(warp_sum(sum)), 0.0F, shared.first, [](float a, float b) { return fmaxf(a, b); });
+  const float norm = block_max(sqrtf(warp_sum(sum)), shared.first);
   if (threadIdx.x == 0) atomicMax(&bounds->region_norm, __float_as_uint(norm));
 }
 

@@ -128,7 +128,7 @@ class TokenTiles {
     return backward ? std::max(2 * shape.words, shape.regions) : shape.words;
   }
 
-  static Index padded(Index columns) { return (columns + 7) / 8 * 8; }
+  static Index padded(Index columns) { return whole_packs<Half>(columns); }
 
   template <class T>
   static BatchView<T> take(Scope& scratch, Index n, Index rows, Index columns) {

@@ -82,7 +82,7 @@ class UnitRowPairs {
     factor_.resize(2 * count);
     Rows<Half> operand;
     if constexpr (std::is_same_v<Scalar, Half>) {
-      stride_ = (features + 7) / 8 * 8;
+      stride_ = whole_packs<Half>(features);
       operand = {copies_.resize(2 * count * stride_), 2 * count, stride_};
     }
     dim3 grid = blocks(count, 256 / warp_size);
