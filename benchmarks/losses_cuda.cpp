@@ -1,11 +1,15 @@
 // Forward and backward of every loss on a CUDA device: time, share of what the device reaches on products or
 // on copying in the same run, and memory. losses_cuda/NAME.cpp has the cases of a loss.
 //
-//   benchmark_losses_cuda [--only LOSS]... [--quick] [--json FILE] [--note NAME=TEXT]...
+//   benchmark_losses_cuda [--only LOSS]... [--bars | --no-bars] [--shape TEXT] [--quick]
+//                         [--score-block-mib N] [--json FILE] [--note NAME=TEXT]...
+//   benchmark_losses_cuda --list ...
 //
-// --only times one loss; --quick small shapes, a smoke test whose times mean nothing. Notes (the date, the
-// driver) stand at the head of the table and in the JSON. Ends with 1 where a case failed, with 2 where it
-// was called wrongly or there is no device.
+// --only times one loss; --bars only the cases that have a bar, --no-bars only the others; --shape those
+// whose shape, as the table writes it, contains the text. --quick takes small shapes, a smoke test whose
+// times mean nothing. --score-block-mib sets CudaOptions::score_block_bytes. Notes (the date, the driver)
+// stand at the head of the table and in the JSON. --list prints the losses, those with bars first. Ends with
+// 1 where a case failed, with 2 where it was called wrongly or there is no device.
 #include "losses_cuda/support/device_benchmark.hpp"
 #include "losses_cuda/support/device_ceilings.hpp"
 #include "losses_cuda/support/report.hpp"
@@ -17,11 +21,16 @@
 #include <vlp/cuda/core/cuda.cuh>
 
 #include <algorithm>
+#include <charconv>
+#include <cstddef>
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <map>
+#include <ostream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace {
@@ -31,24 +40,51 @@ using vlp::require;
 
 struct Arguments {
   std::set<std::string> only;
-  bool quick = false;
+  bool bars = true, others = true;  // whether cases with a bar are timed, and those without
+  std::string shape;
+  bool quick = false, list = false;
+  vlp::CudaOptions options;
   std::string json;
   Context notes;
+
+  [[nodiscard]] bool includes(const Entry& entry) const {
+    return entry.quick == quick && (only.empty() || only.contains(entry.loss)) &&
+           (quick || (entry.has_bar ? bars : others)) && entry.shape.find(shape) != std::string::npos;
+  }
 };
+
+/// A whole number of MiB in bytes.
+std::size_t mebibytes(const std::string& option, const std::string& value) {
+  int number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  require(error == std::errc{} && end == value.data() + value.size() && number >= 1 && number <= 1 << 16,
+          option, " needs a whole number from 1 to 65536, but is given ", value);
+  return static_cast<std::size_t>(number) << 20;
+}
 
 Arguments parse(const std::vector<std::string>& words) {
   Arguments out;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    if (word == "--quick") {
-      out.quick = true;
+    const std::map<std::string, bool*> switches{{"--quick", &out.quick}, {"--list", &out.list}};
+    if (const auto found = switches.find(word); found != switches.end()) {
+      *found->second = true;
       continue;
     }
-    require(word == "--only" || word == "--json" || word == "--note", "there is no option ", word);
+    if (word == "--bars" || word == "--no-bars") {
+      (word == "--bars" ? out.others : out.bars) = false;
+      continue;
+    }
+    const std::set<std::string> with_value{"--only", "--shape", "--score-block-mib", "--json", "--note"};
+    require(with_value.contains(word), "there is no option ", word);
     require(i + 1 < words.size(), word, " needs a value");
     const std::string& value = words[++i];
     if (word == "--only") {
       out.only.insert(value);
+    } else if (word == "--shape") {
+      out.shape = value;
+    } else if (word == "--score-block-mib") {
+      out.options.score_block_bytes = mebibytes(word, value);
     } else if (word == "--json") {
       out.json = value;
     } else {
@@ -60,7 +96,19 @@ Arguments parse(const std::vector<std::string>& words) {
   for (const std::string& loss : out.only)
     require(std::any_of(entries().begin(), entries().end(), [&](const Entry& e) { return e.loss == loss; }),
             "--only: there is no loss ", loss);
+  require(out.list || std::any_of(entries().begin(), entries().end(),
+                                  [&](const Entry& e) { return out.includes(e); }),
+          "no case is left to time");
   return out;
+}
+
+/// The names of the losses with a case that the arguments include, those with bars first.
+void write_list(std::ostream& out, const Arguments& arguments) {
+  std::set<std::string> written;
+  for (const bool has_bar : {true, false})
+    for (const Entry& entry : entries())
+      if (arguments.includes(entry) && entry.has_bar == has_bar && written.insert(entry.loss).second)
+        out << entry.loss << '\n';
 }
 
 std::string version(int number) {
@@ -68,7 +116,7 @@ std::string version(int number) {
 }
 
 /// Adds what the program itself knows of the machine.
-Context describe(Context context) {
+Context describe(Context context, const vlp::CudaOptions& options) {
   int device = 0, driver = 0, runtime = 0, clock = 0, multiprocessors = 0;
   vlp::cuda::check(cudaGetDevice(&device), "looking for a device");
   cudaDeviceProp properties{};
@@ -84,15 +132,15 @@ Context describe(Context context) {
 #ifdef __CUDACC_VER_MAJOR__
   context["compiler"] = vlp::concat("nvcc ", __CUDACC_VER_MAJOR__, '.', __CUDACC_VER_MINOR__);
 #endif
-  context["workspace of cuBLAS"] =
-      vlp::concat(vlp::CudaOptions{}.product_workspace_bytes >> 20, " MiB, beside scratch");
+  context["workspace of cuBLAS"] = vlp::concat(options.product_workspace_bytes >> 20, " MiB, beside scratch");
+  context["score block"] = vlp::concat(options.score_block_bytes >> 20, " MiB");
   context["highest clock"] = vlp::concat(clock / 1000, " MHz");
   return context;
 }
 
 /// Whether every case ran.
 bool run(const Arguments& arguments) {
-  const Context context = describe(arguments.notes);
+  const Context context = describe(arguments.notes, arguments.options);
   const Stream stream;
   CacheFlush flush;
   DeviceCeilings ceilings;
@@ -100,13 +148,12 @@ bool run(const Arguments& arguments) {
     vlp::Cuda device(stream.get());
     ceilings = measure_ceilings(device, arguments.quick);
   }
-  const Bench bench{stream.get(), flush, ceilings, arguments.quick};
+  const Bench bench{stream.get(), flush, ceilings, arguments.options, arguments.quick};
   write_header(std::cout, context, ceilings);
   std::vector<Row> rows;
   bool well = true;
   for (const Entry& entry : entries()) {
-    if (entry.quick != arguments.quick || (!arguments.only.empty() && !arguments.only.contains(entry.loss)))
-      continue;
+    if (!arguments.includes(entry)) continue;
     rows.push_back(entry.run(bench));
     write_row(std::cout, rows.back());
     well = well && rows.back().problem.empty();
@@ -122,7 +169,12 @@ bool run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   try {
-    return run(parse({argv + 1, argv + argc})) ? 0 : 1;
+    const Arguments arguments = parse({argv + 1, argv + argc});
+    if (arguments.list) {
+      write_list(std::cout, arguments);
+      return 0;
+    }
+    return run(arguments) ? 0 : 1;
   } catch (const std::exception& error) {
     std::cerr << "benchmark_losses_cuda: " << error.what() << '\n';
     return 2;

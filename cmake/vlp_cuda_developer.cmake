@@ -28,3 +28,9 @@ target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-
 if(VLP_WARNINGS_AS_ERRORS)
   target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()
+
+# Everything that is to be taken to a machine with a CUDA device: vlp_cuda_program(TARGET) adds one of them.
+add_custom_target(cuda_programs)
+function(vlp_cuda_program target)
+  add_dependencies(cuda_programs ${target})
+endfunction()

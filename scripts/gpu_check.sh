@@ -1,75 +1,60 @@
 #!/usr/bin/env bash
-# Builds everything that runs on a CUDA device and runs it on this machine's: tests, benchmark, comparison with PyTorch,
-# and the smaller tests under compute-sanitizer.
+# Runs, on a machine with a CUDA device, what scripts/gpu_pack.sh has packed on one without. From the unpacked archive:
 #
-#   ./scripts/gpu_check.sh HEADERS [RESULTS]
+#   ./scripts/gpu_check.sh check [RESULTS]     the cases with bars, all tests, the hardware probe, PyTorch and its
+#                                              peers beside vlp, all other cases
+#   ./scripts/gpu_check.sh profile [RESULTS]   compute-sanitizer and Nsight Compute on vlp's kernels, sizes of blocks
 #
-# Needs CUDA 12 or later, CMake, ninja, a C++ compiler and, for the comparison, Python with PyTorch (PYTHON names it), but
-# no network: HEADERS is the folder that scripts/gpu_headers.sh makes on another machine. VLP_COMMIT names the commit
-# where this is no clone, JOBS how many compilers run at once. Writes one text file, RESULTS
-# (build/gpu_check/results.txt), anew after every part, and beside it what was timed as JSON; ends within
-# VLP_GPU_CHECK_SECONDS (540) whatever hangs; goes on after a part that fails, and then ends with 1.
+# Time on a card is short: what is wanted most comes first, each step has its own limit and ends in it, a step that fails
+# stops no other, and results are written anew after each. RESULTS (build/gpu_check) gets check.txt or profile.txt, a
+# line for each step and what it said, and beside it what was measured as JSON: eight files at most. Needs no network;
+# Python with PyTorch (PYTHON names it) for the comparison alone. Ends within VLP_GPU_CHECK_SECONDS (280, and 170 for the
+# profile) whatever hangs; with 1 where a step failed, with 2 where it was called wrongly.
 #
-# Results worth keeping are committed: RESULTS as benchmarks/results/cuda_CARD.txt, the JSON files beside it.
+# Results worth keeping are committed as benchmarks/results/cuda_CARD/.
 set -euo pipefail
 
 usage() {
-  echo "usage: gpu_check.sh HEADERS [RESULTS]" >&2
+  echo "usage: gpu_check.sh check|profile [RESULTS]" >&2
   exit 2
 }
 (($# == 1 || $# == 2)) || usage
-headers=$(realpath "$1")
+mode=$1
+[[ $mode == check || $mode == profile ]] || usage
 root=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
-work=$root/build/gpu_check
-mkdir -p "$work"
-results=$(realpath -m "${2:-$work/results.txt}")
 cd "$root"
-
-for file in Eigen/Core Random123/philox.h catch2/catch.hpp catch2/Catch.cmake catch2/CatchAddTests.cmake; do
-  if [[ ! -e $headers/$file ]]; then
-    echo "gpu_check.sh: there is no $file in $headers; scripts/gpu_headers.sh makes such a folder" >&2
-    exit 2
-  fi
-done
+results=$(realpath -m "${2:-build/gpu_check}")
+programs=$root/pack/programs
+if [[ ! -d $programs ]]; then
+  echo "gpu_check.sh: there is no $programs; run it in the folder that scripts/gpu_pack.sh has packed" >&2
+  exit 2
+fi
 PATH=$PATH:/usr/local/cuda/bin:/usr/local/cuda/compute-sanitizer
-for program in nvcc cmake ninja timeout; do
-  if ! command -v "$program" >/dev/null; then
-    echo "gpu_check.sh: needs $program" >&2
-    exit 2
-  fi
-done
-
-seconds=${VLP_GPU_CHECK_SECONDS:-540}
-jobs=${JOBS:-$(nproc)}
+default_seconds=280
+if [[ $mode == profile ]]; then default_seconds=170; fi
+seconds=${VLP_GPU_CHECK_SECONDS:-$default_seconds}
 python=${PYTHON:-python3}
-build=$work/cuda
-# ask FIELD: what nvidia-smi says of the first GPU; nothing where there is none.
-ask() {
-  local said
-  said=$(timeout 20 nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null) || return 0
-  head -n 1 <<<"$said"
-}
-card=$(ask name)
-capability=$(ask compute_cap)
-pytorch=$(timeout 60 "$python" -c 'import platform, torch
-print("Python", platform.python_version(), "PyTorch", torch.__version__)' 2>/dev/null || true)
-commit=${VLP_COMMIT:-$(git describe --always --dirty 2>/dev/null || echo unknown)}
-summary=() # a line for each part
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$results"
+text=$results/$mode.txt
+summary=() # a line for each step
 all_well=yes
+card= capability= driver=
 : >"$work/body.txt"
 
 # Everything so far, without the paths of this machine.
 write_results() {
   {
-    printf '%s\n' "vlp on a CUDA device: ${card:-none found}" "" "${summary[@]}" ""
+    printf '%s\n' "vlp on a CUDA device, $mode: ${card:-no card found}" "" "${summary[@]}" ""
     cat "$work/body.txt"
-  } | sed -e "s|$root/||g" -e "s|$headers|HEADERS|g" >"$results"
+  } | sed -e "s|$root/||g" -e "s|$work/||g" >"$text"
 }
 
-# conclude NAME OUTCOME: a line of the summary; anything but "ok" is a failure.
+# conclude NAME OUTCOME: a line of the summary. What is neither "ok" nor "left out" is a failure.
 conclude() {
-  [[ $2 == ok* ]] || all_well=no
-  summary+=("$(printf '%-12s %s' "$1" "$2")")
+  [[ $2 == ok* || $2 == "left out"* ]] || all_well=no
+  summary+=("$(printf '%-28s %s' "$1" "$2")")
   echo "${summary[-1]}"
   write_results
 }
@@ -78,26 +63,27 @@ conclude() {
 report() {
   {
     printf '\n== %s\n\n' "$1"
-    if (($(wc -l <"$2") > ${3:-400})); then
-      echo "(the last ${3:-400} lines)"
-    fi
+    if (($(wc -l <"$2") > ${3:-400})); then echo "(the last ${3:-400} lines)"; fi
     tail -n "${3:-400}" "$2"
   } >>"$work/body.txt"
+  write_results
 }
 
-# part NAME LIMIT KEEP COMMAND...: runs a command into NAME.log for at most LIMIT seconds of 540, and so that KEEP are
-# left.
-part() {
-  local name=$1 limit=$(($2 * seconds / 540)) keep=$(($3 * seconds / 540)) status=0 begin=$SECONDS
-  shift 3
-  local left=$((seconds - 10 - SECONDS - keep))
+# step NAME LIMIT COMMAND...: runs a command into $work/NAME.log for at most LIMIT seconds of the usual time, and no longer
+# than there is time at all.
+step() {
+  local name=$1 limit=$(($2 * seconds / default_seconds)) status=0 begin=$SECONDS
+  shift 2
+  local left=$((seconds - 2 - SECONDS))
+  limit=$((limit < 1 ? 1 : limit))
   limit=$((limit < left ? limit : left))
-  if ((limit < 5)); then
-    : >"$work/$name.log"
+  local log=$work/${name// /_}.log
+  if ((limit < 1)); then
+    : >"$log"
     conclude "$name" "left out: no time was left"
     return 1
   fi
-  timeout -k 5 "$limit" "$@" >"$work/$name.log" 2>&1 || status=$?
+  timeout -k 3 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
   local taken=$((SECONDS - begin))
   case $status in
     0) conclude "$name" "ok, $taken s" ;;
@@ -107,150 +93,221 @@ part() {
   return "$status"
 }
 
-# CMake packages of what HEADERS has.
-write_packages() {
-  local cmake=$work/packages/lib/cmake
-  mkdir -p "$cmake/Eigen3" "$cmake/Catch2"
-  cat >"$cmake/Eigen3/Eigen3Config.cmake" <<END
-if(NOT TARGET Eigen3::Eigen)
-  add_library(Eigen3::Eigen INTERFACE IMPORTED)
-  set_target_properties(Eigen3::Eigen PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "$headers")
-endif()
-END
-  cat >"$cmake/Catch2/Catch2Config.cmake" <<END
-if(NOT TARGET Catch2::Catch2)
-  add_library(Catch2::Catch2 INTERFACE IMPORTED)
-  set_target_properties(Catch2::Catch2 PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "$headers")
-  add_library(vlp_catch2_main STATIC "$cmake/Catch2/main.cpp")
-  target_link_libraries(vlp_catch2_main PUBLIC Catch2::Catch2)
-  add_library(Catch2::Catch2WithMain ALIAS vlp_catch2_main)
-endif()
-list(APPEND CMAKE_MODULE_PATH "$headers/catch2")
-END
-  printf '#define CATCH_CONFIG_MAIN\n#include <catch2/catch.hpp>\n' >"$cmake/Catch2/main.cpp"
-  local name version
-  for name in Eigen3=3.4 Catch2=2.13; do
-    version=${name#*=}
-    name=${name%=*}
-    printf 'set(PACKAGE_VERSION %s)\nset(PACKAGE_VERSION_COMPATIBLE TRUE)\n' "$version" \
-      >"$cmake/$name/${name}ConfigVersion.cmake"
-  done
-}
-
+# What the results begin with. One query: nvidia-smi takes a second each time.
 describe_machine() {
-  echo "date       $(date -u +%Y-%m-%d)"
-  echo "commit     $commit"
-  if [[ -n $card ]]; then
-    local field
-    for field in name compute_cap driver_version memory.total clocks.sm clocks.max.sm clocks.mem temperature.gpu \
-      power.draw; do
-      printf '%-16s %s\n' "$field" "$(ask "$field")"
-    done
-  else
-    echo "no GPU: nvidia-smi is not there or finds none"
-  fi
-  echo "processor  $(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1), $(nproc) cores"
-  nvcc --version | sed -n 's/^Cuda compilation/nvcc: Cuda compilation/p'
-  cmake --version | head -n 1
-  echo "${pytorch:-$python has no PyTorch}"
+  local fields=name,compute_cap,driver_version,memory.total,clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.draw
+  local said
+  said=$(timeout 20 nvidia-smi --query-gpu=$fields --format=csv,noheader 2>/dev/null | head -n 1) || true
+  IFS=, read -r card capability driver _ <<<"$said"
+  card=${card# } capability=${capability# } driver=${driver# }
+  {
+    echo "date       $(date -u +%Y-%m-%d)"
+    echo "commit     $(cat pack/commit 2>/dev/null || echo unknown)"
+    echo "card       ${said:-nvidia-smi is not there or finds none} ($fields)"
+    echo "processor  $(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1), $(nproc) cores"
+    "$python" -c 'import platform, importlib.metadata as m
+print("Python    ", platform.python_version(), "PyTorch", m.version("torch"))' 2>/dev/null || echo "Python     without PyTorch"
+  } >"$work/machine.log"
+  report machine "$work/machine.log"
+  cat "$work/machine.log"
 }
 
-build_it() {
-  # Line numbers for the sanitizer; they change no instruction.
-  part configure 60 0 cmake --preset cuda -B "$build" -DVLP_BUILD_TESTS=ON -DVLP_BUILD_BENCHMARKS=ON -DVLP_INSTALL=OFF \
-    -DCMAKE_CUDA_ARCHITECTURES="$1" -DCMAKE_CUDA_FLAGS=-lineinfo -DCMAKE_PREFIX_PATH="$work/packages" \
-    -DCMAKE_INCLUDE_PATH="$headers" || {
-    report configure "$work/configure.log" 60
-    return 0
-  }
-  local status=0
-  part build 300 190 cmake --build "$build" --parallel "$jobs" -- -k 0 || status=$?
-  if ((status != 0)); then
-    grep -vE '^\[|ptxas info|bytes stack frame|^--' "$work/build.log" >"$work/build_short.log" || true
-    report build "$work/build_short.log" 150
+# The libraries of CUDA that the programs were linked with: the toolkit's, else those that PyTorch's wheels bring along.
+find_libraries() {
+  local site missing
+  site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
+  for folder in "${CUDA_HOME:-/usr/local/cuda}/lib64" "$site"/nvidia/*/lib; do
+    missing=$(missing_libraries)
+    [[ -n $missing ]] || break
+    if [[ -d $folder ]]; then export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder; fi
+  done
+  missing=$(missing_libraries)
+  if [[ -n $missing ]]; then
+    conclude libraries "failed: there is no $missing"
+    return 1
   fi
-  if ./scripts/kernel_resources.sh <"$work/build.log" 2>/dev/null | sed -n '/^kernel/,$p' >"$work/kernels.log" &&
-    [[ -s $work/kernels.log ]]; then
-    report kernels "$work/kernels.log" 200
+  conclude libraries "ok"
+}
+missing_libraries() {
+  ldd "$programs"/* 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p' | sort -u | paste -sd ' ' | sed 's/ /, /g'
+}
+
+# Reads PyTorch's files into memory, and installs the wheels that were packed, while the device is busy with other things.
+prepare_python() {
+  local site
+  site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null) || return 0
+  if compgen -G "pack/wheels/*.whl" >/dev/null; then
+    "$python" -m pip install -q --no-index --no-deps --no-compile --target "$work/site" pack/wheels/*.whl \
+      >"$work/wheels.log" 2>&1 || true
   fi
+  find "$site/torch/lib" "$site"/nvidia/*/lib -name '*.so*' -exec cat {} + >/dev/null 2>&1 || true
+}
+
+# The benchmark for this card, built here: compiles a source at a time on each processor, then links them.
+build_here() {
+  mkdir -p "$work/objects"
+  printf '%s\n' benchmarks/losses_cuda.cpp benchmarks/losses_cuda/*.cpp benchmarks/losses_cuda/support/*.cpp |
+    xargs -P "$(nproc)" -I{} nvcc -O3 -std=c++20 -lineinfo -arch="sm_${capability/./}" -DEIGEN_NO_CUDA -Iinclude -Icuda \
+      -Ibenchmarks -Ipack/headers -x cu -c -odir "$work/objects" {} &&
+    nvcc -Xlinker --wrap=cudaMalloc,--wrap=cudaFree -o "$programs/benchmark_losses_cuda" "$work"/objects/*.o -lcublas
+}
+
+# benchmark NAME LIMIT OPTIONS...: one process of the benchmark, whose rows are added to losses.json.
+benchmark() {
+  local name=$1 limit=$2 json=$work/rows/$((++benchmarks)).json status=0
+  shift 2
+  mkdir -p "$work/rows"
+  step "$name" "$limit" "$programs/benchmark_losses_cuda" "$@" --json "$json" --note date="$(date -u +%Y-%m-%d)" \
+    --note driver="$driver" --note commit="$(cat pack/commit 2>/dev/null || echo unknown)" || status=$?
+  local log=$work/${name// /_}.log
+  # Of all tables but the first the rows alone.
+  if ((benchmarks > 1 && status <= 1)); then sed -i '/^|/!d; /^| loss /d; /^|---/d' "$log"; fi
+  report "$name" "$log"
+  merge_rows
+}
+benchmarks=0
+merge_rows() {
+  "$python" - "$results/${mode}_losses.json" "$work"/rows/*.json <<'END' 2>/dev/null || true
+import json, sys
+parts = []
+for name in sys.argv[2:]:
+    try:
+        with open(name) as file:
+            parts.append(json.load(file))
+    except (OSError, ValueError):  # a process that was stopped as it wrote
+        pass
+if parts:
+    lines = [json.dumps(row) for part in parts for row in part["rows"]]
+    head = {key: parts[0][key] for key in ("context", "ceilings")}
+    with open(sys.argv[1], "w") as file:
+        file.write(json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n")
+END
 }
 
 run_tests() {
-  part tests 90 150 ctest --test-dir "$build" --parallel "$jobs" --timeout 60 --no-tests=error --output-on-failure || true
-  summary[-1]+=": $(grep 'tests passed' "$work/tests.log" || echo "not finished")"
-  # Of what failed the first lines, and the list at the end.
-  awk '/^ *Start |^Test project| Passed +[0-9.]+ sec/ { next }
-       / Test +#[0-9]+: / { left = 40 }
-       /tests passed, / { left = 1000 }
-       left-- > 0' "$work/tests.log" >"$work/tests_short.log"
-  report tests "$work/tests_short.log" 500
+  export VLP_GOLDEN_DIR=$root/tests/golden
+  local status=0
+  step tests 90 "$programs/test_cuda" --durations yes || status=$?
+  cp "$work/tests.log" "$results/tests.log"
+  grep -vE '^[0-9.]+ s: ' "$work/tests.log" >"$work/tests_short.log" || true
+  report tests "$work/tests_short.log" 300
 }
 
-run_example() {
-  part example 20 150 "$build/examples/losses_cuda" || true
-  report example "$work/example.log"
-}
-
-run_benchmark() {
-  local program=$build/benchmarks/benchmark_losses_cuda
+probe() {
+  local program=$programs/hardware_probe
   if [[ ! -x $program ]]; then
-    conclude benchmark "left out: it was not built"
+    conclude probe "left out: it was not packed"
     return
   fi
-  part benchmark 110 100 "$program" --json "${results%.txt}_losses.json" --note date="$(date -u +%Y-%m-%d)" \
-    --note driver="$(ask driver_version)" --note commit="$commit" || true
-  report benchmark "$work/benchmark.log"
+  step probe 20 "$program" "$results/hardware.bin" || true
+  report probe "$work/probe.log"
 }
 
 compare() {
-  local bridge=$build/benchmarks/libvlp_pytorch_bridge_cuda.so
-  if [[ ! -e $bridge ]]; then
-    conclude comparison "left out: its library was not built"
-    return
-  fi
-  if [[ -z $pytorch ]]; then
+  local bridge=$programs/libvlp_pytorch_bridge_cuda.so
+  wait "$preparing" 2>/dev/null || true
+  if [[ -s $work/wheels.log ]]; then report wheels "$work/wheels.log" 20; fi
+  if ! "$python" -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null; then
     conclude comparison "left out: $python has no PyTorch"
     return
   fi
-  # It ends by itself a little earlier, with a table of what it has: what has bars first, what is compiled last.
-  local limit=$((150 * seconds / 540)) left=$((seconds - 10 - SECONDS - 50 * seconds / 540))
-  part comparison 150 50 "$python" benchmarks/compare_pytorch.py --device cuda --bridge "$bridge" \
-    --time-limit $(((limit < left ? limit : left) - 10)) --output "${results%.txt}_pytorch" || true
+  # It ends by itself a little earlier, with a table of what it has.
+  local limit=110 left=$((seconds - 10 - SECONDS))
+  limit=$((limit < left ? limit : left))
+  VLP_COMMIT=$(cat pack/commit 2>/dev/null || echo unknown) PYTHONPATH=$work/site \
+    step comparison $((limit + 5)) "$python" benchmarks/compare_pytorch.py --device cuda --bridge "$bridge" \
+    --time-limit "$limit" --output "$results/pytorch" || true
   report comparison "$work/comparison.log"
 }
 
+check() {
+  prepare_python &
+  preparing=$!
+  step example 25 "$programs/losses_cuda" || report example "$work/example.log" 20
+  if ! "$programs/benchmark_losses_cuda" --list >/dev/null 2>"$work/start.log"; then
+    report "the benchmark does not start" "$work/start.log" 20
+    export programs work capability
+    step "build here" 130 bash -c "$(declare -f build_here); build_here" || true
+    report "build here" "$work/build_here.log" 60
+  fi
+  step "first tests" 25 env VLP_GOLDEN_DIR="$root/tests/golden" "$programs/test_cuda" \
+    "CUDA tile product*,CUDA sums*,info_nce agrees with the golden vectors*" || report "first tests" "$work/first_tests.log" 100
+  local loss
+  for loss in $(list_losses --bars); do benchmark "bars $loss" 20 --only "$loss" --bars; done
+  run_tests
+  probe
+  compare
+  for loss in $(list_losses --no-bars); do benchmark "others $loss" 20 --only "$loss" --no-bars; done
+}
+list_losses() {
+  timeout 20 "$programs/benchmark_losses_cuda" --list "$1" 2>/dev/null || true
+}
+
 # Small tests of every kernel; a tool makes them many times slower.
-run_sanitizer() {
+sanitize() {
   if ! command -v compute-sanitizer >/dev/null; then
     conclude sanitizer "left out: compute-sanitizer is not there"
     return
   fi
-  local tool
-  for tool in memcheck racecheck synccheck initcheck; do
+  local tool filter=()
+  if compute-sanitizer --help 2>/dev/null | grep -q -- --kernel-regex; then filter=(--kernel-regex kns=vlp); fi
+  for tool in memcheck racecheck; do
     # Some tests ask for what cannot be, so what CUDA refuses is no error here.
-    local options=(--tool "$tool" --error-exitcode 99 --print-limit 10)
+    local options=(--tool "$tool" --error-exitcode 99 --print-limit 10 "${filter[@]}")
     if [[ $tool == memcheck ]]; then options+=(--report-api-errors no); fi
-    part "$tool" 40 0 compute-sanitizer "${options[@]}" "$build/tests/cuda/test_cuda" \
+    step "$tool" 40 env VLP_GOLDEN_DIR="$root/tests/golden" compute-sanitizer "${options[@]}" "$programs/test_cuda" \
       "*agrees with the golden vectors*,the multi-scale objective is the weighted sum*,CUDA tile product*,CUDA sums*" || true
     report "$tool" "$work/$tool.log" 60
   done
 }
 
-write_packages
-describe_machine >"$work/machine.log"
-report machine "$work/machine.log"
-cat "$work/machine.log"
+# counters NAME KERNELS COUNT OPTIONS...: what Nsight Compute reads of the first COUNT launches of the kernels.
+counters() {
+  local name="counters $1" kernels=$2 count=$3
+  shift 3
+  step "$name" 25 ncu --clock-control none --kernel-name "regex:^($kernels)" --launch-count "$count" --kill yes --csv \
+    --section SpeedOfLight --section MemoryWorkloadAnalysis --section SchedulerStats --section WarpStateStats \
+    --section Occupancy --section LaunchStats "$programs/benchmark_losses_cuda" "$@" || true
+  local log=$work/${name// /_}.log
+  { echo "# $name"; grep '^"' "$log" || tail -n 20 "$log"; } >>"$results/counters.csv"
+}
+profile_kernels() {
+  if ! command -v ncu >/dev/null; then
+    PATH=$PATH:$(compgen -G "/opt/nvidia/nsight-compute/*" | tail -n 1)
+  fi
+  if ! command -v ncu >/dev/null; then
+    conclude counters "left out: ncu is not there"
+    return
+  fi
+  : >"$results/counters.csv"
+  local local_alignment=(--only local_alignment --bars --shape B=512) tokens=(--only token_cross_entropy --bars)
+  counters scores "take_scores|differentiate_scores" 5 --only info_nce --bars --shape B=32768
+  counters attention "attend|take_gram_norms" 2 "${local_alignment[@]}"
+  counters "attention gradient" differentiate_attention 1 "${local_alignment[@]}"
+  counters logits "take_logits|differentiate_logits|add_column_sums" 3 "${tokens[@]}"
+  counters products add_products 1 --only info_nce --bars --shape B=32768
+}
+
+sweep_blocks() {
+  local size
+  for size in 4 8 32 64; do
+    benchmark "block $size MiB pairs" 15 --only info_nce --bars --shape B=32768 --score-block-mib "$size"
+    benchmark "block $size MiB local" 15 --only local_alignment --bars --shape B=512 --score-block-mib "$size"
+  done
+}
+
+profile() {
+  sweep_blocks
+  profile_kernels
+  sanitize
+}
+
+describe_machine
 if [[ -z $card ]]; then
-  build_it "80-real;90-real"
-  conclude device "none: nothing was run, tests and times need a GPU"
-else
-  build_it "${capability/./}-real"
-  run_tests
-  run_example
-  run_benchmark
-  compare
-  run_sanitizer
+  conclude device "failed: none, tests and times need a GPU"
+elif find_libraries; then
+  "$mode"
 fi
 write_results
-echo "results: $results"
+echo "results: $text"
 [[ $all_well == yes ]]

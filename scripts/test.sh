@@ -21,9 +21,10 @@ fi
 echo "build: build/cuda"
 cmake --preset cuda -DVLP_BUILD_TESTS=ON -DVLP_WARNINGS_AS_ERRORS="${CI:+ON}" --log-level=WARNING >/dev/null
 cmake --build --preset cuda --parallel "$jobs" --target cuda_kernels | ./scripts/kernel_resources.sh
-if ! nvidia-smi --list-gpus 2>/dev/null | grep -q GPU; then
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 || true)
+GPU_ARCHITECTURE=${capability:+${capability/./}} ./scripts/build_gpu_programs.sh
+if [[ -z $capability ]]; then
   echo "CUDA: no device, so the kernels were compiled and run emulated, but not run on one"
   exit 0
 fi
-cmake --build --preset cuda --parallel "$jobs" --target test_cuda
-ctest --preset cuda --no-tests=error "$@"
+ctest --preset gpu --no-tests=error "$@"

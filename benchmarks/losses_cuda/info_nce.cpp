@@ -1,35 +1,27 @@
 #include "losses_cuda/support/device_benchmark.hpp"
+#include "support/pair_cases.hpp"
 
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
 
-#include <cmath>
 #include <cstddef>
 
 namespace vlp::benchmarks {
 namespace {
 
-/// The scores, the scores again in backward, and a product for each gradient: 8 B^2 D.
-Case shape(Index batch, Index features) {
-  return {.sizes = {{"B", batch}, {"D", features}},
-          .arrays = {{"image", normal({batch, features})},
-                     {"text", normal({batch, features})},
-                     {"log_scale", constant(std::log(1 / 0.07))}},
-          .flop = 8 * as_double(batch) * as_double(batch) * as_double(features)};
-}
-
 const AtStart cases([] {
   constexpr std::size_t mib = 1 << 20;
-  add<InfoNce<BFloat16, Cuda>>(shape(4096, 512), {.times_floor = 2.5});
-  add<InfoNce<BFloat16, Cuda>>(shape(16384, 512));
-  add<InfoNce<BFloat16, Cuda>>(shape(32768, 512), {.times_floor = 1.8, .scratch_bytes = 64 * mib});
-  add<InfoNce<BFloat16, Cuda>>(shape(131072, 512), {.times_floor = 2});
+  add<InfoNce<BFloat16, Cuda>>(info_nce_case(4096, 512), {.times_floor = 2});
+  add<InfoNce<BFloat16, Cuda>>(info_nce_case(16384, 512));
+  add<InfoNce<BFloat16, Cuda>>(info_nce_case(32768, 512), {.times_floor = 1.5, .scratch_bytes = 64 * mib});
+  add<InfoNce<BFloat16, Cuda>>(info_nce_case(65536, 768), {.times_floor = 1.5});  // 50 ms
+  add<InfoNce<BFloat16, Cuda>>(info_nce_case(131072, 512), {.times_floor = 1.45});
   for (const Index batch : {4096, 16384}) {
-    add<InfoNce<Half, Cuda>>(shape(batch, 512));
-    add<InfoNce<float, Cuda>>(shape(batch, 512));
+    add<InfoNce<Half, Cuda>>(info_nce_case(batch, 512));
+    add<InfoNce<float, Cuda>>(info_nce_case(batch, 512));
   }
-  add_quick<InfoNce<BFloat16, Cuda>>(shape(150, 40));
-  add_quick<InfoNce<float, Cuda>>(shape(150, 40));
+  add_quick<InfoNce<BFloat16, Cuda>>(info_nce_case(150, 40));
+  add_quick<InfoNce<float, Cuda>>(info_nce_case(150, 40));
 });
 
 }  // namespace

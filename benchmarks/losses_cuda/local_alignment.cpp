@@ -28,9 +28,9 @@ Case ragged(Index batch, Index least, Index words, Index regions, Index features
 }
 
 const AtStart cases([] {
-  add<LocalAlignment<BFloat16, Cuda>>(local_alignment_case(64, 97, 196, 768), {.times_floor = 4});
+  add<LocalAlignment<BFloat16, Cuda>>(local_alignment_case(64, 97, 196, 768), {.times_floor = 2.5});
   add<LocalAlignment<BFloat16, Cuda>>(ragged(64, 10, 97, 196, 768));
-  add<LocalAlignment<BFloat16, Cuda>>(local_alignment_case(512, 97, 49, 768), {.times_floor = 3});
+  add<LocalAlignment<BFloat16, Cuda>>(local_alignment_case(512, 97, 49, 768), {.times_floor = 2.7});
   add<LocalAlignment<BFloat16, Cuda>>(ragged(512, 10, 97, 49, 768));
   Case published = local_alignment_case(12, 40, 361, 768);
   published.variant = "published";

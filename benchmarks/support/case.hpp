@@ -74,6 +74,7 @@ struct Case {
   double flop = 0;      ///< of the products of a forward and a backward; 0: not counted
   double elements = 0;  ///< read and written by both, for a loss bound by memory; 0: not counted
   std::string variant = {};
+  double least_flop = 0;  ///< of the floor that a bar refers to, where it is not `flop`
 };
 
 /// Runs its argument before main: `const AtStart losses([] { add<...>(...); });`

@@ -55,13 +55,15 @@ struct Bench {
   cudaStream_t stream;
   CacheFlush& flush;
   DeviceCeilings ceilings;
+  CudaOptions options;
   bool quick;
 };
 
 /// A case that waits to be timed.
 struct Entry {
-  std::string loss;
+  std::string loss, shape;
   bool quick;  ///< small: for a smoke test, and for nothing else
+  bool has_bar;
   std::function<Row(const Bench&)> run;
 };
 inline std::vector<Entry>& entries() {
@@ -82,8 +84,9 @@ void set_floors(const Case& shape, const DeviceCeilings& ceilings, Row& row) {
   using Scalar = typename L::Scalar;
   const double bytes = shape.elements * sizeof(Scalar);
   const double products = std::is_same_v<Scalar, float> ? 0 : bar_products;
+  const double least_flop = shape.least_flop > 0 ? shape.least_flop : shape.flop;
   if (shape.flop <= 0 || products > 0)
-    row.bar_floor = 1e3 * std::max(products > 0 ? shape.flop / products : 0.0, bytes / bar_copying);
+    row.bar_floor = 1e3 * std::max(products > 0 ? least_flop / products : 0.0, bytes / bar_copying);
   row.measured_floor = 1e3 * std::max(shape.flop / ceilings.products<Scalar>(), bytes / ceilings.copying);
 }
 
@@ -128,7 +131,7 @@ Row measure(const Bench& bench, const Case& shape, const typename L::Options& op
   if (!shape.variant.empty()) row.loss += ", " + shape.variant;
   set_floors<L>(shape, bench.ceilings, row);
   try {
-    Cuda device(bench.stream);
+    Cuda device(bench.stream, bench.options);
     DeviceRun<L> run(device, shape.arrays, options, 2 * cache_bytes(), bench.quick ? 2 : 16);
     time_steps(bench, device, run, row);
     row.scratch_bytes = run.scratch_bytes();
@@ -144,14 +147,14 @@ Row measure(const Bench& bench, const Case& shape, const typename L::Options& op
 /// Times a case. Its bar, if it has one, holds for it.
 template <Loss L>
 void add(const Case& shape, const Bar& bar = {}, const typename L::Options& options = {}) {
-  entries().push_back({std::string(L::name), false,
+  entries().push_back({std::string(L::name), shape_text(shape.sizes), false, bar.is_set(),
                        [=](const Bench& bench) { return detail::measure<L>(bench, shape, options, bar); }});
 }
 
 /// A small case for smoke tests.
 template <Loss L>
 void add_quick(const Case& shape, const typename L::Options& options = {}) {
-  entries().push_back({std::string(L::name), true,
+  entries().push_back({std::string(L::name), shape_text(shape.sizes), true, false,
                        [=](const Bench& bench) { return detail::measure<L>(bench, shape, options, Bar{}); }});
 }
 

@@ -45,12 +45,6 @@ std::string numbers(const std::vector<double>& values) {
   return out + ']';
 }
 
-std::string shape(const Row& row) {
-  std::string out;
-  for (const auto& [name, size] : row.sizes) out += concat(out.empty() ? "" : " ", name, '=', size);
-  return out;
-}
-
 void write_json_row(std::ostream& out, const Row& row) {
   out << "  {\"loss\": " << quoted(row.loss) << ", \"type\": " << quoted(row.type) << ", \"sizes\": {";
   for (std::size_t i = 0; i < row.sizes.size(); ++i)
@@ -73,14 +67,24 @@ void write_json_row(std::ostream& out, const Row& row) {
 
 }  // namespace
 
+std::string shape_text(const std::vector<std::pair<std::string, Index>>& sizes) {
+  std::string out;
+  for (const auto& [name, size] : sizes) out += concat(out.empty() ? "" : " ", name, '=', size);
+  return out;
+}
+
+double deciding_milliseconds(const Row& row) {
+  return Times::median(row.graph.device.empty() ? row.step.device : row.graph.device);
+}
+
 std::string verdict(const Row& row) {
-  if (row.bar.times_floor <= 0 && row.bar.scratch_bytes == 0 && row.bar.launches == 0) return "-";
+  if (!row.bar.is_set()) return "-";
   if (row.step.device.empty()) return "no: did not run";
   std::string missed;
   const auto miss = [&](bool missing, const std::string& what) {
     if (missing) missed += (missed.empty() ? "no: " : ", ") + what;
   };
-  miss(row.bar.times_floor > 0 && Times::median(row.step.device) > row.bar.times_floor * row.bar_floor,
+  miss(row.bar.times_floor > 0 && deciding_milliseconds(row) > row.bar.times_floor * row.bar_floor,
        concat("over ", row.bar.times_floor, " times the floor"));
   miss(row.bar.scratch_bytes > 0 && row.scratch_bytes > row.bar.scratch_bytes,
        concat("over ", row.bar.scratch_bytes, " bytes of scratch"));
@@ -100,7 +104,7 @@ void write_header(std::ostream& out, const Context& context, const DeviceCeiling
          "Queued: until\n"
          "the host had given it all to the stream. Floor: at 790 TFLOP/s and 4.3 TB/s (float32: no such rate "
          "for its\n"
-         "products), and at this run's own rates; times: the median over it.\n\n"
+         "products), and at this run's own rates; times: the replayed median over it.\n\n"
       << "| loss | type | shape | ms | replayed | queued | floor | times | floor, this run | times | bar met "
          "| launches | scratch MiB | kept KiB | mallocs |\n"
       << "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|\n";
@@ -108,14 +112,16 @@ void write_header(std::ostream& out, const Context& context, const DeviceCeiling
 }
 
 void write_row(std::ostream& out, const Row& row) {
-  out << "| " << row.loss << " | " << row.type << " | " << shape(row) << " | ";
+  out << "| " << row.loss << " | " << row.type << " | " << shape_text(row.sizes) << " | ";
   if (row.step.device.empty()) {
     out << row.problem << " |\n";
     out.flush();
     return;
   }
-  const double ms = Times::median(row.step.device);
-  const auto over = [&](double floor) { return floor > 0 ? short_number(ms / floor) : std::string("-"); };
+  const double ms = Times::median(row.step.device), deciding = deciding_milliseconds(row);
+  const auto over = [&](double floor) {
+    return floor > 0 ? short_number(deciding / floor) : std::string("-");
+  };
   out << short_number(ms) << " (" << short_number(Times::least(row.step.device)) << " to "
       << short_number(Times::most(row.step.device)) << ") | "
       << (row.graph.device.empty() ? "-" : short_number(Times::median(row.graph.device))) << " | "

@@ -23,6 +23,8 @@ struct Bar {
   double times_floor = 0;         ///< at most that many times the floor at the rates below
   std::size_t scratch_bytes = 0;  ///< at most
   std::size_t launches = 0;       ///< of forward and backward together, at most
+
+  [[nodiscard]] bool is_set() const { return times_floor > 0 || scratch_bytes > 0 || launches > 0; }
 };
 
 /// Rates measured on an H200: the floors that bars refer to, whatever this run's card does.
@@ -41,6 +43,13 @@ struct Row {
   double value = 0;                              ///< of the loss
   std::string problem;                           ///< what went wrong; the rest may then be empty
 };
+
+/// The shape as the table and --shape have it: "B=4096 D=512".
+[[nodiscard]] std::string shape_text(const std::vector<std::pair<std::string, Index>>& sizes);
+
+/// Median milliseconds of a step, which bars are held against: replayed as a graph where that was measured,
+/// since the launches of small shapes cost the host more than the device.
+[[nodiscard]] double deciding_milliseconds(const Row& row);
 
 /// Whether all of a bar's demands are met: "yes", or what is not; "-" where there is no bar.
 [[nodiscard]] std::string verdict(const Row& row);

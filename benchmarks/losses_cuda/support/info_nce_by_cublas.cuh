@@ -1,0 +1,310 @@
+/// \file
+/// InfoNCE whose scores are products of cuBLAS, to be timed beside vlp::InfoNce, which computes them in
+/// tiles.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <vlp/core/op.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/cuda/core/check.cuh>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/log_sum_exp.cuh>
+#include <vlp/cuda/core/matmul.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/finish_contrast.cuh>
+#include <vlp/cuda/losses/detail/gradient_products.cuh>
+#include <vlp/cuda/losses/detail/pair_contrast.cuh>
+#include <vlp/cuda/losses/detail/unit_rows.cuh>
+#include <vlp/losses/interface/info_nce.hpp>
+#include <vlp/losses/types.hpp>
+
+#include <algorithm>
+#include <string_view>
+#include <type_traits>
+
+namespace vlp::benchmarks {
+
+/// A block of dot products of rows of images and of texts, as cuBLAS leaves it, and what turns it into scores
+/// S = scale factor_row factor_column dot.
+template <class Stored>
+struct ScoreBlock {
+  cuda::Rows<Stored> dots;  // [rows, columns], rows aligned to 16 bytes
+  Index columns;
+  Index first_row, first_column;            // of the batch
+  const float *row_factor, *column_factor;  // [B]
+  const float* log_scale;
+};
+
+/// What a block of eight warps takes of a block of scores: a warp 32 packs of 16 bytes side by side, in 32
+/// rows below each other; the warps lie below each other, too.
+template <class Stored>
+struct ScorePart {
+  static constexpr int wide = cuda::pack_size<Stored>;  // columns of a lane
+  static constexpr int columns = cuda::warp_size * wide, warp_rows = 32, rows = 8 * warp_rows;
+  static constexpr int ahead = 8;  // rows whose dot products are on their way at once
+  using Dots = cuda::Pack<Stored, wide>;
+
+  [[nodiscard]] static dim3 grid(const ScoreBlock<Stored>& block) {
+    dim3 out = cuda::blocks(block.columns, columns);
+    out.y = cuda::blocks(block.dots.count, rows).x;
+    return out;
+  }
+};
+
+template <class Stored>
+struct SumScoresShared {
+  float column[8][ScorePart<Stored>::columns];
+};
+
+/// Sums of eight numbers over all lanes: lane l gets that of number l / 4. Nine shuffles instead of forty.
+__device__ inline float sum_of_eight(float (&x)[8]) {
+#pragma unroll
+  for (int apart = 16; apart >= 4; apart /= 2) {
+    const bool upper = (cuda::lane() & apart) != 0;
+#pragma unroll
+    for (int k = 0; k < apart / 4; ++k) {
+      const float other = __shfl_xor_sync(cuda::whole_warp, upper ? x[k] : x[k + apart / 4], apart);
+      x[k] = (upper ? x[k + apart / 4] : x[k]) + other;
+    }
+  }
+  x[0] += __shfl_xor_sync(cuda::whole_warp, x[0], 2);
+  return x[0] + __shfl_xor_sync(cuda::whole_warp, x[0], 1);
+}
+
+/// Sums of exp(S - scale) over the part of each row and column that a block of threads has, to row_sums
+/// [column parts, rows] and column_sums [row parts, columns]; and S[i, i] to `own` [B]. The scale bounds all
+/// scores, so no maximum is taken; exp(-2 scale) must be a float, which it is up to a scale of 40.
+template <class Stored>
+__global__ void __launch_bounds__(256)
+    sum_score_block(ScoreBlock<Stored> block, float* row_sums, float* column_sums, float* own) {
+  using Part = ScorePart<Stored>;
+  auto& shared = cuda::shared_memory<SumScoresShared<Stored>>();
+  const float scale = cuda::detail::scale_of(block.log_scale);
+  const Index column = Index{blockIdx.x} * Part::columns + cuda::lane() * Part::wide;
+  const Index first = Index{blockIdx.y} * Part::rows + cuda::warp() * Part::warp_rows;
+  const Index end = min(first + Part::warp_rows, block.dots.count);
+  float factor[Part::wide], column_sum[Part::wide] = {};
+#pragma unroll
+  for (int c = 0; c < Part::wide; ++c)
+    factor[c] = column + c < block.columns ? scale * block.column_factor[block.first_column + column + c] : 0;
+  for (Index row = first; row < end; row += Part::ahead) {
+    typename Part::Dots dots[Part::ahead];
+#pragma unroll
+    for (int k = 0; k < Part::ahead; ++k)
+      if (row + k < end && column < block.columns)
+        dots[k] = *reinterpret_cast<const typename Part::Dots*>(block.dots[row + k] + column);
+    float row_sum[Part::ahead] = {};
+#pragma unroll
+    for (int k = 0; k < Part::ahead; ++k) {
+      if (row + k >= end) continue;
+      const Index i = block.first_row + row + k;
+      const float of_row = block.row_factor[i];
+#pragma unroll
+      for (int c = 0; c < Part::wide; ++c) {
+        if (column + c >= block.columns) continue;
+        const float dot = cuda::to_float(dots[k].value[c]) * of_row;
+        if (block.first_column + column + c == i) own[i] = dot * factor[c];
+        const float e = cuda::exp_below(fmaf(dot, factor[c], -scale));
+        row_sum[k] += e;
+        column_sum[c] += e;
+      }
+    }
+    const float sum = sum_of_eight(row_sum);
+    const Index r = row + cuda::lane() / 4;
+    if (cuda::lane() % 4 == 0 && r < end) row_sums[Index{blockIdx.x} * block.dots.count + r] = sum;
+  }
+#pragma unroll
+  for (int c = 0; c < Part::wide; ++c)
+    shared.column[cuda::warp()][cuda::lane() * Part::wide + c] = column_sum[c];
+  __syncthreads();
+  const int thread = static_cast<int>(threadIdx.x);
+  const Index own_column = Index{blockIdx.x} * Part::columns + thread;
+  if (thread >= Part::columns || own_column >= block.columns) return;
+  float sum = 0;
+  for (int w = 0; w < 8; ++w) sum += shared.column[w][thread];
+  column_sums[Index{blockIdx.y} * block.columns + own_column] = sum;
+}
+
+/// Adds the parts' sums [parts, count] to those of rows or columns, which begin with `first`.
+inline __global__ void __launch_bounds__(256)
+    merge_parts(const float* parts, int part_count, Index count, bool first, const float* log_scale,
+                cuda::LogSumExp* out) {
+  const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
+  if (i >= count) return;
+  float sum = first ? 0 : out[i].sum;
+  for (int part = 0; part < part_count; ++part) sum += parts[part * count + i];
+  out[i] = {cuda::detail::scale_of(log_scale), sum};
+}
+
+/// What target scores take from the loss.
+inline __global__ void __launch_bounds__(256)
+    weigh_own_scores(const float* own, Index batch, float weight, double* target_scores) {
+  const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
+  if (i < batch) target_scores[i] = static_cast<double>(weight) * static_cast<double>(own[i]);
+}
+
+/// From dot products to B dL/dS times the factors of row and column, written to `out`, which may be the same
+/// memory. A thread takes a pack.
+template <class Stored, class Scalar>
+__global__ void __launch_bounds__(256)
+    differentiate_score_block(ScoreBlock<Stored> block, const cuda::LogSumExp* rows,
+                              const cuda::LogSumExp* columns, float row_weight, float column_weight,
+                              cuda::Rows<Scalar> out) {
+  using Part = ScorePart<Stored>;
+  const Index column = (Index{blockIdx.x} * cuda::warp_size + cuda::lane()) * Part::wide;
+  const Index first = Index{blockIdx.y} * Part::rows + cuda::warp() * Part::warp_rows;
+  const Index end = min(first + Part::warp_rows, block.dots.count);
+  const float scale = cuda::detail::scale_of(block.log_scale);
+  if (column >= block.columns) return;
+  float factor[Part::wide], of_column[Part::wide];
+#pragma unroll
+  for (int c = 0; c < Part::wide; ++c) {
+    const Index j = min(block.first_column + column + c, block.first_column + block.columns - 1);
+    factor[c] = block.column_factor[j];
+    of_column[c] = __fdividef(column_weight, columns[j].sum);
+  }
+#pragma unroll 4
+  for (Index row = first; row < end; ++row) {
+    const auto dots = *reinterpret_cast<const typename Part::Dots*>(block.dots[row] + column);
+    const Index i = block.first_row + row;
+    const float row_factor = block.row_factor[i], of_row = __fdividef(row_weight, rows[i].sum);
+    cuda::Pack<Scalar, Part::wide> gradient;
+#pragma unroll
+    for (int c = 0; c < Part::wide; ++c) {
+      const float factors = row_factor * factor[c];
+      const float e = cuda::exp_below(scale * fmaf(cuda::to_float(dots.value[c]), factors, -1.0F));
+      const float own = block.first_column + column + c == i ? row_weight + column_weight : 0.0F;
+      gradient.value[c] = cuda::from_float<Scalar>((e * (of_row + of_column[c]) - own) * factors);
+    }
+    *reinterpret_cast<cuda::Pack<Scalar, Part::wide>*>(out[row] + column) = gradient;
+  }
+}
+
+/// InfoNCE without groups, smoothing or kept scores. Scores leave cuBLAS as `Stored`: float, or `Scalar`,
+/// which rounds them as PyTorch's autocast does but takes half the memory traffic.
+template <class ScalarType, class Stored>
+class InfoNceByCublas : public InfoNceInterface<ScalarType> {
+  using Interface = InfoNceInterface<ScalarType>;
+
+ public:
+  using Device = Cuda;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
+  static constexpr std::string_view name = "info_nce_by_cublas";
+  static_assert(std::is_same_v<Scalar, BFloat16>, "factors of norms are beyond the range of Half");
+
+  /// Throws std::invalid_argument for options that this does not have.
+  explicit InfoNceByCublas(InfoNceOptions options = {}) : options_(options) {
+    Interface::check_options(options_);
+    require(options_.label_smoothing == 0 && options_.kept_score_bytes == 0, name,
+            ": has neither smoothed labels nor kept scores");
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    Interface::check_inputs(inputs);
+    require(inputs.group.empty(), name, ": has no groups");
+    const Index batch = inputs.image.rows();
+    unit_rows_.measure(device, inputs.image, inputs.text);
+    rows_.resize(batch);
+    columns_.resize(batch);
+    auto scratch = device.scratch().scope();
+    float* own = scratch.take<float>(batch);
+    const cuda::detail::BlockExtents extents(device, batch, batch, sizeof(Stored));
+    Stored* dots = scratch.take<Stored>(extents.rows * extents.columns);
+    using Part = ScorePart<Stored>;
+    const auto parts = [](Index count, Index each) { return (count + each - 1) / each; };
+    float* row_sums = scratch.take<float>(parts(extents.columns, Part::columns) * extents.rows);
+    float* column_sums = scratch.take<float>(parts(extents.rows, Part::rows) * extents.columns);
+    for (Index row = 0; row < batch; row += extents.rows)
+      for (Index column = 0; column < batch; column += extents.columns) {
+        const ScoreBlock<Stored> block =
+            multiply(device, inputs, row, std::min(extents.rows, batch - row), column,
+                     std::min(extents.columns, batch - column), {dots, 0, extents.columns});
+        const dim3 grid = Part::grid(block);
+        cuda::launch(sum_score_block<Stored>, grid, 256, sizeof(SumScoresShared<Stored>), device.stream(),
+                     block, row_sums, column_sums, own);
+        merge(device, row_sums, grid.x, block.dots.count, column == 0, inputs, rows_.data() + row);
+        merge(device, column_sums, grid.y, block.columns, row == 0, inputs, columns_.data() + column);
+      }
+    if (outputs.loss == nullptr) return;
+    const dim3 grid = cuda::blocks(batch, 256);
+    double* target_scores = scratch.take<double>(batch);
+    cuda::launch(weigh_own_scores, grid, 256, 0, device.stream(), own, batch, weight(0) + weight(1),
+                 target_scores);
+    cuda::launch(cuda::detail::finish_contrast<cuda::LogSumExp>, grid, 256,
+                 sizeof(cuda::detail::FinishContrastShared), device.stream(), rows_.data(), columns_.data(),
+                 batch, weight(0), weight(1), target_scores, batch, scratch.take<double>(grid.x),
+                 device.arrived(), outputs.loss);
+  }
+
+  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    Interface::check_inputs(inputs);
+    Interface::check_gradients(inputs, gradients);
+    const Index batch = inputs.image.rows();
+    const auto image = unit_rows_.first(inputs.image), text = unit_rows_.second(inputs.text);
+    const float factor = upstream / static_cast<float>(batch);
+    auto scratch = device.scratch().scope();
+    float* dots = scratch.take<float>(batch);
+    const cuda::detail::BlockExtents extents(device, batch, batch, sizeof(Scalar));
+    Stored* stored = nullptr;  // scores of the gradients' type are overwritten by them
+    if constexpr (!std::is_same_v<Stored, Scalar>)
+      stored = scratch.take<Stored>(extents.rows * extents.columns);
+    cuda::detail::gradient_products<Scalar>(
+        device, image.operand, text.operand, inputs.image.cols(),
+        [&](Index row, Index row_count, Index column, Index column_count, cuda::Rows<Scalar> out) {
+          cuda::Rows<Stored> to{stored, 0, out.stride};
+          if constexpr (std::is_same_v<Stored, Scalar>) to = out;
+          const ScoreBlock<Stored> block = multiply(device, inputs, row, row_count, column, column_count, to);
+          cuda::launch(differentiate_score_block<Stored, Scalar>, ScorePart<Stored>::grid(block), 256, 0,
+                       device.stream(), block, rows_.data(), columns_.data(), weight(0), weight(1), out);
+        },
+        cuda::detail::FinishUnitRows<Scalar>{image, inputs.log_scale, factor},
+        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.image), gradients.accumulate, dots},
+        cuda::detail::FinishUnitRows<Scalar>{text, inputs.log_scale, factor},
+        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.text), gradients.accumulate, nullptr});
+    if (gradients.log_scale != nullptr)
+      cuda::launch(cuda::detail::sum_numbers<float>, 1, 1024, sizeof(cuda::BlockRoom<double>),
+                   device.stream(), dots, batch, gradients.accumulate, gradients.log_scale);
+  }
+
+ private:
+  [[nodiscard]] float weight(int side) const {
+    return static_cast<float>(side == 0 ? options_.image_to_text_weight : options_.text_to_image_weight);
+  }
+
+  /// Dot products of `row_count` images and `column_count` texts, queued to be written to `to`.
+  ScoreBlock<Stored> multiply(Device& device, const Inputs& inputs, Index row, Index row_count, Index column,
+                              Index column_count, cuda::Rows<Stored> to) const {
+    const auto image = unit_rows_.first(inputs.image), text = unit_rows_.second(inputs.text);
+    const float one = 1, zero = 0;
+    const auto type = cuda::data_type<Scalar>;
+    cuda::check(cublasGemmEx_64(device.cublas(), CUBLAS_OP_T, CUBLAS_OP_N, column_count, row_count,
+                                inputs.image.cols(), &one, text.operand[column], type, text.operand.stride,
+                                image.operand[row], type, image.operand.stride, &zero, to.data,
+                                cuda::data_type<Stored>, to.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+                "product of embeddings");
+    return {{to.data, row_count, to.stride},
+            column_count,
+            row,
+            column,
+            image.factor,
+            text.factor,
+            inputs.log_scale};
+  }
+
+  static void merge(Device& device, const float* parts, unsigned part_count, Index count, bool first,
+                    const Inputs& inputs, cuda::LogSumExp* out) {
+    cuda::launch(merge_parts, cuda::blocks(count, 256), 256, 0, device.stream(), parts,
+                 static_cast<int>(part_count), count, first, inputs.log_scale, out);
+  }
+
+  Options options_;
+  cuda::detail::UnitRowPairs<Scalar> unit_rows_;
+  cuda::Buffer<cuda::LogSumExp> rows_, columns_;  // [B]
+};
+
+}  // namespace vlp::benchmarks
