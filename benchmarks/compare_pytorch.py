@@ -13,8 +13,9 @@ inputs and gradients (comparison/worker.py says how).
 With --device cuda: the library vlp_pytorch_bridge_cuda (cmake --preset cuda, VLP_BUILD_BENCHMARKS), other shapes and mostly
 bfloat16, times by CUDA events, memory by PyTorch's own count (comparison/cuda_worker.py says how). InfoNCE is also
 compared with a form that computes its scores in tiles, local alignment and the multi-scale objective with one that takes
-images a chunk at a time. Where PyTorch runs out of memory, that is its row. Cases with bars come first, what is to be
-compiled last, so that --time-limit cuts off what is missed least.
+images a chunk at a time, and each loss with the kernels of other projects that are installed (comparison/peers.py).
+Where PyTorch runs out of memory, that is its row. Cases with bars come first, what is to be compiled last, so that
+--time-limit cuts off what is missed least. VLP_COMMIT names the commit where this is no clone.
 
 Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BENCHMARKS.
 A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes
@@ -115,7 +116,13 @@ def processor():
 
 
 def commit():
-    asked = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    """VLP_COMMIT where it is set (a copy without .git does not know), else what git says, where it is there."""
+    if os.environ.get("VLP_COMMIT"):
+        return os.environ["VLP_COMMIT"]
+    try:
+        asked = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    except OSError:
+        return "unknown"
     return asked.stdout.strip() if asked.returncode == 0 else "unknown"
 
 

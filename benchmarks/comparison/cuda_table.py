@@ -9,9 +9,11 @@ import threading
 import time
 
 import losses
+import peers
 
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
+PEER_SECONDS = 25  # for a peer at a shape, at most: the start of its process, what Triton compiles, and its calls
 
 
 class Worker:
@@ -72,62 +74,108 @@ class Worker:
 
 
 def requests(options, works):
-    """What is asked of which loss's worker, the most wanted first: (what it is called, loss, request, bars). Cases with
-    bars, a check of every loss at a small shape, the other cases, and at last all again with what is to be compiled."""
-    cases = [(work, case) for work in works
-             for case in ([losses.OnCuda(losses.BF16, sizes) for sizes in losses.QUICK[work.loss]] if options.quick
-                          else work.on_cuda)]
+    """What is asked of which loss's worker, the most wanted first: (what the case is called, loss, request). Cases with
+    bars, each followed by the peers that its bars name, a check of every loss at a small shape, the other cases, the peers
+    that are left, and at last all cases again with what is to be compiled."""
+    cases = [(work, case) for work in works for case in cases_of(options, work)]
 
-    def of(chosen, compiled):
-        for work, case in chosen:
-            yield (f"{work.loss} {case.type} {work.describe(case.sizes)}", work.loss,
-                   {"what": "case", "type": case.type, "sizes": case.sizes, "compiled": compiled}, case.bars)
+    def ask(work, case, **request):
+        return (f"{work.loss} {case.type} {work.describe(case.sizes)}", work.loss,
+                {**request, "type": case.type, "sizes": case.sizes})
 
-    with_bars, others = [one for one in cases if one[1].bars], [one for one in cases if not one[1].bars]
-    yield from of(with_bars, False)
+    def ask_peers(work, case, with_bar):
+        for peer in peers.of(work.loss):
+            if peer.is_installed and not peer.refuses(case.type, case.sizes) and (peer.name in case.bars) == with_bar:
+                yield ask(work, case, what="peer", peer=peer.name)
+
+    with_bars, others = [one for one in cases if one[1].has_bars], [one for one in cases if not one[1].has_bars]
+    for one in with_bars:
+        yield ask(*one, what="case", compiled=False)
+        yield from ask_peers(*one, True)
     for work in works:
-        yield f"{work.loss} at a small shape", work.loss, {"what": "small"}, {}
-    yield from of(others, False)
-    yield from of(with_bars + others, True)
+        yield f"{work.loss} at a small shape", work.loss, {"what": "small"}
+    for one in others:
+        yield ask(*one, what="case", compiled=False)
+    for one in with_bars + others:
+        yield from ask_peers(*one, False)
+    for one in with_bars + others:
+        yield ask(*one, what="case", compiled=True)
+
+
+def cases_of(options, work):
+    return [losses.OnCuda(losses.BF16, sizes) for sizes in losses.QUICK[work.loss]] if options.quick else work.on_cuda
+
+
+def label_of(name, request):
+    if request["what"] == "peer":
+        return f"{name}, {request['peer']}"
+    return f"{name}, compiled" if request.get("compiled") else name
 
 
 def measure(options, works):
-    """Blocks, problems, and notes on what was not compiled, within options.time_limit seconds."""
+    """Blocks, problems, and notes on what was left out, within options.time_limit seconds."""
     end = time.monotonic() + (1e6 if options.time_limit is None else options.time_limit)
     workers = {work.loss: Worker(options, work.loss) for work in works}
-    blocks, problems, notes = {}, [], []
-    left_out = {False: [], True: []}  # by whether it is to be compiled
+    blocks, of_peers, problems, notes = {}, {}, [], []
+    left_out = {False: [], True: []}  # by whether it is extra: a peer, or to be compiled
     for worker in workers.values():
         worker.start()
     for worker in workers.values():
         worker.wait(max(end - time.monotonic(), 0.01))
-    for name, loss, request, bars in requests(options, works):
-        compiled = request.get("compiled", False)
-        label = f"{name}, compiled" if compiled else name
+    for name, loss, request in requests(options, works):
+        extra, label = request["what"] == "peer" or request.get("compiled", False), label_of(name, request)
         left = end - time.monotonic()
         if left < 3:
-            left_out[compiled].append(label)
+            left_out[extra].append(label)
             continue
         print(label, file=sys.stderr, flush=True)
         # Half of the time that is left: one that hangs leaves some to the others.
-        answer, wrong = workers[loss].ask(request, max(left / 2, min(left, 20)))
-        if wrong is not None:  # what goes wrong with what is compiled is PyTorch's: vlp was measured without it
-            (notes if compiled else problems).append(f"{label}: {wrong}")
+        seconds = max(left / 2, min(left, 20))
+        if request["what"] == "peer":
+            seconds = min(seconds, PEER_SECONDS)
+        answer, wrong = workers[loss].ask(request, seconds)
+        if request["what"] == "peer":
+            row = {"contender": request["peer"], "outcome": wrong} if wrong is not None else answer["row"]
+            of_peers.setdefault(name, []).append(row)
+        elif wrong is not None:  # what goes wrong with what is compiled is PyTorch's: vlp was measured without it
+            (notes if extra else problems).append(f"{label}: {wrong}")
         elif request["what"] == "small":
             problems += [f"{name}: {one}" for one in answer["problems"]]
         else:
-            blocks[name] = {**answer, "bars": bars}  # with what is compiled in place of without
+            blocks[name] = answer  # with what is compiled in place of without
     for worker in workers.values():
         worker.stop()
+    for work in works:
+        for case in cases_of(options, work):
+            name = f"{work.loss} {case.type} {work.describe(case.sizes)}"
+            if name in blocks:
+                complete(blocks[name], case, of_peers.get(name, []))
     for kind, said in ((False, problems), (True, notes)):
         if left_out[kind]:
             said.append("left out, no time was left: " + "; ".join(left_out[kind]))
+    notes += absent_peers(works)
     return {"blocks": list(blocks.values()), "problems": problems, "notes": notes}
 
 
+def complete(block, case, rows):
+    """Adds to a block its bars and what there is of peers: rows, why some were not asked, which are not installed."""
+    all_peers = peers.of(block["loss"])
+    refused = {peer.name: peer.refuses(case.type, case.sizes) for peer in all_peers if peer.is_installed}
+    rows = rows + [{"contender": name, "outcome": reason} for name, reason in refused.items() if reason]
+    block["rows"] += [{**row, "version": peers.named(row["contender"]).installed_version} for row in rows]
+    block.update(bars=case.bars, within=case.within, absent=[peer.name for peer in all_peers if not peer.is_installed])
+
+
+def absent_peers(works):
+    """One note on the peers that are not installed, if any."""
+    absent = [f"{peer.name} ({work.loss})" for work in works for peer in peers.of(work.loss) if not peer.is_installed]
+    return ["not installed, so not compared with: " + ", ".join(absent)] if absent else []
+
+
 def well(result):
-    """Whether every case was measured: PyTorch may run out of memory, vlp may not fail."""
-    return not result["problems"] and all("milliseconds" in block["rows"][0] for block in result["blocks"])
+    """Whether vlp was measured in every case that it has: others may run out of memory or fail, vlp may not."""
+    return not result["problems"] and all("milliseconds" in block["rows"][0] or block.get("without_vlp")
+                                          for block in result["blocks"])
 
 
 def number(value):
@@ -138,16 +186,24 @@ def shape_of(block):
     return " ".join(f"{name}={value}" for name, value in block["sizes"].items())
 
 
+def times_vlp(row, own):
+    """How many times vlp's time a row's is, or None: a peer has vlp's from its own turns."""
+    beside = row.get("vlp_milliseconds", own.get("milliseconds"))
+    return row["milliseconds"] / beside if "milliseconds" in row and beside is not None else None
+
+
 def table_rows(block):
     own = block["rows"][0]
     for row in block["rows"]:
-        begin = f"| {block['loss']} | {block['type']} | {shape_of(block)} | {row['contender']} | "
+        who = f"{row['contender']} {row.get('version', '')}".strip()
+        begin = f"| {block['loss']} | {block['type']} | {shape_of(block)} | {who} | "
         memory = f"{row['peak_bytes'] / MIB:,.2f}" if "peak_bytes" in row else ""
         error = f"{row['error']:.1e}" if "error" in row else ""
         slower = share = ""
-        if row is not own and "milliseconds" in row and "milliseconds" in own:
-            slower = f"{row['milliseconds'] / own['milliseconds']:.2f}"
-            share = f"{100 * own['peak_bytes'] / row['peak_bytes']:.1f} %" if row["peak_bytes"] else ""
+        if row is not own and times_vlp(row, own) is not None:
+            slower = f"{times_vlp(row, own):.2f}"
+            if row["peak_bytes"] and "peak_bytes" in own:
+                share = f"{100 * own['peak_bytes'] / row['peak_bytes']:.1f} %"
         taken = row.get("outcome", "")
         if "milliseconds" in row:
             taken = f"{number(row['milliseconds'])} ({number(row['least'])} to {number(row['most'])})"
@@ -157,13 +213,18 @@ def table_rows(block):
 def bar_lines(block):
     """A sentence for each bar of the block."""
     rows = {row["contender"]: row for row in block["rows"]}
+    own, begin = block["rows"][0], f"- {block['loss']} {block['type']} {shape_of(block)}, "
+    if block["within"] is not None:
+        said = f"not measured, {own.get('outcome', '')}"
+        if "milliseconds" in own:
+            said = f"{number(own['milliseconds'])} ms, {'met' if own['milliseconds'] <= block['within'] else 'missed'}"
+        yield begin + f"vlp in {block['within']} ms at most (set for an H200): {said}"
     for contender, bar in block["bars"].items():
-        begin = f"- {block['loss']} {block['type']} {shape_of(block)}, {contender} at least {bar} times vlp's time: "
-        if all("milliseconds" in rows.get(one, {}) for one in ("vlp", contender)):
-            ratio = rows[contender]["milliseconds"] / rows["vlp"]["milliseconds"]
-            yield begin + f"{ratio:.2f}, {'met' if ratio >= bar else 'missed'}"
-        else:
-            yield begin + "not measured"
+        ratio = times_vlp(rows.get(contender, {}), own)
+        said = "not measured" if ratio is None else f"{ratio:.2f}, {'met' if ratio >= bar else 'missed'}"
+        if contender in block["absent"]:
+            said += ", it is not installed"
+        yield begin + f"{contender} at least {bar} times vlp's time: {said}"
 
 
 def markdown(result):
@@ -174,7 +235,9 @@ def markdown(result):
                   f"products by {one['backend']}; PyTorch {one['pytorch']} (CUDA {one['cuda']}), Python "
                   f"{result['python']}; torch.backends.cuda.matmul.allow_tf32 is {one['allow_tf32']}, "
                   f"allow_bf16_reduced_precision_reduction {one['bf16_reduced_precision_reduction']}. PyTorch in bfloat16 "
-                  "runs under autocast. Median (least to most) in ms, taken in turn, each with nothing of it in L2 before. "
+                  "runs under autocast, what has a version behind its name is another project's kernel, on bfloat16 as it "
+                  "is and compared with vlp's time in turn with it. Median (least to most) in ms, taken in turn, each with "
+                  "nothing of it in L2 before. "
                   "Memory above inputs and gradients, MiB: vlp's scratch and what it keeps, PyTorch's peak, both without "
                   "the workspace of cuBLAS. Error: of loss and gradients from float64, the largest, over the largest "
                   "value.", "",

@@ -1,9 +1,10 @@
 """All measurements of one loss on a CUDA device, in a process of its own: cuda_worker.py JSON. It says {"ready": ...} and
 then answers each request, a line of JSON on its input, by one on its output: a case by a block of the table, with or
-without what is to be compiled; a small shape by what is wrong there.
+without what is to be compiled; a peer of it (peers.py) by its row; a small shape by what is wrong there.
 
 16-bit forms of PyTorch run as users run them, under autocast: products in 16 bits, softmax in float32. Products of
-float32 are not rounded to TF32. vlp runs on PyTorch's own memory and current stream.
+float32 are not rounded to TF32. vlp runs on PyTorch's own memory and current stream. A peer is a request of its own, so
+that one that hangs or breaks the device costs its own row only; vlp is timed again with it, in turn.
 """
 import gc
 import json
@@ -16,6 +17,7 @@ import warnings
 import torch
 
 import losses
+import peers
 from bridge import Bridge, Loss
 from worker import DOUBLE_TOLERANCE, disagreement, pytorch_step
 
@@ -94,8 +96,14 @@ def peak_of(step):
 
 
 def vlp_loss(work, inputs, bridge):
+    """vlp's step, or None where vlp does not have the loss on CUDA devices."""
     arrays, options = losses.for_vlp(inputs, work.variants["vlp"])
-    return Loss(bridge, work.loss, arrays, options, torch.cuda.current_stream().cuda_stream)
+    try:
+        return Loss(bridge, work.loss, arrays, options, torch.cuda.current_stream().cuda_stream)
+    except RuntimeError as error:
+        if "there is no loss" in str(error):
+            return None
+        raise
 
 
 def small_problems(work, bridge):
@@ -109,6 +117,8 @@ def small_problems(work, bridge):
     for dtype, tolerance in TOLERANCE.items():
         inputs = work.inputs(losses.Draw(dtype, "cuda"), **work.small)
         loss = vlp_loss(work, inputs, bridge)
+        if loss is None:
+            return
         error = worst((loss(), loss.gradients), exact(work, inputs))
         if not error <= tolerance:
             yield f"vlp in {dtype} differs from float64 by {error:.1e} of the largest value"
@@ -123,8 +133,8 @@ def pytorch_contenders(work, inputs, dtype, compiled):
     return steps
 
 
-def try_pytorch(make, want, tolerance):
-    """A row for a form of PyTorch, and its step, or None where it does not run or is wrong."""
+def try_step(make, want, tolerance):
+    """A row for a contender that is not vlp, and its step, or None where it does not run or is wrong."""
     try:
         step = make()
         error = worst(step(), want)
@@ -133,44 +143,112 @@ def try_pytorch(make, want, tolerance):
         return {"error": error, "peak_bytes": peak_of(step)}, step
     except torch.cuda.OutOfMemoryError:
         return {"outcome": OUT_OF_MEMORY}, None
-    except Exception as error:  # whatever the compiler stumbles over
-        text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
-        return {"outcome": OUT_OF_MEMORY if "out of memory" in str(error).lower() else text}, None
+    except Exception as error:  # whatever a compiler stumbles over
+        return {"outcome": outcome_of(error)}, None
 
 
-def measure(work, request, bridge, device, quick):
-    dtype, sizes = getattr(torch, request["type"]), request["sizes"]
-    block = {"loss": work.loss, "type": request["type"], "sizes": sizes, "rows": []}
-    inputs = work.inputs(losses.Draw(dtype, "cuda"), **sizes)
-    loss = vlp_loss(work, inputs, bridge)
-    held = bridge.device_bytes()
-    for _ in range(3):  # scratch memory has its size after the second
-        loss()
-    own = {"contender": "vlp", "peak_bytes": bridge.device_bytes() - held, "scratch_bytes": loss.scratch_bytes()}
-    block["rows"].append(own)
-    want = exact(work, inputs)
-    error = worst((loss(), loss.gradients), want)
-    free()
-    if not error <= TOLERANCE[dtype]:
-        own["outcome"] = f"differs from float64 by {error:.1e} of the largest value; not timed"
+def outcome_of(error):
+    if "out of memory" in str(error).lower():
+        return OUT_OF_MEMORY
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:200].replace("|", "/")
+
+
+class Case:
+    """A loss at a shape that is timed: its inputs, float64's loss and gradients, vlp's step (None where vlp has none or is
+    wrong) and the row of vlp so far."""
+
+    def __init__(self, work, request, bridge):
+        self.dtype = getattr(torch, request["type"])
+        self.inputs = work.inputs(losses.Draw(self.dtype, "cuda"), **request["sizes"])
+        self.loss, self.row = vlp_loss(work, self.inputs, bridge), {"contender": "vlp"}
+        self.without_vlp = self.loss is None
+        if self.without_vlp:
+            self.row["outcome"] = "vlp has none yet"
+            self.want = exact(work, self.inputs)
+            return
+        held = bridge.device_bytes()
+        for _ in range(3):  # scratch memory has its size after the second
+            self.loss()
+        self.row.update(peak_bytes=bridge.device_bytes() - held, scratch_bytes=self.loss.scratch_bytes())
+        self.want = exact(work, self.inputs)
+        error = worst((self.loss(), self.loss.gradients), self.want)
+        if error <= TOLERANCE[self.dtype]:
+            self.row["error"] = error
+        else:
+            self.row["outcome"] = f"differs from float64 by {error:.1e} of the largest value; not timed"
+            self.loss = None
+
+    def try_step(self, make):
+        return try_step(make, self.want, PYTORCH_TIMES * TOLERANCE[self.dtype])
+
+    def steps(self):
+        return {} if self.loss is None else {"vlp": self.loss}
+
+
+class Cases:
+    """The case that was asked for last, so that a peer of it need not wait for float64 again."""
+
+    def __init__(self, work, bridge):
+        self.work, self.bridge, self.key, self.case = work, bridge, None, None
+
+    def get(self, request):
+        key = request["type"], request["sizes"]
+        if self.key != key:
+            self.key = self.case = None
+            free()
+            self.case = Case(self.work, request, self.bridge)
+            self.key = key
+        free()
+        return self.case
+
+
+def measure(work, request, cases, device, quick):
+    case = cases.get(request)
+    rows, steps = [dict(case.row)], case.steps()
+    block = {"loss": work.loss, "type": request["type"], "sizes": request["sizes"], "rows": rows,
+             "without_vlp": case.without_vlp}
+    if case.loss is None and not case.without_vlp:
         return block
-    own["error"] = error
-    steps = {"vlp": loss}
-    for label, make in pytorch_contenders(work, inputs, dtype, request["compiled"]).items():
-        row, step = try_pytorch(make, want, PYTORCH_TIMES * TOLERANCE[dtype])
-        block["rows"].append({"contender": label, **row})
+    for label, make in pytorch_contenders(work, case.inputs, case.dtype, request["compiled"]).items():
+        row, step = case.try_step(make)
+        rows.append({"contender": label, **row})
         if step is not None:
             steps[label] = step
         free()
-    del want
-    time_in_turn(steps, block["rows"], device, quick)
+    time_in_turn(steps, rows, device, quick)
     return block
+
+
+def measure_peer(request, cases, device, quick):
+    """The row of a peer, and vlp's time in turn with it."""
+    peer, case = peers.named(request["peer"]), cases.get(request)
+    inputs = peer.inputs(case.inputs)
+    row, step = case.try_step(lambda: pytorch_step(peer.form(inputs), inputs))
+    row = {"contender": peer.name, **row}
+    free()
+    if step is not None:
+        own = {"contender": "vlp"}
+        time_in_turn({**case.steps(), peer.name: step}, [own, row], device, quick)
+        if "milliseconds" in own:
+            row["vlp_milliseconds"] = own["milliseconds"]
+    return row
+
+
+LONG = 500  # ms: what takes longer is timed fewer times
+
+
+def first_look(step, device):
+    """About how long a step takes, the least of three calls or one long one, in ms."""
+    taken = device.milliseconds(step)
+    return taken if taken > LONG else min([taken] + [device.milliseconds(step) for _ in range(2)])
 
 
 def time_in_turn(steps, rows, device, quick):
     """Adds the times of the steps, taken in turn, to their rows."""
-    first = {label: min(device.milliseconds(step) for _ in range(3)) for label, step in steps.items()}
-    count = 2 if quick else int(min(max(1000 / sum(first.values()), 5), 100))
+    if not steps:
+        return
+    total = sum(first_look(step, device) for step in steps.values())
+    count = 2 if quick else int(min(max(1000 / total, 5 if total < 2 * LONG else 3), 100))
     times = {label: [] for label in steps}
     for _ in range(count):
         for label, step in steps.items():
@@ -202,17 +280,28 @@ def say(message):
     print(json.dumps(message), flush=True)
 
 
-def answer(work, request, bridge, device, quick):
+def failed(request, loss, text):
+    """The answer to a request that vlp or PyTorch refused, or that broke the device."""
+    if request["what"] == "small":
+        return {"problems": [text]}
+    if request["what"] == "peer":
+        return {"row": {"contender": request["peer"], "outcome": text}}
+    return {"loss": loss, "type": request["type"], "sizes": request["sizes"],
+            "rows": [{"contender": "vlp", "outcome": text}]}
+
+
+def answer(work, request, bridge, cases, device, quick):
     try:
         if request["what"] == "small":
             return {"problems": list(small_problems(work, bridge))}
-        block = measure(work, request, bridge, device, quick)
-    except RuntimeError as error:  # what vlp or PyTorch refuse, memory among it
+        if request["what"] == "peer":
+            return {"row": measure_peer(request, cases, device, quick)}
+        block = measure(work, request, cases, device, quick)
+    except RuntimeError as error:
         text = str(error).splitlines()[0][:300]
-        if request["what"] == "small":
-            return {"problems": [text]}
-        block = {"loss": work.loss, "type": request["type"], "sizes": request["sizes"],
-                 "rows": [{"contender": "vlp", "outcome": text}]}
+        if request["what"] != "case":
+            return failed(request, work.loss, text)
+        block = failed(request, work.loss, text)
     return {**block, **settings(), "backend": bridge.backend(), "compiler": bridge.compiler()}
 
 
@@ -225,9 +314,10 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = False
     bridge, device = Bridge(setup["bridge"]), Device()
     work = next(work for work in losses.works() if work.loss == setup["loss"])
+    cases = Cases(work, bridge)
     say({"ready": work.loss})
     for line in sys.stdin:
-        result = answer(work, json.loads(line), bridge, device, setup["quick"])
+        result = answer(work, json.loads(line), bridge, cases, device, setup["quick"])
         say({**result, "last": not free_all()})
     os._exit(0)  # compiled code's helpers need no orderly end
 

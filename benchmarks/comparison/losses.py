@@ -14,11 +14,17 @@ from torch.utils.checkpoint import checkpoint
 
 @dataclasses.dataclass
 class OnCuda:
-    """A case that is timed on a CUDA device. `bars`: how many times vlp's time a contender's should be, at least; cases
-    that have some are timed before all others."""
+    """A case that is timed on a CUDA device. `bars`: how many times vlp's time the time of a form below or of a peer
+    (peers.py) should be, at least; `within`: how long vlp should take on an H200, at most. Cases that have such bars are
+    timed before all others."""
     type: str
     sizes: dict
     bars: dict = dataclasses.field(default_factory=dict)
+    within: float | None = None  # ms
+
+    @property
+    def has_bars(self):
+        return bool(self.bars) or self.within is not None
 
 
 @dataclasses.dataclass
@@ -107,6 +113,11 @@ def info_nce(image, text, log_scale):
 TILE_ROWS = 2048
 
 
+def in_tiles(tile, rows):
+    """What `tile` makes of TILE_ROWS rows and the number of the first, for all rows, each computed again in backward."""
+    return [checkpoint(tile, some, i * TILE_ROWS, use_reentrant=False) for i, some in enumerate(rows.split(TILE_ROWS))]
+
+
 def info_nce_tiled(image, text, log_scale):
     """Rows of the scores a tile at a time, each computed again in backward, so that B x B never exists."""
     image, text = log_scale.exp() * F.normalize(image, dim=-1), F.normalize(text, dim=-1)
@@ -116,8 +127,7 @@ def info_nce_tiled(image, text, log_scale):
         scores = scores.float() if scores.dtype.itemsize == 2 else scores
         return scores.logsumexp(1).sum(), scores.logsumexp(0), scores.diagonal(begin).sum()
 
-    tiles = [checkpoint(tile, rows, i * TILE_ROWS, use_reentrant=False) for i, rows in enumerate(image.split(TILE_ROWS))]
-    of_rows, of_columns, own = zip(*tiles)
+    of_rows, of_columns, own = zip(*in_tiles(tile, image))
     return (sum(of_rows) + torch.stack(of_columns).logsumexp(0).sum() - 2 * sum(own)) / (2 * image.shape[0])
 
 
@@ -132,6 +142,18 @@ def pairwise_sigmoid(image, text, log_scale, bias):
     scores = log_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).t() + bias
     sign = 2 * torch.eye(scores.shape[0], dtype=scores.dtype, device=scores.device) - 1
     return -F.logsigmoid(sign * scores).sum() / scores.shape[0]
+
+
+def pairwise_sigmoid_tiled(image, text, log_scale, bias):
+    """The same without all of B x B: -log sigmoid(-s) of every pair, less s of those that belong together."""
+    image, text = log_scale.exp() * F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+
+    def tile(rows, begin):
+        scores = rows @ text.t()
+        scores = (scores.float() if scores.dtype.itemsize == 2 else scores) + bias
+        return -F.logsigmoid(-scores).sum() - scores.diagonal(begin).sum()
+
+    return sum(in_tiles(tile, image)) / image.shape[0]
 
 
 # Local alignment (GLoRIA); temperatures are vlp's defaults and the published ones
@@ -280,7 +302,8 @@ def works():
     return [
         Work("info_nce", info_nce_inputs, {"eager": info_nce}, [dict(B=4096, D=512), dict(B=16384, D=256)],
              dict(B=37, D=21), kept,
-             on_cuda=[OnCuda(BF16, dict(B=32768, D=512), {"eager": 1}), OnCuda(BF16, dict(B=4096, D=512)),
+             on_cuda=[OnCuda(BF16, dict(B=32768, D=512), {"eager": 1, "memeff": 1, "inf-cl": 1}),
+                      OnCuda(BF16, dict(B=65536, D=768), {"memeff": 1}, within=50), OnCuda(BF16, dict(B=4096, D=512)),
                       OnCuda(BF16, dict(B=131072, D=512)), OnCuda(FLOAT, dict(B=4096, D=512))],
              more_forms={"tiled": info_nce_tiled}, exact="tiled"),
         Work("local_alignment", local_alignment_inputs, {"GLoRIA's loop": gloria_loop, "vectorised": local_vectorised},
@@ -299,10 +322,12 @@ def works():
              more_forms={"in chunks": multi_scale_by(local_in_chunks)}, exact="in chunks"),
         Work("token_cross_entropy", token_cross_entropy_inputs, {"eager": token_cross_entropy},
              [dict(N=2048, D=256, V=30522)], dict(N=13, D=8, V=29),
-             on_cuda=[OnCuda(BF16, dict(N=2048, D=256, V=30522)), OnCuda(BF16, dict(N=8192, D=768, V=30522)),
-                      OnCuda(FLOAT, dict(N=2048, D=256, V=30522))]),
+             on_cuda=[OnCuda(BF16, dict(N=8192, D=768, V=30522), {"liger-kernel": 1}),
+                      OnCuda(BF16, dict(N=2048, D=256, V=30522)), OnCuda(FLOAT, dict(N=2048, D=256, V=30522))]),
         Work("pairwise_sigmoid", pairwise_sigmoid_inputs, {"eager": pairwise_sigmoid}, [dict(B=4096, D=512)],
-             dict(B=37, D=21), kept),
+             dict(B=37, D=21), kept,
+             on_cuda=[OnCuda(BF16, dict(B=65536, D=768), {"siglip-kernel": 1}, within=38)],
+             more_forms={"tiled": pairwise_sigmoid_tiled}, exact="tiled"),
         Work("distillation", distillation_inputs, {"eager": distillation}, [dict(N=512, V=30522)], dict(N=9, V=14),
              {"vlp": {"temperature": TEMPERATURE}}, on_cuda=[OnCuda(BF16, dict(N=2048, V=30522))]),
         Work("token_alignment", token_alignment_inputs, {"eager": token_alignment}, [dict(B=64, W=40, R=49, D=768)],

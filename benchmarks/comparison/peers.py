@@ -1,0 +1,129 @@
+"""Other projects' GPU kernels for the same losses, from PyPI: how each is called on the inputs of losses.py.
+
+A peer takes part where it is installed (`pip install memeff siglip-kernel inf-cl liger-kernel`, all of them pure Python on
+top of Triton, which compiles their kernels at the first call). Each gets 16-bit inputs as they are, without autocast, and
+what its users do before the call (normalisation, the exponential of a scale) counts as its time.
+"""
+import dataclasses
+import importlib.metadata
+import importlib.util
+import math
+
+import torch.nn.functional as F
+
+BF16 = "bfloat16"
+
+
+@dataclasses.dataclass
+class Peer:
+    """A package with a kernel for a loss. `form` makes, from the inputs of losses.py, a function of them to the loss;
+    `refuses` says in words why a number type or a shape is left out, or nothing. The `constant` inputs get no gradient."""
+    name: str                # on PyPI, and in the bars of losses.py
+    version: str             # the one whose interface was read for this; the table has the one that ran
+    module: str
+    loss: str                # vlp's name
+    form: object
+    refuses: object = lambda type, sizes: None
+    constant: tuple = ()
+
+    @property
+    def is_installed(self):
+        return importlib.util.find_spec(self.module) is not None
+
+    @property
+    def installed_version(self):
+        try:
+            return importlib.metadata.version(self.name)
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+
+    def inputs(self, given):
+        """The inputs as this peer has them: differentiable only where it has a gradient."""
+        return {name: value.detach() if name in self.constant else value for name, value in given.items()}
+
+
+def unit(rows):
+    return F.normalize(rows, dim=-1)
+
+
+def memeff_form(inputs):
+    """Both directions, halved, and normalised inside. The temperature is a number of the host. Without stable=False the
+    gradients would be another multiple of the true ones than 1."""
+    import memeff
+    loss = memeff.MemoryEfficientCLIPLoss(temperature=math.exp(-inputs["log_scale"].item()), stable=False)
+    return lambda image, text, log_scale: loss(image, text)
+
+
+def memeff_refuses(type, sizes):
+    if type != BF16:
+        return "left out: it rounds products of float32 to TF32"
+    if sizes["D"] < 64 and sizes["D"] not in (16, 32):
+        return f"left out: it cannot take D={sizes['D']}"
+    return None
+
+
+def inf_cl_form(inputs):
+    """One direction a call, a loss for each row. Its cal_inf_loss is this in one process, except that the backward pass of
+    its scale asks for a process group. It widens its inputs to float32 and multiplies in TF32."""
+    import inf_cl
+    head = inf_cl_head(inputs["image"].shape[1])
+
+    def form(image, text, log_scale):
+        image, text, scale = unit(image), unit(text), log_scale.exp()
+        of_rows = inf_cl.cal_flash_loss(image, text, scale=scale, head_dim=head)
+        of_columns = inf_cl.cal_flash_loss(text, image, scale=scale, head_dim=head)
+        return (of_rows.mean() + of_columns.mean()) / 2
+
+    return form
+
+
+def inf_cl_head(width):
+    """The widest piece that it cuts D into, or None."""
+    return next((head for head in (256, 128, 64, 32, 16) if width % head == 0), None)
+
+
+def inf_cl_refuses(type, sizes):
+    if type != BF16:
+        return "left out: it multiplies float32 in TF32"
+    if sizes["B"] % 64:
+        return "left out: it reads out of bounds unless B is a multiple of 64"
+    if inf_cl_head(sizes["D"]) is None:
+        return "left out: D must be a multiple of 16"
+    if sizes["B"] > 65536:
+        return "left out: a call would take seconds"
+    return None
+
+
+def siglip_form(inputs):
+    """The sum over all pairs over B, of rows that are normalised before; bfloat16 goes to cuBLAS and a kernel between."""
+    import siglip_kernel
+
+    def form(image, text, log_scale, bias):
+        return siglip_kernel.fused_siglip_loss(unit(image), unit(text), log_scale, bias)
+
+    return form
+
+
+def liger_form(inputs):
+    """The mean over tokens of linear layer and cross-entropy at once; all gradients come with the forward pass."""
+    from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
+    loss = LigerFusedLinearCrossEntropyLoss()
+    return lambda hidden, weight, bias, target: loss(weight, hidden, target, bias)
+
+
+ALL = [
+    Peer("memeff", "0.3.1", "memeff", "info_nce", memeff_form, memeff_refuses, constant=("log_scale",)),
+    Peer("inf-cl", "1.2.1", "inf_cl", "info_nce", inf_cl_form, inf_cl_refuses),
+    Peer("siglip-kernel", "0.1.2", "siglip_kernel", "pairwise_sigmoid", siglip_form,
+         lambda type, sizes: None if type == BF16 else "left out: it rounds products of float32 to TF32"),
+    Peer("liger-kernel", "0.8.5", "liger_kernel", "token_cross_entropy", liger_form),
+]
+
+
+def of(loss):
+    """The peers of a loss, installed or not."""
+    return [peer for peer in ALL if peer.loss == loss]
+
+
+def named(name):
+    return next(peer for peer in ALL if peer.name == name)
