@@ -75,8 +75,8 @@ class Worker:
 
 def requests(options, works):
     """What is asked of which loss's worker, the most wanted first: (what the case is called, loss, request). Cases with
-    bars, each followed by the peers that its bars name, a check of every loss at a small shape, the other cases, the peers
-    that are left, and at last all cases again with what is to be compiled."""
+    bars, the peers that those bars name, a check of every loss at a small shape, the other cases, the peers that are left,
+    and at last all cases again with what is to be compiled."""
     cases = [(work, case) for work in works for case in cases_of(options, work)]
 
     def ask(work, case, **request):
@@ -91,6 +91,7 @@ def requests(options, works):
     with_bars, others = [one for one in cases if one[1].has_bars], [one for one in cases if not one[1].has_bars]
     for one in with_bars:
         yield ask(*one, what="case", compiled=False)
+    for one in with_bars:
         yield from ask_peers(*one, True)
     for work in works:
         yield f"{work.loss} at a small shape", work.loss, {"what": "small"}
@@ -153,12 +154,13 @@ def measure(options, works):
     for kind, said in ((False, problems), (True, notes)):
         if left_out[kind]:
             said.append("left out, no time was left: " + "; ".join(left_out[kind]))
-    notes += absent_peers(works)
+    notes += notes_on_peers(works)
     return {"blocks": list(blocks.values()), "problems": problems, "notes": notes}
 
 
 def complete(block, case, rows):
-    """Adds to a block its bars and what there is of peers: rows, why some were not asked, which are not installed."""
+    """Adds to a block its bars, the rows of its peers, and which peers are not installed. A peer that refused the case has
+    its reason as its row."""
     all_peers = peers.of(block["loss"])
     refused = {peer.name: peer.refuses(case.type, case.sizes) for peer in all_peers if peer.is_installed}
     rows = rows + [{"contender": name, "outcome": reason} for name, reason in refused.items() if reason]
@@ -166,10 +168,13 @@ def complete(block, case, rows):
     block.update(bars=case.bars, within=case.within, absent=[peer.name for peer in all_peers if not peer.is_installed])
 
 
-def absent_peers(works):
-    """One note on the peers that are not installed, if any."""
-    absent = [f"{peer.name} ({work.loss})" for work in works for peer in peers.of(work.loss) if not peer.is_installed]
-    return ["not installed, so not compared with: " + ", ".join(absent)] if absent else []
+def notes_on_peers(works):
+    """Notes: which gradients a peer does not compute, and which peers are not installed."""
+    all_peers = [peer for work in works for peer in peers.of(work.loss)]
+    notes = [f"{peer.name} computes no gradient of {', '.join(peer.constant)}" for peer in all_peers
+             if peer.is_installed and peer.constant]
+    absent = [f"{peer.name} ({peer.loss})" for peer in all_peers if not peer.is_installed]
+    return notes + (["not installed, so not compared with: " + ", ".join(absent)] if absent else [])
 
 
 def well(result):

@@ -1,8 +1,8 @@
 """Other projects' GPU kernels for the same losses, from PyPI: how each is called on the inputs of losses.py.
 
-A peer takes part where it is installed (`pip install memeff siglip-kernel inf-cl liger-kernel`, all of them pure Python on
-top of Triton, which compiles their kernels at the first call). Each gets 16-bit inputs as they are, without autocast, and
-what its users do before the call (normalisation, the exponential of a scale) counts as its time.
+A peer takes part if it is installed (`pip install memeff siglip-kernel inf-cl liger-kernel`; all are pure Python over
+Triton, which compiles their kernels at the first call). Each gets 16-bit inputs as they are, without autocast. The steps
+that its users take before the call, such as normalisation, count as its time.
 """
 import dataclasses
 import importlib.metadata
@@ -11,15 +11,16 @@ import math
 
 import torch.nn.functional as F
 
-BF16 = "bfloat16"
+FLOAT = "float32"
 
 
 @dataclasses.dataclass
 class Peer:
-    """A package with a kernel for a loss. `form` makes, from the inputs of losses.py, a function of them to the loss;
-    `refuses` says in words why a number type or a shape is left out, or nothing. The `constant` inputs get no gradient."""
+    """A package with a kernel for a loss. `form` takes the inputs of losses.py and returns a function of them that computes
+    the loss. `refuses` returns the reason why a number type or a shape is left out, or None. `constant` names the inputs
+    for which the package computes no gradient."""
     name: str                # on PyPI, and in the bars of losses.py
-    version: str             # the one whose interface was read for this; the table has the one that ran
+    version: str             # the version whose interface was read for this; the table has the one that ran
     module: str
     loss: str                # vlp's name
     form: object
@@ -47,15 +48,15 @@ def unit(rows):
 
 
 def memeff_form(inputs):
-    """Both directions, halved, and normalised inside. The temperature is a number of the host. Without stable=False the
-    gradients would be another multiple of the true ones than 1."""
+    """Computes the mean of both directions and normalises its inputs itself. Its temperature is a number on the host, so it
+    has no gradient of the scale. stable=False keeps it from scaling the gradients by another factor than the loss."""
     import memeff
     loss = memeff.MemoryEfficientCLIPLoss(temperature=math.exp(-inputs["log_scale"].item()), stable=False)
     return lambda image, text, log_scale: loss(image, text)
 
 
 def memeff_refuses(type, sizes):
-    if type != BF16:
+    if type == FLOAT:
         return "left out: it rounds products of float32 to TF32"
     if sizes["D"] < 64 and sizes["D"] not in (16, 32):
         return f"left out: it cannot take D={sizes['D']}"
@@ -63,8 +64,8 @@ def memeff_refuses(type, sizes):
 
 
 def inf_cl_form(inputs):
-    """One direction a call, a loss for each row. Its cal_inf_loss is this in one process, except that the backward pass of
-    its scale asks for a process group. It widens its inputs to float32 and multiplies in TF32."""
+    """Computes one direction a call, as one loss for each row. The function cal_inf_loss of the package does the same in one
+    process, but its backward pass fails without a process group. Inputs are widened to float32 and multiplied in TF32."""
     import inf_cl
     head = inf_cl_head(inputs["image"].shape[1])
 
@@ -83,19 +84,20 @@ def inf_cl_head(width):
 
 
 def inf_cl_refuses(type, sizes):
-    if type != BF16:
+    if type == FLOAT:
         return "left out: it multiplies float32 in TF32"
     if sizes["B"] % 64:
         return "left out: it reads out of bounds unless B is a multiple of 64"
     if inf_cl_head(sizes["D"]) is None:
         return "left out: D must be a multiple of 16"
     if sizes["B"] > 65536:
-        return "left out: a call would take seconds"
+        return "left out: its 20 B²D operations in TF32 would take seconds"
     return None
 
 
 def siglip_form(inputs):
-    """The sum over all pairs over B, of rows that are normalised before; bfloat16 goes to cuBLAS and a kernel between."""
+    """Computes the sum over all pairs divided by B, from normalised rows. For 16-bit inputs it takes chunks of rows through
+    three products of cuBLAS and a kernel for the sigmoid."""
     import siglip_kernel
 
     def form(image, text, log_scale, bias):
@@ -105,7 +107,8 @@ def siglip_form(inputs):
 
 
 def liger_form(inputs):
-    """The mean over tokens of linear layer and cross-entropy at once; all gradients come with the forward pass."""
+    """Computes the mean over tokens, from chunks of products by cuBLAS and a kernel for the softmax. All gradients are
+    computed in its forward pass."""
     from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
     loss = LigerFusedLinearCrossEntropyLoss()
     return lambda hidden, weight, bias, target: loss(weight, hidden, target, bias)
@@ -114,8 +117,7 @@ def liger_form(inputs):
 ALL = [
     Peer("memeff", "0.3.1", "memeff", "info_nce", memeff_form, memeff_refuses, constant=("log_scale",)),
     Peer("inf-cl", "1.2.1", "inf_cl", "info_nce", inf_cl_form, inf_cl_refuses),
-    Peer("siglip-kernel", "0.1.2", "siglip_kernel", "pairwise_sigmoid", siglip_form,
-         lambda type, sizes: None if type == BF16 else "left out: it rounds products of float32 to TF32"),
+    Peer("siglip-kernel", "0.1.2", "siglip_kernel", "pairwise_sigmoid", siglip_form),
     Peer("liger-kernel", "0.8.5", "liger_kernel", "token_cross_entropy", liger_form),
 ]
 

@@ -1,0 +1,109 @@
+"""What benchmarks/compare_pytorch.py does around its measurements: the commit, the order of requests, the table."""
+import importlib.util
+import os
+import pathlib
+import sys
+import tempfile
+import types
+import unittest
+from unittest import mock
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "comparison")]
+
+import compare_pytorch  # noqa: E402
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+if HAS_TORCH:
+    import cuda_table
+    import losses
+    import peers
+
+
+class Commit(unittest.TestCase):
+    def test_is_named_by_the_environment(self):
+        with mock.patch.dict(os.environ, VLP_COMMIT="1234abc"):
+            self.assertEqual(compare_pytorch.commit(), "1234abc")
+
+    def test_is_unknown_without_git(self):
+        with tempfile.TemporaryDirectory() as empty, mock.patch.dict(os.environ, PATH=empty, VLP_COMMIT=""):
+            self.assertEqual(compare_pytorch.commit(), "unknown")
+
+    def test_is_unknown_in_a_folder_that_is_no_clone(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, VLP_COMMIT=""), \
+                mock.patch.object(compare_pytorch, "HERE", pathlib.Path(folder)):
+            self.assertEqual(compare_pytorch.commit(), "unknown")
+
+
+@unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
+class CudaTable(unittest.TestCase):
+    def setUp(self):
+        self.options = types.SimpleNamespace(quick=False, time_limit=None)
+        self.works = [work for work in losses.works() if work.on_cuda]
+
+    def requests(self, installed):
+        with mock.patch.object(peers.Peer, "is_installed", installed):
+            return list(cuda_table.requests(self.options, self.works))
+
+    def test_asks_for_cases_with_bars_and_their_peers_before_all_others(self):
+        asked = [request for _, _, request in self.requests(True)]
+        kinds = [request["what"] for request in asked]
+        first = kinds.index("small")
+        bars = [case for work in self.works for case in work.on_cuda if case.has_bars]
+        self.assertEqual([request["sizes"] for request in asked[:len(bars)]], [case.sizes for case in bars])
+        named = [name for case in bars for name in case.bars if any(peer.name == name for peer in peers.ALL)]
+        self.assertEqual([request["peer"] for request in asked[len(bars):first]], named)
+        self.assertTrue(all(request["compiled"] for request in asked[-len(bars):]))
+
+    def test_asks_no_peer_that_is_not_installed_and_says_so(self):
+        self.assertNotIn("peer", [request["what"] for _, _, request in self.requests(False)])
+        with mock.patch.object(peers.Peer, "is_installed", False):
+            (note,) = cuda_table.notes_on_peers(self.works)
+        for peer in peers.ALL:
+            self.assertIn(peer.name, note)
+
+    def test_asks_no_peer_for_what_it_refuses(self):
+        for _, loss, request in self.requests(True):
+            if request["what"] == "peer":
+                self.assertIsNone(peers.named(request["peer"]).refuses(request["type"], request["sizes"]))
+        self.assertIn("64", peers.named("inf-cl").refuses("bfloat16", {"B": 700, "D": 64}))
+
+    def test_every_bar_names_a_form_or_a_peer_of_its_loss(self):
+        for work in self.works:
+            known = [*work.all_forms, *(peer.name for peer in peers.of(work.loss))]
+            for case in work.on_cuda:
+                self.assertLessEqual(set(case.bars), set(known))
+
+    def block(self, loss, case, rows, installed, **more):
+        block = {"loss": loss, "type": case.type, "sizes": case.sizes, "rows": rows, **more}
+        with mock.patch.object(peers.Peer, "is_installed", installed):
+            cuda_table.complete(block, case, [])
+        return block
+
+    def test_a_case_that_vlp_does_not_have_is_no_failure(self):
+        case = losses.OnCuda("bfloat16", {"B": 128, "D": 64}, {"siglip-kernel": 1}, within=38)
+        rows = [{"contender": "vlp", "outcome": "vlp has none yet"},
+                {"contender": "siglip-kernel", "milliseconds": 5.0, "least": 4.0, "most": 6.0, "peak_bytes": 7, "error": 0.0}]
+        block = self.block("pairwise_sigmoid", case, rows, True, without_vlp=True)
+        self.assertTrue(cuda_table.well({"problems": [], "blocks": [block]}))
+        del block["without_vlp"]
+        self.assertFalse(cuda_table.well({"problems": [], "blocks": [block]}))
+        self.assertIn("vlp has none yet", "".join(cuda_table.table_rows(block)))
+        self.assertTrue(all("not measured" in line for line in cuda_table.bar_lines(block)))
+
+    def test_a_peer_is_compared_with_vlp_in_turn_with_it(self):
+        case = losses.OnCuda("bfloat16", {"B": 128, "D": 64}, {"memeff": 1, "inf-cl": 1}, within=50)
+        timed = {"least": 1.0, "most": 9.0, "peak_bytes": 1 << 20, "error": 0.0}
+        rows = [{"contender": "vlp", "milliseconds": 4.0, **timed},
+                {"contender": "memeff", "milliseconds": 6.0, "vlp_milliseconds": 8.0, **timed},
+                {"contender": "inf-cl", "outcome": "ValueError: no"}]
+        within, memeff, inf_cl = cuda_table.bar_lines(self.block("info_nce", case, rows, True))
+        self.assertTrue(within.endswith("4.00 ms, met"))
+        self.assertTrue(memeff.endswith("0.75, missed"))
+        self.assertTrue(inf_cl.endswith("not measured"))
+        absent = list(cuda_table.bar_lines(self.block("info_nce", case, rows[:1], False)))
+        self.assertTrue(absent[1].endswith("not measured, it is not installed"))
+
+
+if __name__ == "__main__":
+    unittest.main()
