@@ -244,20 +244,25 @@ def first_look(step, device):
 
 
 def time_in_turn(steps, rows, device, quick):
-    """Adds the times of the steps, taken in turn, to their rows."""
-    if not steps:
+    """Adds the times of the steps, taken in turn, to their rows. A step that ran alone may find too little memory beside
+    the others; then only its own row is lost."""
+    rows, first, times = {row["contender"]: row for row in rows}, {}, {}
+    for label, step in steps.items():
+        try:
+            first[label], times[label] = first_look(step, device), []
+        except torch.cuda.OutOfMemoryError:
+            rows[label]["outcome"] = OUT_OF_MEMORY
+            free()
+    if not times:
         return
-    total = sum(first_look(step, device) for step in steps.values())
+    total = sum(first.values())
     count = 2 if quick else int(min(max(1000 / total, 5 if total < 2 * LONG else 3), 100))
-    times = {label: [] for label in steps}
     for _ in range(count):
-        for label, step in steps.items():
-            times[label].append(device.milliseconds(step))
-    for row in rows:
-        if row["contender"] in times:
-            own = times[row["contender"]]
-            row.update(milliseconds=statistics.median(own), least=min(own), most=max(own),
-                       all_milliseconds=[round(one, 5) for one in own])
+        for label, own in times.items():
+            own.append(device.milliseconds(steps[label]))
+    for label, own in times.items():
+        rows[label].update(milliseconds=statistics.median(own), least=min(own), most=max(own),
+                           all_milliseconds=[round(one, 5) for one in own])
 
 
 def settings():

@@ -15,7 +15,9 @@ import compare_pytorch  # noqa: E402
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 if HAS_TORCH:
+    import torch
     import cuda_table
+    import cuda_worker
     import losses
     import peers
 
@@ -103,6 +105,50 @@ class CudaTable(unittest.TestCase):
         self.assertTrue(inf_cl.endswith("not measured"))
         absent = list(cuda_table.bar_lines(self.block("info_nce", case, rows[:1], False)))
         self.assertTrue(absent[1].endswith("not measured, it is not installed"))
+
+
+class Device:
+    """Steps return the milliseconds that they would take."""
+
+    def milliseconds(self, step):
+        return step()
+
+
+@unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
+class CudaWorker(unittest.TestCase):
+    def test_one_that_runs_out_of_memory_in_turn_loses_its_own_row_only(self):
+        def large():
+            raise torch.cuda.OutOfMemoryError("no")
+
+        rows = [{"contender": "vlp"}, {"contender": "eager"}, {"contender": "left out before"}]
+        cuda_worker.time_in_turn({"vlp": lambda: 4.0, "eager": large}, rows, Device(), False)
+        self.assertEqual((rows[0]["milliseconds"], len(rows[0]["all_milliseconds"])), (4.0, 100))
+        self.assertEqual(rows[1], {"contender": "eager", "outcome": "out of memory"})
+        self.assertEqual(rows[2], {"contender": "left out before"})
+
+    def test_what_takes_long_is_timed_fewer_times(self):
+        calls = []
+        rows = [{"contender": "inf-cl"}]
+        cuda_worker.time_in_turn({"inf-cl": lambda: calls.append(1) or 2000.0}, rows, Device(), False)
+        self.assertEqual(len(calls), 1 + 3)
+
+    def test_a_contender_that_fails_or_is_wrong_is_a_row(self):
+        want = (torch.tensor(2.0, dtype=torch.float64), {"x": torch.ones(3, dtype=torch.float64)})
+
+        def fails():
+            raise ValueError("no kernel | here\nat all")
+
+        row, step = cuda_worker.try_step(fails, want, 0.1)
+        self.assertEqual((row, step), ({"outcome": "ValueError: no kernel / here"}, None))
+        row, step = cuda_worker.try_step(lambda: lambda: (torch.tensor(2.5), {"x": torch.ones(3)}), want, 0.1)
+        self.assertIsNone(step)
+        self.assertIn("differs from float64", row["outcome"])
+
+    def test_a_peer_without_a_gradient_is_held_to_the_others(self):
+        peer = peers.Peer("one", "1", "one", "info_nce", None, constant=("log_scale",))
+        inputs = {"image": torch.ones(2, requires_grad=True), "log_scale": torch.tensor(1.0, requires_grad=True)}
+        _, gradients = cuda_worker.pytorch_step(lambda image, log_scale: image.sum(), peer.inputs(inputs))()
+        self.assertEqual(list(gradients), ["image"])
 
 
 if __name__ == "__main__":
