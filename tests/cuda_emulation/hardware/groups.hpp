@@ -1,0 +1,37 @@
+/// \file
+/// Groups of the hardware probe: what each finds out, in an order in which a later one leans on an earlier
+/// one.
+#pragma once
+
+#include "records.hpp"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace hardware {
+
+/// Takes the records of a group, also of one that fails later.
+class Output {
+ public:
+  template <class Values>
+  void add(const std::string& name, const Values& values) {
+    bytes_ += serialized(name, values);
+  }
+  [[nodiscard]] const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+struct Group {
+  std::string name;
+  std::function<void(Output&)> run;  // throws std::exception when it fails
+};
+
+/// Instructions that sm_80 has as well, and the library's functions.
+std::vector<Group> basic_groups();
+/// Instructions of sm_90 and sm_90a.
+std::vector<Group> hopper_groups();
+
+}  // namespace hardware
