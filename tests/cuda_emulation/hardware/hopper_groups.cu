@@ -164,6 +164,13 @@ std::vector<std::uint32_t> unit_registers() {
   return a_fragments(static_cast<int>(threads), Type::bf16, unit);
 }
 
+using Kernel = void (*)(Product);
+Kernel register_kernel(int n, bool turned) {
+  if (n == 256) return turned ? register_product_kernel<256, 1> : register_product_kernel<256, 0>;
+  if (n == 128) return turned ? register_product_kernel<128, 1> : register_product_kernel<128, 0>;
+  return turned ? register_product_kernel<64, 1> : register_product_kernel<64, 0>;
+}
+
 /// Finds where an operand's elements come from.
 std::vector<std::uint16_t> find_operand(const OperandMap& map) {
   std::vector<float> halves[2];
@@ -190,10 +197,7 @@ std::vector<std::uint16_t> find_operand(const OperandMap& map) {
       product.a_registers = registers.data();
       product.b_bits = fixed_bits(map.descriptor);
       product.b_start = map.descriptor.start;
-      auto* const kernel =
-          map.n == 128 ? (map.transposed ? register_product_kernel<128, 1> : register_product_kernel<128, 0>)
-                       : (map.transposed ? register_product_kernel<64, 1> : register_product_kernel<64, 0>);
-      run(kernel, 1, threads, region_bytes + slack, product);
+      run(register_kernel(map.n, map.transposed), 1, threads, region_bytes + slack, product);
     }
     check_ran(state);
     const std::vector<float> all = d.host();

@@ -39,6 +39,8 @@ inline constexpr OperandMap operand_maps[] = {
     {"b/mn128_second_step", false, true, 64, {2048, 8192, 1024, 1, 0}},
     {"b/mn128_n128", false, true, 128, {0, 4096, 1024, 1, 0}},
     {"b/mn128_n128_by_rows", false, true, 128, {0, 1024, 2048, 1, 0}},
+    {"b/k128_n256", false, false, 256, {0, 16, 1024, 1, 0}},
+    {"b/mn128_n256", false, true, 256, {0, 8192, 1024, 1, 0}},
     {"a/k128", true, false, 64, {0, 16, 1024, 1, 0}},
     {"a/k128_second_step", true, false, 64, {32, 16, 1024, 1, 0}},
     {"a/mn128", true, true, 64, {0, 8192, 1024, 1, 0}},

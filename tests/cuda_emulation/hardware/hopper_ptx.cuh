@@ -144,6 +144,13 @@ __device__ inline void products_end() {
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, " \
   "%52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
+#define VLP_PROBE_R128                                                                                    \
+  VLP_PROBE_R64                                                                                           \
+      ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, " \
+      "%83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, %98, %99, %100, %101, " \
+      "%102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, %113, %114, %115, %116, %117, "  \
+      "%118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
+
 /// D += A B, or D = A B, of bf16 in shared memory; `a` and `b` are descriptors, a turned operand is MN-major.
 template <int TurnedA, int TurnedB>
 __device__ inline void multiply_shared(float (&d)[32], std::uint64_t a, std::uint64_t b, int accumulate) {
@@ -175,6 +182,18 @@ __device__ inline void multiply_registers(float (&d)[64], const std::uint32_t (&
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" VLP_PROBE_R64
       "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70;\n}"
       : VLP_PROBE_D16(0), VLP_PROBE_D16(16), VLP_PROBE_D16(32), VLP_PROBE_D16(48)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(TurnedB)
+      : "memory");
+}
+template <int TurnedB>
+__device__ inline void multiply_registers(float (&d)[128], const std::uint32_t (&a)[4], std::uint64_t b,
+                                          int accumulate) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %133, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" VLP_PROBE_R128
+      "}, {%128, %129, %130, %131}, %132, p, 1, 1, %134;\n}"
+      : VLP_PROBE_D16(0), VLP_PROBE_D16(16), VLP_PROBE_D16(32), VLP_PROBE_D16(48), VLP_PROBE_D16(64),
+        VLP_PROBE_D16(80), VLP_PROBE_D16(96), VLP_PROBE_D16(112)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(TurnedB)
       : "memory");
 }
