@@ -1,10 +1,12 @@
-// Groups of the hardware probe that need no more than sm_80.
+// Groups of the hardware probe that need no more than sm_80. They also run emulated, and then say what a card
+// is expected to do.
 #include "device.cuh"
 #include "groups.hpp"
 #include "inputs.hpp"
 
 #include <cuda_runtime.h>
 
+#include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/mma.cuh>
 #include <vlp/cuda/core/scalar.cuh>
@@ -20,27 +22,48 @@ namespace {
 void describe_card(Output& out) {
   cudaDeviceProp card{};
   check(cudaGetDeviceProperties(&card, 0), "asking for the card");
-  int driver = 0, runtime = 0;
+  int driver = 0, runtime = 0, major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "asking for the architecture");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "asking for the architecture");
   check(cudaDriverGetVersion(&driver), "asking for the driver's version");
   check(cudaRuntimeGetVersion(&runtime), "asking for the runtime's version");
   out.add("card/name", std::string(card.name));
-  out.add("card/compute_capability", std::to_string(card.major) + "." + std::to_string(card.minor));
+  out.add("card/compute_capability", std::to_string(major) + "." + std::to_string(minor));
   out.add("card/driver", std::to_string(driver));
   out.add("card/runtime", std::to_string(runtime));
 }
 
 // --- ldmatrix
 
+#ifdef VLP_CUDA_EMULATION
+void load_matrices_transposed(std::uint32_t (&out)[4], const void* row) {
+  cuda_emulation::ldmatrix_x4_trans(out, row);
+}
+float ex2(float x) {
+  const float out = exp2f(x);
+  return out < 0x1p-126F ? 0 : out;
+}
+#else
 __device__ void load_matrices_transposed(std::uint32_t (&out)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
                : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
 }
+__device__ float ex2(float x) {
+  float out;
+  asm volatile("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+#endif
+
+struct MatrixMemory {
+  alignas(16) std::uint16_t elements[matrix_rows * 8];
+};
 
 /// out [2, 32, 4]: plain, transposed; rows [32].
 __global__ void load_matrices_kernel(const int* rows, std::uint32_t* out) {
-  __shared__ alignas(16) std::uint16_t elements[matrix_rows * 8];
+  std::uint16_t* const elements = vlp::cuda::shared_memory<MatrixMemory>().elements;
   for (unsigned i = threadIdx.x; i < matrix_rows * 8; i += 32) elements[i] = static_cast<std::uint16_t>(i);
   __syncwarp();
   std::uint32_t plain[4], transposed[4];
@@ -60,7 +83,7 @@ void probe_ldmatrix(Output& out) {
     for (int lane = 0; lane < 32; ++lane) rows.push_back(matrix_row(which, lane));
     const Array<int> device_rows(rows);
     const Array<std::uint32_t> loaded(256);
-    run(load_matrices_kernel, 1, 32, 0, device_rows.data(), loaded.data());
+    run(load_matrices_kernel, 1, 32, sizeof(MatrixMemory), device_rows.data(), loaded.data());
     const std::vector<std::uint32_t> both = loaded.host();
     plain.insert(plain.end(), both.begin(), both.begin() + 128);
     transposed.insert(transposed.end(), both.begin() + 128, both.end());
@@ -101,9 +124,13 @@ void probe_mma(Output& out, Type type, const std::string& name) {
 
 // --- cp.async
 
+struct CopyMemory {
+  alignas(16) std::uint8_t bytes[48];
+};
+
 /// out [17, 48]: copies of 0 to 16 bytes into the middle 16.
 __global__ void copy_kernel(const std::uint8_t* in, std::uint8_t* out) {
-  __shared__ alignas(16) std::uint8_t bytes[48];
+  std::uint8_t* const bytes = vlp::cuda::shared_memory<CopyMemory>().bytes;
   for (unsigned i = threadIdx.x; i < 48; i += 32) bytes[i] = untouched;
   __syncwarp();
   if (threadIdx.x == 0) {
@@ -119,7 +146,7 @@ void probe_cp_async(Output& out) {
   std::vector<std::uint8_t> bytes;
   for (int i = 0; i < 16; ++i) bytes.push_back(copied_byte(i));
   const Array<std::uint8_t> in(bytes), copied(17 * 48);
-  run(copy_kernel, 17, 32, 0, in.data(), copied.data());
+  run(copy_kernel, 17, 32, sizeof(CopyMemory), in.data(), copied.data());
   out.add("cp_async/copied", copied.host());
 }
 
@@ -135,9 +162,7 @@ __global__ void for_each_kernel(int count, Operation operation) {
 struct Ex2 {
   const float* in;
   float* out;
-  __device__ void operator()(int i) const {
-    asm volatile("ex2.approx.ftz.f32 %0, %1;" : "=f"(out[i]) : "f"(in[i]));
-  }
+  __device__ void operator()(int i) const { out[i] = ex2(in[i]); }
 };
 
 void probe_ex2(Output& out) {
@@ -160,7 +185,7 @@ struct Convert {
     out[2 * count + i] = __bfloat16_as_ushort(vlp::cuda::from_float<vlp::BFloat16>(x));
     out[3 * count + i] = __half_as_ushort(vlp::cuda::from_float<vlp::Half>(x));
     out[4 * count + i] = __bfloat16_as_ushort(__floats2bfloat162_rn(0.0F, x).y);
-    out[5 * count + i] = __half_as_ushort(__high2half(__floats2half2_rn(0.0F, x)));
+    out[5 * count + i] = __half_as_ushort(__floats2half2_rn(0.0F, x).y);
   }
 };
 /// out [2, count]: of bf16, of half.

@@ -24,7 +24,7 @@ class Array {
   /// All bytes are `fill`.
   explicit Array(std::size_t size, int fill = 0) : size_(size) {
     check(cudaMalloc(&data_, size * sizeof(T)), "asking for memory");
-    check(cudaMemset(data_, fill, size * sizeof(T)), "filling memory");
+    check(cudaMemsetAsync(data_, fill, size * sizeof(T)), "filling memory");
   }
   explicit Array(const std::vector<T>& values) : Array(values.size()) {
     check(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice),
