@@ -142,6 +142,8 @@ def measure(options, works):
             (notes if extra else problems).append(f"{label}: {wrong}")
         elif request["what"] == "small":
             problems += [f"{name}: {one}" for one in answer["problems"]]
+        elif extra and name in blocks and not is_measured(answer):
+            notes.append(f"{label}: {answer['rows'][0]['outcome']}")
         else:
             blocks[name] = answer  # with what is compiled in place of without
     for worker in workers.values():
@@ -177,10 +179,14 @@ def notes_on_peers(works):
     return notes + (["not installed, so not compared with: " + ", ".join(absent)] if absent else [])
 
 
+def is_measured(block):
+    """Whether vlp was measured, if it has the loss at all."""
+    return "milliseconds" in block["rows"][0] or block.get("without_vlp", False)
+
+
 def well(result):
     """Whether vlp was measured in every case that it has: others may run out of memory or fail, vlp may not."""
-    return not result["problems"] and all("milliseconds" in block["rows"][0] or block.get("without_vlp")
-                                          for block in result["blocks"])
+    return not result["problems"] and all(is_measured(block) for block in result["blocks"])
 
 
 def number(value):

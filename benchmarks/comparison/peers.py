@@ -4,10 +4,12 @@ A peer takes part if it is installed (`pip install memeff siglip-kernel inf-cl l
 Triton, which compiles their kernels at the first call). Each gets 16-bit inputs as they are, without autocast. The steps
 that its users take before the call, such as normalisation, count as its time.
 """
+import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
 import math
+import sys
 
 import torch.nn.functional as F
 
@@ -106,10 +108,24 @@ def siglip_form(inputs):
     return form
 
 
+@contextlib.contextmanager
+def without(module):
+    """Within it the module cannot be imported, unless it was before."""
+    hidden = module not in sys.modules
+    if hidden:
+        sys.modules[module] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[module]
+
+
 def liger_form(inputs):
     """Computes the mean over tokens, from chunks of products by cuBLAS and a kernel for the softmax. All gradients are
     computed in its forward pass."""
-    from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
+    with without("peft"):  # only asked whether it is there, which takes seconds
+        from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
     loss = LigerFusedLinearCrossEntropyLoss()
     return lambda hidden, weight, bias, target: loss(weight, hidden, target, bias)
 

@@ -84,8 +84,8 @@ class CudaTable(unittest.TestCase):
 
     def test_a_case_that_vlp_does_not_have_is_no_failure(self):
         case = losses.OnCuda("bfloat16", {"B": 128, "D": 64}, {"siglip-kernel": 1}, within=38)
-        rows = [{"contender": "vlp", "outcome": "vlp has none yet"},
-                {"contender": "siglip-kernel", "milliseconds": 5.0, "least": 4.0, "most": 6.0, "peak_bytes": 7, "error": 0.0}]
+        timed = {"milliseconds": 5.0, "least": 4.0, "most": 6.0, "peak_bytes": 7, "error": 0.0}
+        rows = [{"contender": "vlp", "outcome": "vlp has none yet"}, {"contender": "siglip-kernel", **timed}]
         block = self.block("pairwise_sigmoid", case, rows, True, without_vlp=True)
         self.assertTrue(cuda_table.well({"problems": [], "blocks": [block]}))
         del block["without_vlp"]
@@ -105,6 +105,58 @@ class CudaTable(unittest.TestCase):
         self.assertTrue(inf_cl.endswith("not measured"))
         absent = list(cuda_table.bar_lines(self.block("info_nce", case, rows[:1], False)))
         self.assertTrue(absent[1].endswith("not measured, it is not installed"))
+
+
+class StandInWorker:
+    """Answers as a worker would whose peers break and whose compiled cases run out of memory."""
+
+    def __init__(self, options, loss):
+        self.loss = loss
+
+    def start(self):
+        pass
+
+    stop = start
+
+    def wait(self, seconds):
+        pass
+
+    def ask(self, request, seconds):
+        if request["what"] == "small":
+            return {"problems": []}, None
+        if request["what"] == "peer":
+            return None, "its process ended with status 3"
+        own = {"contender": "vlp", "milliseconds": 2.0}
+        if request["compiled"]:
+            own = {"contender": "vlp", "outcome": "out of memory"}
+        return {"loss": self.loss, "type": request["type"], "sizes": request["sizes"], "rows": [own]}, None
+
+
+@unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
+class Measure(unittest.TestCase):
+    def test_what_breaks_with_a_peer_or_compiled_costs_no_other_row(self):
+        works = [work for work in losses.works() if work.loss == "info_nce"]
+        with mock.patch.object(cuda_table, "Worker", StandInWorker), mock.patch.object(sys, "stderr"), \
+                mock.patch.object(peers.Peer, "is_installed", True):
+            result = cuda_table.measure(types.SimpleNamespace(quick=False, time_limit=None), works)
+        self.assertTrue(cuda_table.well(result))
+        self.assertEqual(len(result["blocks"]), len(works[0].on_cuda))
+        vlp, memeff, _ = result["blocks"][0]["rows"]
+        self.assertEqual(vlp["milliseconds"], 2.0)
+        self.assertEqual((memeff["contender"], memeff["outcome"]), ("memeff", "its process ended with status 3"))
+        self.assertEqual(sum("compiled: out of memory" in note for note in result["notes"]), len(result["blocks"]))
+
+
+@unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
+class Without(unittest.TestCase):
+    def test_hides_a_module_for_a_while(self):
+        sys.modules.pop("colorsys", None)
+        with peers.without("colorsys"), self.assertRaises(ImportError):
+            import colorsys
+        with peers.without("json"):
+            import json
+        import colorsys
+        self.assertTrue(colorsys.rgb_to_hls and json.dumps)
 
 
 class Device:
