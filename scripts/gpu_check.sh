@@ -43,12 +43,12 @@ all_well=yes
 card= capability= driver=
 : >"$work/body.txt"
 
-# Everything so far, without the paths of this machine.
+# Everything so far, without the paths of this machine and of the one that compiled the programs.
 write_results() {
   {
     printf '%s\n' "vlp on a CUDA device, $mode: ${card:-no card found}" "" "${summary[@]}" ""
     cat "$work/body.txt"
-  } | sed -e "s|$root/||g" -e "s|$work/||g" >"$text"
+  } | sed -E -e "s|$root/||g" -e "s|$work/||g" -e 's#/[^ :]*/(tests|include|cuda|benchmarks)/#\1/#g' >"$text"
 }
 
 # conclude NAME OUTCOME: a line of the summary. What is neither "ok" nor "left out" is a failure.
