@@ -35,14 +35,22 @@ constexpr const char* type_name() {
   }
 }
 
-/// One record as the file has it. `name` has no blanks.
+/// In bytes; 0 for a type that there is not.
+inline std::size_t element_size(const std::string& type) {
+  if (type == "u8" || type == "text") return 1;
+  if (type == "u16") return 2;
+  return type == "u32" || type == "f32" ? 4 : 0;
+}
+
+/// One record as the file has it, of whole elements. `name` has no blanks.
+inline std::string serialized(const std::string& name, const std::string& type, const std::string& bytes) {
+  return name + " " + type + " " + std::to_string(bytes.size() / element_size(type)) + "\n" + bytes + "\n";
+}
 template <class T>
 std::string serialized(const std::string& name, const std::vector<T>& values) {
-  std::string out = name + " " + type_name<T>() + " " + std::to_string(values.size()) + "\n";
-  const std::size_t header = out.size();
-  out.resize(header + values.size() * sizeof(T));
-  if (!values.empty()) std::memcpy(out.data() + header, values.data(), values.size() * sizeof(T));
-  return out + "\n";
+  std::string bytes(values.size() * sizeof(T), '\0');
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return serialized(name, type_name<T>(), bytes);
 }
 inline std::string serialized(const std::string& name, const std::string& text) {
   return serialized(name, std::vector<char>(text.begin(), text.end()));
@@ -64,23 +72,24 @@ class Records {
   /// Throws std::runtime_error when there is no record of this name and type.
   template <class T>
   [[nodiscard]] std::vector<T> get(const std::string& name) const {
-    const auto found = records_.find(name);
-    if (found == records_.end()) throw std::runtime_error("the probe's file has no record " + name);
-    if (found->second.type != type_name<T>())
-      throw std::runtime_error("record " + name + " has elements of type " + found->second.type);
-    std::vector<T> out(found->second.bytes.size() / sizeof(T));
-    if (!out.empty()) std::memcpy(out.data(), found->second.bytes.data(), found->second.bytes.size());
+    const Record& record = find(name);
+    if (record.type != type_name<T>())
+      throw std::runtime_error("record " + name + " has elements of type " + record.type);
+    std::vector<T> out(record.bytes.size() / sizeof(T));
+    if (!out.empty()) std::memcpy(out.data(), record.bytes.data(), record.bytes.size());
     return out;
   }
   [[nodiscard]] std::string text(const std::string& name) const {
     const std::vector<char> out = get<char>(name);
     return {out.begin(), out.end()};
   }
-  /// Names that begin with `prefix`, sorted.
-  [[nodiscard]] std::vector<std::string> names(const std::string& prefix = "") const {
+  /// Of one record; throws like get.
+  [[nodiscard]] const std::string& type(const std::string& name) const { return find(name).type; }
+  [[nodiscard]] const std::string& bytes(const std::string& name) const { return find(name).bytes; }
+  /// All, sorted.
+  [[nodiscard]] std::vector<std::string> names() const {
     std::vector<std::string> out;
-    for (const auto& [name, record] : records_)
-      if (name.compare(0, prefix.size(), prefix) == 0) out.push_back(name);
+    for (const auto& [name, record] : records_) out.push_back(name);
     return out;
   }
 
@@ -89,16 +98,20 @@ class Records {
     std::string type, bytes;
   };
 
+  [[nodiscard]] const Record& find(const std::string& name) const {
+    const auto found = records_.find(name);
+    if (found == records_.end()) throw std::runtime_error("the probe's file has no record " + name);
+    return found->second;
+  }
+
+  /// Reads the record at `at` and returns where the next one begins.
   std::size_t read_one(const std::string& bytes, std::size_t at) {
     const std::size_t end = bytes.find('\n', at);
     std::istringstream line(bytes.substr(at, end == std::string::npos ? 0 : end - at));
     std::string name, type;
     std::size_t count = 0;
     if (!(line >> name >> type >> count)) throw std::runtime_error("a record's first line is damaged");
-    std::size_t size = 0;
-    if (type == "u8" || type == "text") size = 1;
-    if (type == "u16") size = 2;
-    if (type == "u32" || type == "f32") size = 4;
+    const std::size_t size = element_size(type);
     if (size == 0) throw std::runtime_error("record " + name + " has elements of an unknown type " + type);
     if (count > bytes.size() / size || end + 1 + count * size >= bytes.size() ||
         bytes[end + 1 + count * size] != '\n')

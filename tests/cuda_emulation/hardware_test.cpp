@@ -1,0 +1,125 @@
+// The emulation beside what cards did, as hardware_probe.cu wrote it down.
+#include "hardware/comparison.hpp"
+#include "hardware/emulated.hpp"
+#include "hardware/records.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+namespace {
+
+using hardware::Records;
+
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+const Records& emulated() {
+  static const Records out(hardware::emulated_file());
+  return out;
+}
+
+/// The file of `records` with other bits in one element.
+std::string with_damage(const Records& records, const std::string& damaged, std::size_t element, char flip) {
+  std::string out = hardware::first_line;
+  for (const std::string& name : records.names()) {
+    std::string bytes = records.bytes(name);
+    const std::size_t size = hardware::element_size(records.type(name));
+    if (name == damaged) bytes[element * size + size - 1] ^= flip;
+    out += hardware::serialized(name, records.type(name), bytes);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the emulation does what cards did") {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(VLP_HARDWARE_FILES)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("hardware_", 0) != 0 || entry.path().extension() != ".bin") continue;
+    ++files;
+    const Records card(bytes_of(entry.path()));
+    INFO(name << ": " << card.text("card/name"));
+    for (const std::string& difference : hardware::differences(card, emulated())) {
+      INFO(difference);
+      CHECK(false);
+    }
+  }
+  if (files == 0)
+    WARN("skipped: no card was probed yet (tests/cuda_emulation/hardware_probe.cu writes hardware_CARD.bin)");
+}
+
+TEST_CASE("the emulation agrees with a file of its own") {
+  const vlp::test::TemporaryFolder folder;
+  const auto path = folder / "hardware_emulated.bin";
+  std::ofstream(path, std::ios::binary) << hardware::emulated_file();
+  const Records card(bytes_of(path));
+  CHECK(card.names() == emulated().names());
+  CHECK(card.names().size() > 80);
+  CHECK(hardware::differences(card, emulated()).empty());
+}
+
+TEST_CASE("one damaged element of any record is reported") {
+  for (const std::string& name : emulated().names()) {
+    if (!hardware::is_compared(name)) continue;
+    const std::size_t count = emulated().bytes(name).size() / hardware::element_size(emulated().type(name));
+    // The sign of a float, the highest bit of an integer.
+    const Records card(with_damage(emulated(), name, count / 2, '\x80'));
+    const std::vector<std::string> found = hardware::differences(card, emulated());
+    INFO(name);
+    REQUIRE(found.size() == 1);
+    CHECK_THAT(found[0], ContainsSubstring(name + ": 1 of "));
+    CHECK_THAT(found[0], ContainsSubstring("is element " + std::to_string(count / 2) + ":"));
+  }
+}
+
+TEST_CASE("records that are missing, too many or of errors are reported") {
+  const auto check = [](const std::string& file, const std::string& message) {
+    const std::vector<std::string> found = hardware::differences(Records(file), emulated());
+    REQUIRE(!found.empty());
+    CHECK_THAT(found[0], ContainsSubstring(message));
+  };
+  check(hardware::first_line, "the card has no record card/compute_capability");
+  const std::string whole = hardware::emulated_file();
+  check(whole + hardware::serialized("error/ex2", std::string("gone")), "did not finish group ex2: gone");
+  check(whole + hardware::serialized("new/one", std::string("?")), "the emulation has no record new/one");
+}
+
+TEST_CASE("a damaged file of the probe is refused") {
+  const std::string good = hardware::first_line +
+                           hardware::serialized("a", std::vector<std::uint16_t>{1, 2}) +
+                           hardware::serialized("b", std::vector<float>{3});
+  CHECK(Records(good).get<std::uint16_t>("a") == std::vector<std::uint16_t>{1, 2});
+  CHECK(Records(good).get<float>("b") == std::vector<float>{3});
+  CHECK_THROWS_WITH(Records(good).get<float>("a"), ContainsSubstring("elements of type u16"));
+  CHECK_THROWS_WITH(Records(good).get<float>("c"), ContainsSubstring("no record c"));
+  const auto refused = [](const std::string& file) {
+    try {
+      const Records records(file);
+      return false;
+    } catch (const std::runtime_error&) {
+      return true;
+    }
+  };
+  CHECK(refused(""));
+  CHECK(refused("vlp hardware probe 2\n"));
+  CHECK(refused(good + good.substr(hardware::first_line.size())));  // names twice
+  CHECK(refused(hardware::first_line + "a u17 1\n  \n"));
+  CHECK(refused(hardware::first_line + "a u16 -1\n\n"));
+  for (std::size_t size = hardware::first_line.size() + 1; size < good.size(); ++size) {
+    if (size == hardware::first_line.size() + std::string("a u16 2\n....\n").size()) continue;
+    INFO(size);
+    CHECK(refused(good.substr(0, size)));
+  }
+}
