@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -137,6 +138,15 @@ TEST_CASE("votes and reductions over the lanes of a mask") {
     CHECK(signed_sums[lane] == 3 * 32 - 496);
     CHECK(votes[lane] == 1 + 4);
   }
+}
+
+TEST_CASE("a fast division by more than 2^126 is 0") {
+  CHECK(__fdividef(3, 0x1p126f) == 0x1.8p-125f);
+  CHECK(__fdividef(3e38f, 0x1.000002p126f) == 0);
+  CHECK(std::signbit(__fdividef(-3, 0x1p127f)));
+  CHECK(__fdividef(-3, -HUGE_VALF) == 0);
+  CHECK(std::isnan(__fdividef(HUGE_VALF, 0x1p127f)));
+  CHECK(__fdividef(1, 3) == 1.0f / 3);
 }
 
 TEST_CASE("barriers of the block that count, and one that follows another") {

@@ -47,8 +47,9 @@ inline float __expf(float x) noexcept {
 inline float __logf(float x) noexcept {
   return std::log(x);
 }
+// By divisors above 2^126 the device gives 0 (CUDA C++ Programming Guide, "Intrinsic Functions").
 inline float __fdividef(float x, float y) {
-  return x / y;
+  return std::fabs(y) > 0x1p126f ? x * std::copysign(0.0f, y) : x / y;
 }
 
 // Of floats the number rather than the NaN, as on the device.
