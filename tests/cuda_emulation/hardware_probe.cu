@@ -32,7 +32,8 @@ constexpr int first_limit_s = 60, limit_s = 15;
 
 std::vector<hardware::Group> all_groups() {
   std::vector<hardware::Group> out = hardware::basic_groups();
-  for (const hardware::Group& group : hardware::hopper_groups()) out.push_back(group);
+  for (const auto& more : {hardware::tma_groups(), hardware::wgmma_groups()})
+    out.insert(out.end(), more.begin(), more.end());
   return out;
 }
 

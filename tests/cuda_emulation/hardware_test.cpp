@@ -5,13 +5,12 @@
 #include "support/catch.hpp"
 #include "support/temporary_folder.hpp"
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -29,16 +28,9 @@ const Records& emulated() {
   return out;
 }
 
-/// The file of `records` with other bits in one element.
-std::string with_damage(const Records& records, const std::string& damaged, std::size_t element, char flip) {
-  std::string out = hardware::first_line;
-  for (const std::string& name : records.names()) {
-    std::string bytes = records.bytes(name);
-    const std::size_t size = hardware::element_size(records.type(name));
-    if (name == damaged) bytes[element * size + size - 1] ^= flip;
-    out += hardware::serialized(name, records.type(name), bytes);
-  }
-  return out;
+/// The element of a record that is damaged below.
+std::size_t damaged_element(const std::string& name) {
+  return emulated().bytes(name).size() / hardware::element_size(emulated().type(name)) / 2;
 }
 
 }  // namespace
@@ -71,16 +63,24 @@ TEST_CASE("the emulation agrees with a file of its own") {
 }
 
 TEST_CASE("one damaged element of any record is reported") {
+  std::string file = hardware::first_line;
+  std::vector<std::string> damaged;
   for (const std::string& name : emulated().names()) {
-    if (!hardware::is_compared(name)) continue;
-    const std::size_t count = emulated().bytes(name).size() / hardware::element_size(emulated().type(name));
-    // The sign of a float, the highest bit of an integer.
-    const Records card(with_damage(emulated(), name, count / 2, '\x80'));
-    const std::vector<std::string> found = hardware::differences(card, emulated());
-    INFO(name);
-    REQUIRE(found.size() == 1);
-    CHECK_THAT(found[0], ContainsSubstring(name + ": 1 of "));
-    CHECK_THAT(found[0], ContainsSubstring("is element " + std::to_string(count / 2) + ":"));
+    std::string bytes = emulated().bytes(name);
+    const std::string& type = emulated().type(name);
+    if (hardware::is_compared(name)) {
+      const std::size_t size = hardware::element_size(type);
+      bytes[(damaged_element(name) + 1) * size - 1] ^= '\x80';  // a float's sign, an integer's highest bit
+      damaged.push_back(name);
+    }
+    file += hardware::serialized(name, type, bytes);
+  }
+  const std::vector<std::string> found = hardware::differences(Records(file), emulated());
+  REQUIRE(found.size() == damaged.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CHECK_THAT(found[i], ContainsSubstring(damaged[i] + ": 1 of "));
+    CHECK_THAT(found[i],
+               ContainsSubstring("is element " + std::to_string(damaged_element(damaged[i])) + ":"));
   }
 }
 
@@ -114,7 +114,8 @@ TEST_CASE("a damaged file of the probe is refused") {
   };
   CHECK(refused(""));
   CHECK(refused("vlp hardware probe 2\n"));
-  CHECK(refused(good + good.substr(hardware::first_line.size())));  // names twice
+  CHECK(refused(good + good.substr(hardware::first_line.size())));   // names twice
+  CHECK(refused(hardware::first_line + "a u16 1\n...b u16 0\n\n"));  // no newline behind the elements
   CHECK(refused(hardware::first_line + "a u17 1\n  \n"));
   CHECK(refused(hardware::first_line + "a u16 -1\n\n"));
   for (std::size_t size = hardware::first_line.size() + 1; size < good.size(); ++size) {

@@ -31,7 +31,9 @@ struct Group {
 
 /// Instructions that sm_80 has as well, and the library's functions.
 std::vector<Group> basic_groups();
-/// Instructions of sm_90 and sm_90a.
-std::vector<Group> hopper_groups();
+/// TMA and mbarrier, sm_90.
+std::vector<Group> tma_groups();
+/// wgmma, sm_90a.
+std::vector<Group> wgmma_groups();
 
 }  // namespace hardware
