@@ -43,7 +43,8 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
     Interface::check_inputs(inputs);
     const Index batch = inputs.image.rows();
-    groups_.find(device, name, batch, inputs.group, options_.duplicate_policy, options_.label_smoothing);
+    groups_.find(device, name, batch, inputs.group, options_.duplicate_policy, options_.label_smoothing,
+                 options_.kept_score_bytes > 0);
     unit_rows_.measure(device, inputs.image, inputs.text);
     contrast_.begin(batch, options_.kept_score_bytes);
     contrast_.forward(device, scores(inputs), outputs.loss);

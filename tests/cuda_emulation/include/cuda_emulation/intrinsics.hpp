@@ -98,6 +98,12 @@ T atomicMax(T* address, std::type_identity_t<T> value) {
   return old;
 }
 template <cuda_emulation::OneOf<int, unsigned, unsigned long long> T>
+T atomicMin(T* address, std::type_identity_t<T> value) {
+  const T old = *address;
+  if (value < old) *address = value;
+  return old;
+}
+template <cuda_emulation::OneOf<int, unsigned, unsigned long long> T>
 T atomicCAS(T* address, std::type_identity_t<T> compare, std::type_identity_t<T> value) {
   const T old = *address;
   if (old == compare) *address = value;

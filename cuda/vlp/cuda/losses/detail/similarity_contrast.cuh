@@ -35,7 +35,8 @@ struct Similarity {
     if (member && targets.drops(i, j)) return 0;
     float out = 0;
     if (targets.smooths) out = row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j);
-    return member ? out + (row_weight + column_weight) * targets.member_of(i) : out;
+    if (!member) return out;
+    return out + (row_weight + column_weight) * (targets.is_identity() ? 1.0F : targets.member_of(i));
   }
 
  private:
