@@ -3,11 +3,20 @@
 
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
+#include <vlp/losses/types.hpp>
 
 #include <cstddef>
 
 namespace vlp::benchmarks {
 namespace {
+
+/// The same with groups: ids are drawn from 7.5 times as many, so that an eighth of the pairs shares its own.
+Case grouped(Index batch, Index features) {
+  Case out = info_nce_case(batch, features);
+  out.arrays["group"] = integers({batch}, batch * 15 / 2);
+  out.variant = "grouped";
+  return out;
+}
 
 const AtStart cases([] {
   constexpr std::size_t mib = 1 << 20;
@@ -20,8 +29,11 @@ const AtStart cases([] {
     add<InfoNce<Half, Cuda>>(info_nce_case(batch, 512));
     add<InfoNce<float, Cuda>>(info_nce_case(batch, 512));
   }
+  const InfoNceOptions positives{.duplicate_policy = DuplicatePolicy::positives};
+  for (const Index batch : {4096, 32768}) add<InfoNce<BFloat16, Cuda>>(grouped(batch, 512), {}, positives);
   add_quick<InfoNce<BFloat16, Cuda>>(info_nce_case(150, 40));
   add_quick<InfoNce<float, Cuda>>(info_nce_case(150, 40));
+  add_quick<InfoNce<BFloat16, Cuda>>(grouped(150, 40), positives);
 });
 
 }  // namespace
