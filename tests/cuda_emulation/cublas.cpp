@@ -2,11 +2,15 @@
 #include "cuda_bf16.h"
 #include "cuda_fp16.h"
 #include "memory.hpp"
+#include "stream.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-struct cublasContext {};
+struct cublasContext {
+  int device;
+  cudaStream_t stream;
+};
 
 namespace {
 
@@ -43,7 +47,7 @@ struct Matrix {
 }  // namespace
 
 cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
-  *handle = new cublasContext;
+  *handle = new cublasContext{cuda_emulation::current_device(), nullptr};
   return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -52,7 +56,8 @@ cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasSetStream_v2(cublasHandle_t, cudaStream_t) {
+cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
+  handle->stream = stream;
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t, void*, std::size_t) {
@@ -73,6 +78,8 @@ const char* cublasGetStatusString(cublasStatus_t status) {
       return "CUBLAS_STATUS_NOT_INITIALIZED";
     case CUBLAS_STATUS_INVALID_VALUE:
       return "CUBLAS_STATUS_INVALID_VALUE";
+    case CUBLAS_STATUS_EXECUTION_FAILED:
+      return "CUBLAS_STATUS_EXECUTION_FAILED";
     case CUBLAS_STATUS_NOT_SUPPORTED:
       return "CUBLAS_STATUS_NOT_SUPPORTED";
   }
@@ -110,18 +117,24 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t handle, cublasOperat
   float scale, keep;
   std::memcpy(&scale, alpha, sizeof scale);
   std::memcpy(&keep, beta, sizeof keep);
-  const cuda_emulation::OpenDeviceMemory open;
+  const int device = handle->device;
+  if (device != cuda_emulation::current_device() || device != cuda_emulation::device_of(handle->stream))
+    return CUBLAS_STATUS_EXECUTION_FAILED;
   // Only c is written to.
   const Matrix first_a{static_cast<char*>(const_cast<void*>(A)), Atype, lda, !a_plain};
   const Matrix first_b{static_cast<char*>(const_cast<void*>(B)), Btype, ldb, !b_plain};
   const Matrix first_c{static_cast<char*>(C), Ctype, ldc, false};
-  for (std::int64_t i = 0; i < count * m * n; ++i) {
-    const std::int64_t batch = i / (m * n), row = i % m, column = i / m % n;
-    const Matrix a = first_a.next(batch * strideA), b = first_b.next(batch * strideB),
-                 c = first_c.next(batch * strideC);
-    float sum = 0;
-    for (std::int64_t l = 0; l < k; ++l) sum += a.get(row, l) * b.get(l, column);
-    c.set(row, column, keep == 0 ? scale * sum : scale * sum + keep * c.get(row, column));
-  }
-  return CUBLAS_STATUS_SUCCESS;
+  const auto multiply = [=] {
+    const cuda_emulation::OpenDeviceMemory open(device);
+    for (std::int64_t i = 0; i < count * m * n; ++i) {
+      const std::int64_t batch = i / (m * n), row = i % m, column = i / m % n;
+      const Matrix a = first_a.next(batch * strideA), b = first_b.next(batch * strideB),
+                   c = first_c.next(batch * strideC);
+      float sum = 0;
+      for (std::int64_t l = 0; l < k; ++l) sum += a.get(row, l) * b.get(l, column);
+      c.set(row, column, keep == 0 ? scale * sum : scale * sum + keep * c.get(row, column));
+    }
+  };
+  return cuda_emulation::submit(handle->stream, multiply) == cudaSuccess ? CUBLAS_STATUS_SUCCESS
+                                                                         : CUBLAS_STATUS_EXECUTION_FAILED;
 }

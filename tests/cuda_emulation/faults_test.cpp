@@ -224,5 +224,27 @@ TEST_CASE("AddressSanitizer sees what leaves its memory") {
     array.data()[2] = 4;
   });
   CHECK_THAT(by_host, ContainsSubstring("use-after-poison") && ContainsSubstring("WRITE of size 4"));
+  const auto by_other_device = last_words([=] {
+    Array<int> array(5);
+    cudaSetDevice(1);
+    launch(+write, 1, 1, 0, array.data(), 0);
+  });
+  CHECK_THAT(by_other_device, ContainsSubstring("use-after-poison") && ContainsSubstring("WRITE of size 4"));
+  const auto by_replay = last_words([=] {
+    int* data = nullptr;
+    cudaMalloc(&data, sizeof(int));
+    cudaLaunchConfig_t config = {};
+    config.gridDim = config.blockDim = 1;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    cudaStreamCreate(&config.stream);
+    cudaStreamBeginCapture(config.stream, cudaStreamCaptureModeGlobal);
+    cudaLaunchKernelEx(&config, +write, data, 0);
+    cudaStreamEndCapture(config.stream, &graph);
+    cudaGraphInstantiate(&executable, graph, 0);
+    cudaFree(data);
+    cudaGraphLaunch(executable, config.stream);
+  });
+  CHECK_THAT(by_replay, ContainsSubstring("heap-use-after-free") && ContainsSubstring("WRITE of size 4"));
 #endif
 }

@@ -1,5 +1,6 @@
 /// \file
-/// Stands in for the CUDA toolkit's header of the same name: products of matrices, as plain loops, at once.
+/// Stands in for the CUDA toolkit's header of the same name: products of matrices, as plain loops, on the
+/// handle's stream.
 #pragma once
 
 #include "cuda_emulation/runtime.hpp"
@@ -11,6 +12,7 @@ enum cublasStatus_t {
   CUBLAS_STATUS_SUCCESS = 0,
   CUBLAS_STATUS_NOT_INITIALIZED = 1,
   CUBLAS_STATUS_INVALID_VALUE = 7,
+  CUBLAS_STATUS_EXECUTION_FAILED = 13,
   CUBLAS_STATUS_NOT_SUPPORTED = 15,
 };
 enum cublasOperation_t { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1, CUBLAS_OP_C = 2 };

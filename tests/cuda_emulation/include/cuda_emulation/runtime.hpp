@@ -1,6 +1,7 @@
 /// \file
-/// The CUDA runtime: one device, whose memory lies on the host and is closed to it while no device code runs.
-/// All happens at once, so streams are always done.
+/// The CUDA runtime: two devices, whose memory lies on the host and is closed to it, and to the other device,
+/// while no code of its device runs. All happens at once, so streams are always done, except what is captured
+/// for a graph.
 #pragma once
 
 #include "language.hpp"
@@ -16,7 +17,12 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalState = 401,
   cudaErrorNotSupported = 801,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
+  cudaErrorStreamCaptureImplicit = 906,
 };
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
@@ -44,8 +50,13 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 
 using cudaStream_t = struct CUstream_st*;
+#define cudaStreamLegacy (reinterpret_cast<cudaStream_t>(0x1))
 inline constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1;
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
+enum cudaStreamCaptureStatus {
+  cudaStreamCaptureStatusNone = 0,
+  cudaStreamCaptureStatusActive = 1,
+  cudaStreamCaptureStatusInvalidated = 2
+};
 cudaError_t cudaStreamCreate(cudaStream_t* stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -60,7 +71,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream = nullptr);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end);
 
-/// Graphs are not supported: a capture does not begin.
+/// A graph is the launches, copies, fills and products of one stream in their order. Memory cannot be asked
+/// for or given back during a capture, unless that is relaxed, and the stream cannot be waited for: what is
+/// refused ends the capture without a graph, as on a card.
 using cudaGraph_t = struct CUgraph_st*;
 using cudaGraphNode_t = struct CUgraphNode_st*;
 using cudaGraphExec_t = struct CUgraphExec_st*;
@@ -122,9 +135,11 @@ namespace cuda_emulation {
 /// Device allocations that have not been freed, and the bytes that were asked for.
 std::size_t live_allocations();
 std::size_t live_bytes();
+/// The device whose memory `pointer` points into; -1 if it is none's.
+int device_of_memory(const void* pointer);
 
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value);
-cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, const std::function<void()>& run);
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> run);
 
 }  // namespace cuda_emulation
 
@@ -133,11 +148,12 @@ cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute attribute, in
   return cuda_emulation::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
-/// Throws what the kernel throws.
+/// Throws what the kernel throws, unless the stream is capturing.
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  const std::tuple<Parameters...> parameters(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
-  return cuda_emulation::launch(*config, reinterpret_cast<const void*>(kernel),
-                                [&] { std::apply(kernel, parameters); });
+  std::tuple<Parameters...> parameters(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+  return cuda_emulation::launch(
+      *config, reinterpret_cast<const void*>(kernel),
+      [kernel, parameters = std::move(parameters)] { std::apply(kernel, parameters); });
 }
