@@ -4,14 +4,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
-#include <vlp/losses/distillation.hpp>
-#include <vlp/losses/info_nce.hpp>
-#include <vlp/losses/local_alignment.hpp>
-#include <vlp/losses/multi_scale.hpp>
-#include <vlp/losses/pairwise_sigmoid.hpp>
-#include <vlp/losses/perturbation_sensitivity.hpp>
-#include <vlp/losses/token_alignment.hpp>
-#include <vlp/losses/token_cross_entropy.hpp>
+#include <vlp/losses/all.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -29,14 +22,7 @@ std::unique_ptr<AnyLoss> make(std::string_view name, int threads, std::span<cons
   const auto offer = [&]<class L>(std::type_identity<L>) {
     if (name == L::name) out = std::make_unique<OneLoss<L>>(std::make_unique<Cpu>(threads), options);
   };
-  offer(std::type_identity<InfoNce<Scalar>>{});
-  offer(std::type_identity<PairwiseSigmoid<Scalar>>{});
-  offer(std::type_identity<LocalAlignment<Scalar>>{});
-  offer(std::type_identity<PerturbationSensitivity<Scalar>>{});
-  offer(std::type_identity<MultiScale<Scalar>>{});
-  offer(std::type_identity<TokenCrossEntropy<Scalar>>{});
-  offer(std::type_identity<Distillation<Scalar>>{});
-  offer(std::type_identity<TokenAlignment<Scalar>>{});
+  AllLosses<Scalar>::for_each(offer);
   require(out != nullptr, "there is no loss ", name);
   return out;
 }

@@ -7,13 +7,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/cuda/losses/distillation.cuh>
-#include <vlp/cuda/losses/info_nce.cuh>
-#include <vlp/cuda/losses/local_alignment.cuh>
-#include <vlp/cuda/losses/multi_scale.cuh>
-#include <vlp/cuda/losses/perturbation_sensitivity.cuh>
-#include <vlp/cuda/losses/token_alignment.cuh>
-#include <vlp/cuda/losses/token_cross_entropy.cuh>
+#include <vlp/cuda/losses/all.cuh>
 
 #include <cstdint>
 #include <memory>
@@ -35,13 +29,7 @@ std::unique_ptr<AnyLoss> make(std::string_view name, cudaStream_t stream,
     (void)device->cublas();  // takes its workspace now: it is not a step's memory, as PyTorch's own is not
     out = std::make_unique<OneLoss<L>>(std::move(device), options);
   };
-  offer(std::type_identity<InfoNce<Scalar, Cuda>>{});
-  offer(std::type_identity<LocalAlignment<Scalar, Cuda>>{});
-  offer(std::type_identity<PerturbationSensitivity<Scalar, Cuda>>{});
-  offer(std::type_identity<MultiScale<Scalar, Cuda>>{});
-  offer(std::type_identity<TokenCrossEntropy<Scalar, Cuda>>{});
-  offer(std::type_identity<Distillation<Scalar, Cuda>>{});
-  offer(std::type_identity<TokenAlignment<Scalar, Cuda>>{});
+  AllLosses<Scalar, Cuda>::for_each(offer);
   require(out != nullptr, "there is no loss ", name, " on CUDA devices");
   return out;
 }

@@ -18,14 +18,7 @@
 #include <vlp/eval/pointing_game.hpp>
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
-#include <vlp/losses/distillation.hpp>
-#include <vlp/losses/info_nce.hpp>
-#include <vlp/losses/local_alignment.hpp>
-#include <vlp/losses/multi_scale.hpp>
-#include <vlp/losses/pairwise_sigmoid.hpp>
-#include <vlp/losses/perturbation_sensitivity.hpp>
-#include <vlp/losses/token_alignment.hpp>
-#include <vlp/losses/token_cross_entropy.hpp>
+#include <vlp/losses/all.hpp>
 #include <vlp/losses/types.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
 #include <vlp/nn/checks.hpp>

@@ -1,6 +1,8 @@
 # Fails if a header of the folders that vlp.hpp (or, on a CUDA device, vlp/cuda/vlp.cuh) stands for is not included
-# there.
+# there, nor in losses/all, which both include.
 file(READ ${INCLUDE}/vlp/vlp.hpp umbrella)
+file(READ ${INCLUDE}/vlp/losses/all.hpp losses)
+string(APPEND umbrella "${losses}")
 foreach(folder core losses nn optim eval)
   file(GLOB headers RELATIVE ${INCLUDE} ${INCLUDE}/vlp/${folder}/*.hpp)
   foreach(header ${headers})
@@ -11,6 +13,8 @@ foreach(folder core losses nn optim eval)
   endforeach()
 endforeach()
 file(READ ${CUDA}/vlp/cuda/vlp.cuh umbrella)
+file(READ ${CUDA}/vlp/cuda/losses/all.cuh losses)
+string(APPEND umbrella "${losses}")
 file(GLOB headers RELATIVE ${CUDA} ${CUDA}/vlp/cuda/losses/*.cuh)
 foreach(header ${headers})
   string(FIND "${umbrella}" "#include <${header}>" at)

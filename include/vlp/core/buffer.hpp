@@ -16,14 +16,16 @@
 
 namespace vlp {
 
-/// Alignment of all memory the library takes: a cache line, and the widest vector register.
+/// Alignment of all memory that the library takes on the host: a cache line, and the widest vector register.
 inline constexpr std::size_t memory_alignment = 64;
 
 /// Memory of the host, the kind that Buffer and Arena hold unless told otherwise. Another kind has the same
-/// three members, and allocates at least as aligned.
+/// members.
 struct HostMemory {
   /// Whether the host may read and write it.
   static constexpr bool is_host = true;
+  /// Alignment, in bytes, of all that is allocated and of all that an arena hands out.
+  static constexpr std::size_t alignment = memory_alignment;
 
   struct Delete {
     void operator()(std::byte* p) const noexcept {
@@ -35,6 +37,15 @@ struct HostMemory {
   static Bytes allocate(std::size_t bytes) {
     return Bytes(new (std::align_val_t{memory_alignment}) std::byte[bytes]);
   }
+
+  /// Whether the work that memory is handed out for is being recorded, to be run again later with the same
+  /// addresses. On the host nothing is.
+  static constexpr bool is_recorded() noexcept { return false; }
+
+  /// Where the memory goes that a buffer or an arena has replaced by more. On the host it is freed at once.
+  struct Outgrown {
+    static void add(Bytes) noexcept {}
+  };
 };
 
 /// An owning, uninitialised array for what must outlive one call: activations kept for backward,
@@ -55,7 +66,8 @@ class Buffer {
   /// Makes room for `size` elements and returns them.
   T* resize(Index size) {
     if (size > capacity_) {
-      memory_ = Memory::allocate(static_cast<std::size_t>(size) * sizeof(T));
+      auto more = Memory::allocate(static_cast<std::size_t>(size) * sizeof(T));
+      outgrown_.add(std::exchange(memory_, std::move(more)));
       capacity_ = size;
     }
     size_ = size;
@@ -78,19 +90,22 @@ class Buffer {
 
   void swap(Buffer& other) noexcept {
     std::swap(memory_, other.memory_);
+    std::swap(outgrown_, other.outgrown_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
   }
 
  private:
   typename Memory::Bytes memory_;
+  [[no_unique_address]] typename Memory::Outgrown outgrown_;
   Index size_ = 0;
   Index capacity_ = 0;
 };
 
 /// Scratch memory handed out in last-in, first-out order. When all of it has been given back after an
 /// overflow, the pieces are replaced by one block of the high-water size, so a repeated call sequence soon
-/// allocates nothing.
+/// allocates nothing. A block that recorded work points into (see HostMemory::is_recorded) is not freed
+/// before the arena is.
 template <class Memory>
 class BasicArena {
  public:
@@ -102,7 +117,7 @@ class BasicArena {
     Scope& operator=(const Scope&) = delete;
     ~Scope() { arena_->release(mark_); }
 
-    /// `count` uninitialised elements, aligned to memory_alignment, valid until the scope ends.
+    /// `count` uninitialised elements, aligned to Memory::alignment, valid until the scope ends.
     template <class T>
     T* take(Index count) {
       static_assert(std::is_trivially_copyable_v<T>);
@@ -135,17 +150,18 @@ class BasicArena {
     typename Memory::Bytes memory;
     std::size_t begin;  // value of used_ at the first byte
     std::size_t size;
+    bool is_recorded = false;  // whether recorded work was given memory of it
   };
 
   std::byte* take(std::size_t bytes) {
-    bytes = (bytes + memory_alignment - 1) / memory_alignment * memory_alignment;
+    bytes = (bytes + Memory::alignment - 1) / Memory::alignment * Memory::alignment;
     if (blocks_.empty() || used_ + bytes > blocks_.back().begin + blocks_.back().size) {
-      if (used_ == 0)
-        blocks_.clear();  // everything was given back: one block of the larger size replaces all
+      if (used_ == 0) drop_blocks(0);  // everything was given back: one block of the larger size replaces all
       const std::size_t size = used_ == 0 ? std::max(bytes, high_water_) : std::max(bytes, high_water_ / 2);
       blocks_.push_back({Memory::allocate(size), used_, size});
       ++allocations_;
     }
+    blocks_.back().is_recorded = blocks_.back().is_recorded || Memory::is_recorded();
     std::byte* out = blocks_.back().memory.get() + (used_ - blocks_.back().begin);
     used_ += bytes;
     high_water_ = std::max(high_water_, used_);
@@ -154,12 +170,23 @@ class BasicArena {
 
   void release(std::size_t mark) noexcept {
     used_ = mark;
-    while (blocks_.size() > 1 && blocks_.back().begin >= used_) blocks_.pop_back();
+    std::size_t left = blocks_.size();
+    while (left > 1 && blocks_[left - 1].begin >= used_) --left;
     // A single block that is smaller than the high-water mark is replaced at the next take from empty.
-    if (used_ == 0 && !blocks_.empty() && blocks_.back().size < high_water_) blocks_.clear();
+    if (used_ == 0 && left == 1 && blocks_[0].size < high_water_) left = 0;
+    drop_blocks(left);
+  }
+
+  /// Drops all blocks but the first `left`.
+  void drop_blocks(std::size_t left) {
+    while (blocks_.size() > left) {
+      if (blocks_.back().is_recorded) outgrown_.add(std::move(blocks_.back().memory));
+      blocks_.pop_back();
+    }
   }
 
   std::vector<Block> blocks_;
+  [[no_unique_address]] typename Memory::Outgrown outgrown_;
   std::size_t used_ = 0;
   std::size_t high_water_ = 0;
   std::size_t allocations_ = 0;

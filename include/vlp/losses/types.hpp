@@ -7,9 +7,11 @@
 #include <vlp/core/view.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 namespace vlp {
 
@@ -55,5 +57,29 @@ concept Loss = requires(L loss, typename L::Device& device, const typename L::In
   L::for_each_input(own_inputs, own_gradients, detail::AnyVisitor{});
   L::for_each_option(options, detail::AnyVisitor{});
 };
+
+/// Several losses, as types.
+template <class... L>
+struct LossList {
+  static_assert((Loss<L> && ...));
+  static constexpr std::size_t size = sizeof...(L);
+
+  /// Calls visit(std::type_identity<L>{}) for each of them, in order.
+  template <class Visit>
+  static void for_each(Visit&& visit) {
+    (visit(std::type_identity<L>{}), ...);
+  }
+};
+
+namespace detail {
+/// Specialised where the losses are: losses/all.hpp for the CPU, cuda/losses/all.cuh for CUDA devices.
+template <class Scalar, class Device>
+struct AllLosses;
+}  // namespace detail
+
+/// Every loss that there is on a device, of inputs of type `Scalar`, as a LossList. What is written once over
+/// the Loss concept takes them from here.
+template <class Scalar, class Device = Cpu>
+using AllLosses = typename detail::AllLosses<Scalar, Device>::type;
 
 }  // namespace vlp

@@ -10,6 +10,7 @@
 #include <vlp/cuda/core/scalar.cuh>
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -149,6 +150,15 @@ TEST_CASE("CUDA scratch is asked for once") {
     scope.take<double>(500);
   }
   CHECK(device.scratch().allocations() == allocations);
+}
+
+TEST_CASE("CUDA scratch is as aligned as what the device allocates, wherever it lies") {
+  vlp::Cuda device = make_device(1);
+  for (int step = 0; step < 3; ++step) {
+    auto scope = device.scratch().scope();
+    for (Index bytes : {1, 100, 257})
+      CHECK(reinterpret_cast<std::uintptr_t>(scope.take<char>(bytes)) % 256 == 0);
+  }
 }
 
 TEMPLATE_TEST_CASE("CUDA products of blocks of matrices", "", float, BFloat16, Half) {

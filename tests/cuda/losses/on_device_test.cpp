@@ -1,5 +1,4 @@
 #include "losses/pairs.hpp"
-#include "losses/scales.hpp"
 #include "losses/tokens.hpp"
 #include "losses/words_and_regions.hpp"
 #include "support/device.hpp"
@@ -7,11 +6,8 @@
 
 #include <cuda_runtime.h>
 
-#include <vlp/cuda/losses/distillation.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
 #include <vlp/cuda/losses/local_alignment.cuh>
-#include <vlp/cuda/losses/multi_scale.cuh>
-#include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/local_alignment.hpp>
@@ -19,7 +15,7 @@
 
 #include <cstddef>
 
-// What takes a real device: graphs, and shapes beyond what an emulation has time for.
+// What takes a real device: shapes beyond what an emulation has time for.
 
 namespace {
 
@@ -30,78 +26,7 @@ using vlp::Index;
 using vlp::Random;
 using vlp::cuda::check;
 
-/// A stream, and a graph of what was queued on it.
-class Recording {
- public:
-  Recording() { check(cudaStreamCreate(&stream_), "making a stream"); }
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
-  ~Recording() {
-    cudaGraphExecDestroy(graph_);
-    cudaStreamDestroy(stream_);
-  }
-
-  [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
-
-  template <class Work>
-  void record(Work&& work) {
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal), "beginning a capture");
-    work();
-    check(cudaStreamEndCapture(stream_, &graph), "ending a capture");
-    check(cudaGraphInstantiate(&graph_, graph, 0), "instantiating a graph");
-    check(cudaGraphDestroy(graph), "giving a graph back");
-  }
-  void replay() const {
-    check(cudaGraphLaunch(graph_, stream_), "launching a graph");
-    check(cudaStreamSynchronize(stream_), "waiting for a graph");
-  }
-
- private:
-  cudaStream_t stream_ = nullptr;
-  cudaGraphExec_t graph_ = nullptr;
-};
-
-/// A step that was captured in a graph gives the bits of one that was not, when it is replayed too.
-template <vlp::Loss L>
-void check_captured(const Arrays& arrays) {
-  LossCase<L> plain(arrays), captured(arrays);
-  plain.run({});
-  const Arrays want = plain.gradient_values();
-  Recording recording;
-  Cuda device(recording.stream());
-  L loss;
-  for (int step = 0; step < 2; ++step) {  // memory grows now: pieces first, then one block in place of them
-    captured.forward(loss, device);
-    loss.backward(device, captured.inputs, 1, captured.gradients);
-  }
-  recording.record([&] {
-    loss.forward(device, captured.inputs, {});
-    loss.backward(device, captured.inputs, 1, captured.gradients);
-  });
-  for (int repeat = 0; repeat < 3; ++repeat) {
-    recording.replay();
-    CHECK(same_bits(captured.gradient_values(), want));
-  }
-}
-
 }  // namespace
-
-TEST_CASE("CUDA steps are captured in a graph") {
-  Random random(1);
-  check_captured<vlp::InfoNce<BFloat16, Cuda>>(random_pairs(random, 300, 64, 50));
-  check_captured<vlp::InfoNce<float, Cuda>>(random_pairs(random, 200, 33));
-  check_captured<vlp::TokenCrossEntropy<BFloat16, Cuda>>(random_tokens(random, 200, 64, 500, false));
-  check_captured<vlp::PerturbationSensitivity<BFloat16, Cuda>>({{"image", normal(random, {50, 64})},
-                                                                {"text", normal(random, {50, 10, 64})},
-                                                                {"log_scale", number(2)}});
-  check_captured<vlp::Distillation<BFloat16, Cuda>>(
-      {{"student", normal(random, {60, 3000})}, {"teacher", normal(random, {60, 3000})}});
-  const WordsAndRegions local{.batch = 20, .regions = 49, .words = 30, .features = 64, .scale = 0.2};
-  check_captured<vlp::LocalAlignment<BFloat16, Cuda>>(words_and_regions(random, local));
-  check_captured<vlp::LocalAlignment<float, Cuda>>(words_and_regions(random, local));
-  check_captured<vlp::MultiScale<BFloat16, Cuda>>(all_scales(random, 20, 3, 64, local));
-}
 
 TEMPLATE_TEST_CASE("CUDA InfoNCE of a large batch agrees with double", "", VLP_TEST_SCALARS) {
   Random random(2);

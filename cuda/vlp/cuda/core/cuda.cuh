@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 namespace vlp {
 
@@ -29,11 +30,16 @@ struct CudaOptions {
 
 /// Runs work on one stream of the device that is current when it is made, and owns the scratch arena. All
 /// pointers that losses and layers are given with it, single numbers included, are in that device's memory.
+/// Any other device may be current in later calls, and is again when they return.
 ///
 /// Calls return when the work is queued; nothing waits for the device but the growth of buffers, which ends
 /// after the second step of each size. From then on a step may be captured in a CUDA graph. Results do not
 /// change from run to run. One `Cuda` serves one caller at a time; make one per stream, and losses and layers
 /// of its own for each: what they keep is used in the order of one stream.
+///
+/// A captured graph may be launched for as long as the `Cuda`, the losses and layers and the caller's own
+/// memory that it was captured with exist, whatever sizes these are used with later: what they outgrow once a
+/// call was captured is not freed before they are.
 class Cuda {
  public:
   /// Type of memory kept between calls.
@@ -44,9 +50,8 @@ class Cuda {
   /// where there is no device.
   explicit Cuda(cudaStream_t stream = nullptr, CudaOptions options = {})
       : options_(options), stream_(stream) {
-    int device = 0;
-    cuda::check(cudaGetDevice(&device), "looking for a device");
-    cuda::check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device),
+    cuda::check(cudaGetDevice(&device_), "looking for a device");
+    cuda::check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
                 "asking for the number of multiprocessors");
     cublasHandle_t handle = nullptr;
     cuda::check(cublasCreate(&handle), "making a handle");
@@ -55,12 +60,29 @@ class Cuda {
     cuda::check(cudaMemsetAsync(arrived_.resize(1), 0, sizeof(unsigned), stream), "clearing a counter");
   }
 
+  /// A call of a loss or a layer, which begins by making one of these: the device is current while it lives,
+  /// and memory knows whether the call is captured.
+  class Call {
+   public:
+    explicit Call(Cuda& device)
+        : current_(device.device_),
+          before_(std::exchange(cuda::detail::capture_of_call, device.look_for_capture())) {}
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() { cuda::detail::capture_of_call = before_; }
+
+   private:
+    cuda::CurrentDevice current_;
+    cuda::Capture before_;
+  };
+
   [[nodiscard]] const CudaOptions& options() const noexcept { return options_; }
 
   [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
   /// On this device's stream; its settings are the library's.
   [[nodiscard]] cublasHandle_t cublas() {
     if (workspace_.size() == 0 && options_.product_workspace_bytes > 0) {
+      const cuda::CurrentDevice current(device_);
       workspace_.resize(static_cast<Index>(options_.product_workspace_bytes));
       cuda::check(cublasSetWorkspace(cublas_.get(), workspace_.data(), options_.product_workspace_bytes),
                   "setting the workspace");
@@ -76,15 +98,32 @@ class Cuda {
   [[nodiscard]] unsigned* arrived() const noexcept { return arrived_.data(); }
 
   /// Waits until all queued work is done. Throws std::runtime_error if some of it failed.
-  void synchronize() const { cuda::check(cudaStreamSynchronize(stream_), "waiting for the stream"); }
+  void synchronize() const {
+    const cuda::CurrentDevice current(device_);  // which the null stream is of
+    cuda::check(cudaStreamSynchronize(stream_), "waiting for the stream");
+  }
 
  private:
   struct Destroy {
     void operator()(cublasHandle_t handle) const noexcept { cublasDestroy(handle); }
   };
 
+  cuda::Capture look_for_capture() {
+    // The null stream cannot be captured, nor asked while another stream is.
+    if (stream_ == nullptr || stream_ == cudaStreamLegacy) return cuda::Capture::never;
+    cudaStreamCaptureStatus status{};
+    cuda::check(cudaStreamIsCapturing(stream_, &status), "asking whether the stream is capturing");
+    if (status != cudaStreamCaptureStatusNone) {
+      was_captured_ = true;
+      return cuda::Capture::now;
+    }
+    return was_captured_ ? cuda::Capture::before : cuda::Capture::never;
+  }
+
   CudaOptions options_;
   cudaStream_t stream_;
+  int device_ = 0;
+  bool was_captured_ = false;
   int multiprocessors_ = 0;
   cuda::Buffer<std::byte> workspace_;  // outlives the handle
   std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, Destroy> cublas_;

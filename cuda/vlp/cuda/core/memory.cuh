@@ -11,13 +11,51 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace vlp::cuda {
 
-/// Memory of the current device, aligned to 256 bytes. Asking for it and giving it back may wait for the
-/// device and cannot be captured in a graph: vlp does so only while buffers grow to their size.
+/// Makes a device the calling thread's current one for as long as it lives, and then the one before again.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) : device_(device) {
+    check(cudaGetDevice(&before_), "looking for the current device");
+    if (before_ != device_) check(cudaSetDevice(device_), "changing the current device");
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+  ~CurrentDevice() {
+    if (before_ != device_) cudaSetDevice(before_);
+  }
+
+ private:
+  int device_, before_ = 0;
+};
+
+/// Whether work of a stream is captured in CUDA graphs, as far as a Cuda has seen.
+enum class Capture {
+  never,   ///< no call was captured so far
+  before,  ///< some call before this one was, and its graph may be launched again
+  now      ///< this call is
+};
+
+namespace detail {
+/// Of the call that the thread is in (Cuda::Call); never outside of calls.
+inline thread_local Capture capture_of_call = Capture::never;
+}  // namespace detail
+
+/// Memory of the device that is current when it is asked for, aligned to 256 bytes. Asking for it and giving
+/// it back may wait for the device and cannot be captured in a graph: vlp does so only while buffers grow to
+/// their size.
+///
+/// It may be given back while work that uses it is still queued: it is cudaMalloc's, for which cudaFree
+/// waits. (The runtime's documentation of cudaFree excepts only memory of cudaMallocAsync and of pools.)
 struct DeviceMemory {
   static constexpr bool is_host = false;
+  /// That of cudaMalloc. cuBLAS may sum in another way for another alignment of its operands, so scratch has
+  /// the same, wherever in the arena it lies.
+  static constexpr std::size_t alignment = 256;
 
   struct Delete {
     void operator()(std::byte* p) const noexcept { cudaFree(p); }
@@ -32,6 +70,21 @@ struct DeviceMemory {
     check(status, concat("asking for ", bytes, " bytes of device memory"));
     return Bytes(static_cast<std::byte*>(out));
   }
+
+  /// Whether the call that the thread is in is captured in a graph.
+  static bool is_recorded() noexcept { return detail::capture_of_call == Capture::now; }
+
+  /// Memory that was replaced by more in a call on a device whose calls were captured: graphs may point into
+  /// it, so it stays.
+  class Outgrown {
+   public:
+    void add(Bytes memory) {
+      if (memory && detail::capture_of_call != Capture::never) kept_.push_back(std::move(memory));
+    }
+
+   private:
+    std::vector<Bytes> kept_;
+  };
 };
 
 /// What outlives one call, in device memory.

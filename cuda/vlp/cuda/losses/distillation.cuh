@@ -198,6 +198,7 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
   /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
     rows_.resize(rows);
@@ -211,6 +212,7 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
 
   /// Writes upstream * dL/dstudent for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
     require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());

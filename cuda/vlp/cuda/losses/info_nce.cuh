@@ -41,6 +41,7 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
   /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     const Index batch = inputs.image.rows();
     groups_.find(device, name, batch, inputs.group, options_.duplicate_policy, options_.label_smoothing,
@@ -52,6 +53,7 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     Interface::check_gradients(inputs, gradients);
     require(contrast_.batch() == inputs.image.rows(), name, ": backward is given ", inputs.image.rows(),

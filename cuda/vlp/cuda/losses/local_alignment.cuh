@@ -64,6 +64,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs and outputs
   /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     Interface::check_outputs(inputs, outputs);
     prepare(device, inputs);
@@ -92,6 +93,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
                                               {plan_.batch, plan_.regions, plan_.features},
                                               words_.most_words());

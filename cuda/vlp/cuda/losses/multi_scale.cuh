@@ -80,6 +80,7 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
   /// Computes the loss and its terms and keeps what backward needs. Throws std::invalid_argument for inputs
   /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs, alpha_, beta_);
     Accumulator* const terms = terms_.resize(3);
     global_.forward(device, Interface::global_inputs(inputs), {terms});
@@ -101,6 +102,7 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs, alpha_, beta_);
     Interface::check_gradients(inputs, gradients);
     if (alpha_ > 0)

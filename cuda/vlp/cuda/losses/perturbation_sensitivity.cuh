@@ -275,6 +275,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
   /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
     shape_ = {batch, candidates};
@@ -297,6 +298,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     require(shape_ == Shape{inputs.text.extent(0), inputs.text.extent(1)}, name, ": backward is given ",
             inputs.text.extent(0), " x ", inputs.text.extent(1), " candidates but forward had ", shape_[0],

@@ -52,6 +52,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
 
   /// Computes the loss. Throws std::invalid_argument for inputs and outputs that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     Interface::check_outputs(inputs, outputs);
     regions_shape_ = inputs.regions.extents();
@@ -70,6 +71,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
     Interface::check_gradients(inputs, gradients);
     if (gradients.regions.empty() && gradients.words.empty()) return;

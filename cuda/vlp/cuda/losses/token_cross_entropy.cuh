@@ -48,6 +48,7 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
   /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
   /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     shape_ = shape_of(inputs);
     const auto logits = logits_of(inputs);
@@ -71,6 +72,7 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
 
   /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    const Device::Call call(device);
     Interface::check_inputs(inputs);
     const Shape shape = shape_of(inputs);
     require(shape_ == shape, name, ": backward is given ", shape[0], " x ", shape[1], " onto ", shape[2],

@@ -50,6 +50,7 @@ cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaRuntimeGetVersion(int* version);
 
 using cudaStream_t = struct CUstream_st*;
+/// The null stream by another name, to be compared with; nothing here takes it for a stream.
 #define cudaStreamLegacy (reinterpret_cast<cudaStream_t>(0x1))
 inline constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1;
 enum cudaStreamCaptureStatus {

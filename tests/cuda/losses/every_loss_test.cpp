@@ -1,0 +1,210 @@
+#include "losses/pairs.hpp"
+#include "losses/scales.hpp"
+#include "losses/tokens.hpp"
+#include "losses/words_and_regions.hpp"
+#include "support/device.hpp"
+#include "support/gradients.hpp"
+
+#include <cuda_runtime.h>
+
+#include <vlp/cuda/core/check.cuh>
+#include <vlp/cuda/core/cuda.cuh>
+#include <vlp/cuda/core/memory.cuh>
+#include <vlp/cuda/losses/all.cuh>
+
+#include <memory>
+#include <string_view>
+
+// What every loss on a CUDA device keeps to, beside what it does on any device.
+
+namespace {
+
+using namespace vlp::test;
+using vlp::Cuda;
+using vlp::Index;
+using vlp::Random;
+using vlp::cuda::check;
+using vlp::cuda::CurrentDevice;
+
+struct Sizes {
+  Index batch, features, regions, words, vocabulary;
+};
+#ifdef VLP_CUDA_EMULATION
+using Losses = vlp::AllLosses<vlp::Half, Cuda>;  // which keeps more than float and BFloat16 do
+constexpr Sizes small{3, 8, 5, 3, 20}, large{5, 24, 9, 4, 40};
+#else
+template <class... L, class... M, class... N>
+vlp::LossList<L..., M..., N...> join(vlp::LossList<L...>, vlp::LossList<M...>, vlp::LossList<N...>);
+using Losses = decltype(join(vlp::AllLosses<float, Cuda>(), vlp::AllLosses<vlp::BFloat16, Cuda>(),
+                             vlp::AllLosses<vlp::Half, Cuda>()));
+constexpr Sizes small{60, 64, 49, 30, 3000}, large{300, 96, 60, 40, 4000};
+#endif
+
+template <vlp::Loss L>
+Arrays inputs_of(Random& random, const Sizes& sizes) {
+  const auto [batch, features, regions, words, vocabulary] = sizes;
+  const WordsAndRegions local{.batch = batch,
+                              .regions = regions,
+                              .words = words,
+                              .features = features,
+                              .groups = static_cast<int>(batch) - 1,
+                              .scale = 0.2};
+  constexpr std::string_view name = L::name;
+  if constexpr (name == "distillation") {
+    return {{"student", normal(random, {batch, vocabulary})},
+            {"teacher", normal(random, {batch, vocabulary})}};
+  } else if constexpr (name == "info_nce") {
+    return random_pairs(random, batch, features, static_cast<int>(batch) - 1);
+  } else if constexpr (name == "local_alignment") {
+    return words_and_regions(random, local);
+  } else if constexpr (name == "multi_scale") {
+    return all_scales(random, batch, 2, features, local);
+  } else if constexpr (name == "perturbation_sensitivity") {
+    return {{"image", normal(random, {batch, features})},
+            {"text", normal(random, {batch, words, features})},
+            {"log_scale", number(2)}};
+  } else if constexpr (name == "token_alignment") {
+    WordsAndRegions ungrouped = local;
+    ungrouped.groups = 0;
+    return words_and_regions(random, ungrouped);
+  } else {
+    static_assert(name == "token_cross_entropy", "a new loss: say here what it is tested on");
+    return random_tokens(random, batch, features, vocabulary);
+  }
+}
+
+/// Options that make the loss keep all that it may.
+template <vlp::Loss L>
+typename L::Options options_of() {
+  typename L::Options options{};
+  if constexpr (requires { options.duplicate_policy; })
+    options.duplicate_policy = vlp::DuplicatePolicy::positives;
+  if constexpr (requires { options.kept_score_bytes; }) options.kept_score_bytes = 1 << 20;
+  return options;
+}
+
+/// A stream, and a graph of what was queued on it.
+class Recording {
+ public:
+  template <class Work>
+  Recording(cudaStream_t stream, Work&& work) : stream_(stream) {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal), "beginning a capture");
+    work();
+    check(cudaStreamEndCapture(stream_, &graph), "ending a capture");
+    check(cudaGraphInstantiate(&graph_, graph, 0), "instantiating a graph");
+    check(cudaGraphDestroy(graph), "giving a graph back");
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording() { cudaGraphExecDestroy(graph_); }
+
+  void replay() const {
+    check(cudaGraphLaunch(graph_, stream_), "launching a graph");
+    check(cudaStreamSynchronize(stream_), "waiting for a graph");
+  }
+
+ private:
+  cudaStream_t stream_;
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+struct Stream {
+  Stream() { check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream() { cudaStreamDestroy(stream); }
+
+  cudaStream_t stream = nullptr;
+};
+
+/// Inputs, where results go, and what they are to be.
+template <vlp::Loss L>
+struct Step {
+  explicit Step(const Arrays& arrays) : run(arrays) {
+    LossCase<L> alone(arrays);
+    want_value = alone.run(options_of<L>());
+    want = alone.gradient_values();
+  }
+
+  void queue(L& loss, Cuda& device) {
+    loss.forward(device, run.inputs, {value.data()});
+    loss.backward(device, run.inputs, 1, run.gradients);
+  }
+
+  void forget() {
+    value.host() = {not_a_result<typename L::Accumulator>()};
+    value.upload();
+    for (const auto& [name, gradient] : want)
+      if (!gradient.shape.empty()) run.fill_gradient(name, 1e4);
+  }
+
+  /// Whether results are those wanted, to the bit.
+  bool has_value() {
+    value.download();
+    return value.host()[0] == want_value;
+  }
+  bool has_gradients() { return same_bits(run.gradient_values(), want); }
+
+  LossCase<L> run;
+  DeviceArray<typename L::Accumulator> value{{0}};
+  typename L::Accumulator want_value{};
+  Arrays want;
+};
+
+}  // namespace
+
+// A step that was captured gives the bits of one that was not, also after the loss and its device were used
+// with more than they had room for.
+TEMPLATE_LIST_TEST_CASE("CUDA every loss is captured in graphs, which outlive the growth of memory", "",
+                        Losses) {
+  Random random(1);
+  Step<TestType> first(inputs_of<TestType>(random, small)), second(inputs_of<TestType>(random, large));
+  const Stream stream;
+  Cuda device(stream.stream);
+  TestType loss(options_of<TestType>());
+  for (int step = 0; step < 2; ++step)  // memory grows now: pieces first, then one block in place of them
+    first.queue(loss, device);
+  const Recording all(stream.stream, [&] { first.queue(loss, device); });
+  const Recording backward(stream.stream,
+                           [&] { loss.backward(device, first.run.inputs, 1, first.run.gradients); });
+  for (int step = 0; step < 2; ++step) second.queue(loss, device);
+  device.synchronize();
+  CHECK(second.has_value());
+  CHECK(second.has_gradients());
+  const Recording larger(stream.stream, [&] { second.queue(loss, device); });
+
+  first.forget();
+  all.replay();
+  CHECK(first.has_value());
+  CHECK(first.has_gradients());
+  first.forget();
+  backward.replay();
+  CHECK(first.has_gradients());
+  second.forget();
+  larger.replay();
+  CHECK(second.has_value());
+  CHECK(second.has_gradients());
+}
+
+TEMPLATE_LIST_TEST_CASE("CUDA every loss works on its device, whichever is current", "", Losses) {
+  int devices = 0, current = -1;
+  check(cudaGetDeviceCount(&devices), "counting devices");
+  if (devices < 2) {
+    WARN("skipped: there is one device");
+    return;
+  }
+  Random random(2);
+  const Arrays arrays = inputs_of<TestType>(random, small);
+  const auto there = std::make_unique<CurrentDevice>(1);
+  Step<TestType> step(arrays);
+  Cuda device;
+  const CurrentDevice here(0);
+  TestType loss(options_of<TestType>());
+  step.queue(loss, device);
+  device.synchronize();
+  CHECK(step.has_value());
+  CHECK(step.has_gradients());
+  check(cudaGetDevice(&current), "looking for the current device");
+  CHECK(current == 0);
+}
