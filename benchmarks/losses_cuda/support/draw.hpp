@@ -48,14 +48,17 @@ T as_element(double value) {
 }
 }  // namespace detail
 
-/// Queues the drawing of an array; another stream number gives other values. What is given is copied at once.
+/// Queues the drawing of an array; another stream number gives other values. What is given is copied in the
+/// order of the device's stream, and waited for, since it comes from memory that then goes.
 template <class T>
 void draw(const Cuda& device, const Array& array, std::uint32_t stream, T* out) {
   if (array.how == Draw::given) {
     std::vector<T> values;
     for (double v : array.values) values.push_back(detail::as_element<T>(v));
-    cuda::check(cudaMemcpy(out, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice),
+    cuda::check(cudaMemcpyAsync(out, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice,
+                                device.stream()),
                 "copying what is given");
+    device.synchronize();
     return;
   }
   constexpr int threads = 256;
