@@ -24,11 +24,9 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 namespace vlp::benchmarks {
@@ -102,11 +100,7 @@ void time_steps(const Bench& bench, Cuda& device, DeviceRun<L>& run, Row& row) {
   if (!std::isfinite(row.value)) row.problem = concat("the loss is ", row.value);
   try {
     std::vector<Graph> graphs;
-    for (int i = 0; i < run.sets(); ++i) {
-      std::optional<Graph> graph = Graph::capture(bench.stream, [&] { run.step(i); });
-      if (!graph) return;
-      graphs.push_back(std::move(*graph));
-    }
+    for (int i = 0; i < run.sets(); ++i) graphs.push_back(Graph::capture(bench.stream, [&] { run.step(i); }));
     row.launches = graphs.front().nodes();
     const auto replay = [&](int i) {
       graphs[static_cast<std::size_t>(i) % graphs.size()].launch(bench.stream);

@@ -14,7 +14,6 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -51,13 +50,11 @@ class Event {
 /// Work of one stream, captured to be started again by a single call.
 class Graph {
  public:
-  /// None where the device captures nothing (an emulated one). Throws std::runtime_error where `work()`
-  /// cannot be captured.
+  /// Throws std::runtime_error where `work()` cannot be captured.
   template <class Work>
-  static std::optional<Graph> capture(cudaStream_t stream, Work work) {
-    const cudaError_t begun = forgotten(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    if (begun == cudaErrorNotSupported) return std::nullopt;
-    cuda::check(begun, "beginning a capture");
+  static Graph capture(cudaStream_t stream, Work work) {
+    cuda::check(forgotten(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal)),
+                "beginning a capture");
     cudaGraph_t captured = nullptr;
     try {
       work();
