@@ -5,6 +5,8 @@
 #include "stream.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 struct cublasContext {
@@ -39,12 +41,26 @@ struct Matrix {
     if (type == CUDA_R_32F) reinterpret_cast<float*>(data)[at] = value;
   }
 
+  std::int64_t element_bytes() const { return type == CUDA_R_32F ? 4 : 2; }
+
+  /// Whether all columns of all matrices, `stride` elements apart, begin at multiples of 16 bytes.
+  bool aligned(std::int64_t stride, std::int64_t count) const {
+    return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && leading * element_bytes() % 16 == 0 &&
+           (count == 1 || stride * element_bytes() % 16 == 0);
+  }
+
   Matrix next(std::int64_t elements) const {
-    return {data + elements * (type == CUDA_R_32F ? 4 : 2), type, leading, transposed};
+    return {data + elements * element_bytes(), type, leading, transposed};
   }
 };
 
+std::size_t unaligned = 0;
+
 }  // namespace
+
+std::size_t cuda_emulation::unaligned_products() {
+  return unaligned;
+}
 
 cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
   *handle = new cublasContext{cuda_emulation::current_device(), nullptr};
@@ -124,6 +140,9 @@ cublasStatus_t cublasGemmStridedBatchedEx_64(cublasHandle_t handle, cublasOperat
   const Matrix first_a{static_cast<char*>(const_cast<void*>(A)), Atype, lda, !a_plain};
   const Matrix first_b{static_cast<char*>(const_cast<void*>(B)), Btype, ldb, !b_plain};
   const Matrix first_c{static_cast<char*>(C), Ctype, ldc, false};
+  if (!first_a.aligned(strideA, count) || !first_b.aligned(strideB, count) ||
+      !first_c.aligned(strideC, count))
+    ++unaligned;
   const auto multiply = [=] {
     const cuda_emulation::OpenDeviceMemory open(device);
     for (std::int64_t i = 0; i < count * m * n; ++i) {

@@ -233,6 +233,27 @@ TEST_CASE("products of every pair of layouts and types") {
   check_products<__half, __half>(CUDA_R_16F, CUDA_R_16F, 0.005);
 }
 
+TEST_CASE("products of matrices that are not aligned to 16 bytes are counted") {
+  cublasHandle_t handle = nullptr;
+  REQUIRE(cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS);
+  Array<float> a(64), c(64);
+  const float one = 1;
+  const auto count = [&](const float* first, std::int64_t lda, std::int64_t ldc, long long stride) {
+    const std::size_t before = cuda_emulation::unaligned_products();
+    CHECK(cublasGemmStridedBatchedEx_64(handle, CUBLAS_OP_N, CUBLAS_OP_N, 3, 2, 2, &one, first, CUDA_R_32F,
+                                        lda, stride, a.data(), CUDA_R_32F, 4, 8, &one, c.data(), CUDA_R_32F,
+                                        ldc, 16, 2, CUBLAS_COMPUTE_32F,
+                                        CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS);
+    return cuda_emulation::unaligned_products() - before;
+  };
+  CHECK(count(a.data(), 4, 8, 12) == 0);
+  CHECK(count(a.data() + 1, 4, 8, 12) == 1);
+  CHECK(count(a.data(), 5, 8, 12) == 1);
+  CHECK(count(a.data(), 4, 7, 12) == 1);
+  CHECK(count(a.data(), 4, 8, 13) == 1);
+  cublasDestroy(handle);
+}
+
 TEST_CASE("a product that cuBLAS refuses is refused") {
   cublasHandle_t handle = nullptr;
   REQUIRE(cublasCreate(&handle) == CUBLAS_STATUS_SUCCESS);

@@ -5,6 +5,7 @@
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
+#include <cublas_v2.h>
 #include <cuda_runtime.h>
 
 #include <vlp/cuda/core/check.cuh>
@@ -12,7 +13,7 @@
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/losses/all.cuh>
 
-#include <memory>
+#include <cstddef>
 #include <string_view>
 
 // What every loss on a CUDA device keeps to, beside what it does on any device.
@@ -24,7 +25,6 @@ using vlp::Cuda;
 using vlp::Index;
 using vlp::Random;
 using vlp::cuda::check;
-using vlp::cuda::CurrentDevice;
 
 struct Sizes {
   Index batch, features, regions, words, vocabulary;
@@ -109,8 +109,12 @@ class Recording {
   cudaGraphExec_t graph_ = nullptr;
 };
 
+struct FirstDeviceAfterwards {
+  ~FirstDeviceAfterwards() { cudaSetDevice(0); }
+};
+
 struct Stream {
-  Stream() { check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream"); }
+  Stream() { check(cudaStreamCreate(&stream), "making a stream"); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   ~Stream() { cudaStreamDestroy(stream); }
@@ -196,10 +200,11 @@ TEMPLATE_LIST_TEST_CASE("CUDA every loss works on its device, whichever is curre
   }
   Random random(2);
   const Arrays arrays = inputs_of<TestType>(random, small);
-  const auto there = std::make_unique<CurrentDevice>(1);
+  const FirstDeviceAfterwards afterwards;
+  check(cudaSetDevice(1), "changing the device");
   Step<TestType> step(arrays);
   Cuda device;
-  const CurrentDevice here(0);
+  check(cudaSetDevice(0), "changing the device");
   TestType loss(options_of<TestType>());
   step.queue(loss, device);
   device.synchronize();
@@ -208,3 +213,25 @@ TEMPLATE_LIST_TEST_CASE("CUDA every loss works on its device, whichever is curre
   check(cudaGetDevice(&current), "looking for the current device");
   CHECK(current == 0);
 }
+
+#ifdef VLP_CUDA_EMULATION
+TEMPLATE_LIST_TEST_CASE("CUDA products are of matrices whose rows begin at multiples of 16 bytes", "",
+                        Losses) {
+  // Nothing is a whole number of packs, but the caller's rows begin at multiples of 16 bytes.
+  constexpr Sizes odd{3, 13, 6, 3, 21};
+  Random random(3);
+  const Arrays arrays = inputs_of<TestType>(random, odd);
+  for (vlp::LocalAlignmentForm form : {vlp::LocalAlignmentForm::gram, vlp::LocalAlignmentForm::direct}) {
+    typename TestType::Options options = options_of<TestType>();
+    if constexpr (requires { options.form; })
+      options.form = form;
+    else if constexpr (requires { options.local.form; })
+      options.local.form = form;
+    else if (form != vlp::LocalAlignmentForm::gram)
+      continue;
+    const std::size_t before = cuda_emulation::unaligned_products();
+    LossCase<TestType>(arrays, {.row = 3}).run(options);
+    CHECK(cuda_emulation::unaligned_products() == before);
+  }
+}
+#endif

@@ -24,6 +24,14 @@ enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_16F = 2, CUDA_R_16BF = 14 };
 using cudaDataType = cudaDataType_t;
 using cublasHandle_t = struct cublasContext*;
 
+namespace cuda_emulation {
+
+/// How many products this program has asked for of which a matrix (or, in a batch, any of its matrices) had a
+/// column that does not begin at a multiple of 16 bytes: cuBLAS has slower kernels for these.
+std::size_t unaligned_products();
+
+}  // namespace cuda_emulation
+
 cublasStatus_t cublasCreate_v2(cublasHandle_t* handle);
 cublasStatus_t cublasDestroy_v2(cublasHandle_t handle);
 cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream);

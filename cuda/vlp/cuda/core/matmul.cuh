@@ -37,6 +37,14 @@ inline cublasOperation_t to_cublas(Op op) {
 
 }  // namespace detail
 
+/// Uninitialised scratch [rows, columns] for matrix products: its rows begin at multiples of 16 bytes, since
+/// cuBLAS has its fastest kernels for such matrices only.
+template <class T, class Scope>
+[[nodiscard]] MatrixView<T> take_matrix(Scope& scratch, Index rows, Index columns) {
+  const Index stride = whole_packs<T>(columns);
+  return MatrixView<T>(scratch.template take<T>(rows * stride), {rows, columns}, {stride, 1});
+}
+
 /// c = alpha op(a) op(b) + beta c, with sums in float; float operands are not rounded (no TF32). beta = 0
 /// overwrites c, whatever it held.
 template <class Scalar>

@@ -107,12 +107,11 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     Contexts contexts(scratch, plan_.gram_backward, extents(true));
     MatrixView<float> d_regions, d_words;
     if (wants_regions)
-      d_regions = scratch.template take_view<float>(plan_.strip_images * plan_.regions, plan_.features);
+      d_regions = cuda::take_matrix<float>(scratch, plan_.strip_images * plan_.regions, plan_.features);
     if (wants_words) {  // strips of words overlap in the words of a report, and all images add to them
-      d_words = scratch.template take_view<float>(words_.rows(), plan_.features);
-      cuda::check(cudaMemsetAsync(d_words.data(), 0, static_cast<std::size_t>(d_words.size()) * sizeof(float),
-                                  device.stream()),
-                  "clearing sums");
+      d_words = cuda::take_matrix<float>(scratch, words_.rows(), plan_.features);
+      const auto bytes = static_cast<std::size_t>(d_words.rows() * d_words.stride(0)) * sizeof(float);
+      cuda::check(cudaMemsetAsync(d_words.data(), 0, bytes, device.stream()), "clearing sums");
     }
     for (Index image = 0; image < plan_.batch; image += plan_.strip_images) {
       const Index images = std::min(plan_.strip_images, plan_.batch - image);
@@ -215,9 +214,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     if (words_.is_packed(inputs.words)) {
       out.words = flatten_rows(inputs.words);
     } else {
-      const Index stride = cuda::whole_packs<Scalar>(plan_.features);
-      copy = MatrixView<Scalar>(scratch.take<Scalar>(words_.rows() * stride), {words_.rows(), plan_.features},
-                                {stride, 1});
+      copy = cuda::take_matrix<Scalar>(scratch, words_.rows(), plan_.features);
       out.words = copy;
     }
     words_.pack(device, inputs.words, copy, word_norm_.data());
@@ -225,7 +222,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     if (cuda::detail::are_rows(regions)) {
       out.regions = flatten_rows(regions);
     } else {
-      const auto rows = scratch.take_view<Scalar>(plan_.batch * plan_.regions, plan_.features);
+      const auto rows = cuda::take_matrix<Scalar>(scratch, plan_.batch * plan_.regions, plan_.features);
       launch_rows(device, cuda::detail::copy_rows<Scalar>, rows.rows(), cuda::batch_rows_of(regions),
                   plan_.regions, plan_.features, cuda::rows_of(rows));
       out.regions = rows;

@@ -86,7 +86,7 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
     // What is ignored has gradient 0, but may hold anything, and 0 times NaN is NaN.
     auto hidden = logits.hidden;
     if (!gradients.weight.empty()) {
-      const auto copy = scratch.template take_view<Scalar>(shape[0], shape[1]);
+      const auto copy = cuda::take_matrix<Scalar>(scratch, shape[0], shape[1]);
       cuda::launch(cuda::detail::copy_rows_that_count<Scalar>, cuda::blocks(shape[0], 256 / cuda::warp_size),
                    256, 0, device.stream(), logits, cuda::rows_of(copy));
       hidden = cuda::rows_of(MatrixView<const Scalar>(copy));

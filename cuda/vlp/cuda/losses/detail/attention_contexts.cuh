@@ -22,32 +22,36 @@
 
 namespace vlp::cuda::detail {
 
-/// Largest |x| of each matrix [regions, regions] of a batch, as bits: block (x, i) takes a piece of matrix i.
+/// Largest |x| of each matrix x [regions, regions] of a batch, as bits: block (x, i) takes `each` rows of
+/// matrix i, a warp a row.
 template <class Float>
 __global__ void __launch_bounds__(256)
-    bound_matrices(const Float* x, Index elements, Index each, unsigned* bounds) {
+    bound_matrices(BatchRows<const Float> x, int regions, int each, unsigned* bounds) {
   auto& room = shared_memory<BlockRoom<float>>();
-  const Float* const from = x + Index{blockIdx.y} * elements;
-  const Index begin = Index{blockIdx.x} * each, end = min(begin + each, elements);
+  const int begin = static_cast<int>(blockIdx.x) * each, end = min(begin + each, regions);
   float largest = 0;
-  for (Index k = begin + threadIdx.x; k < end; k += 256) largest = fmaxf(largest, fabsf(from[k]));
+  for (int row = begin + warp(); row < end; row += 256 / warp_size) {
+    const Float* const from = x(blockIdx.y, row);
+    for (int r = lane(); r < regions; r += warp_size) largest = fmaxf(largest, fabsf(from[r]));
+  }
   largest = block_max(largest, room);
   if (threadIdx.x == 0) atomicMax(bounds + blockIdx.y, __float_as_uint(largest));
 }
 
-/// Matrices x of each image as operands: [images, padded, padded], rounded, 0 in padding; for Half times a
-/// power of two, 1 over which is image_factor [images]. Warp w of the grid takes row w of image y.
+/// Matrices x [regions, regions] of each image as operands: [images, padded, padded], rounded, 0 in padding;
+/// for Half times a power of two, 1 over which is image_factor [images]. Warp w of the grid takes row w of
+/// image y.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    round_matrices(const float* x, int regions, int padded, const unsigned* bounds, Scalar* to,
+    round_matrices(BatchRows<const float> x, int regions, int padded, const unsigned* bounds, Scalar* to,
                    float* image_factor) {
   const int row = static_cast<int>(blockIdx.x) * (256 / warp_size) + warp();
   if (row >= padded) return;
   const Index image = blockIdx.y;
-  const float* const from = x + image * regions * regions;
+  const float* const from = x(image, row);  // beyond the last row it is not read
   const float power = bounds != nullptr ? power_below(__uint_as_float(bounds[image])) : 1;
   for (int r = lane(); r < padded; r += warp_size) {
-    const float value = row < regions && r < regions ? from[Index{row} * regions + r] : 0;
+    const float value = row < regions && r < regions ? from[r] : 0;
     to[(image * padded + row) * padded + r] = from_float<Scalar>(power * value);
   }
   if (row == 0 && lane() == 0) image_factor[image] = 1 / power;
@@ -157,16 +161,16 @@ class AttentionContexts {
   template <class Scope>
   AttentionContexts(Scope& scratch, bool gram, const Extents& most) : gram_(gram) {
     if (gram) {
-      products_ = scratch.template take<float>(most.images * most.regions * most.regions);
+      products_ = scratch.template take<float>(most.images * most.regions * most.padded);
       operand_ = scratch.template take<Scalar>(most.images * most.padded * most.padded);
       image_factor_ = scratch.template take<float>(most.images);
       if constexpr (std::is_same_v<Scalar, Half>) bounds_ = scratch.template take<unsigned>(most.images);
     } else {
-      contexts_ = scratch.template take<float>(most.images * most.rows * most.features);
+      contexts_ = scratch.template take<float>(most.images * most.rows * whole_packs<float>(most.features));
     }
     if (!most.backward) return;
     seen_ = scratch.template take<float>(most.images * most.rows * most.padded);
-    gathered_ = scratch.template take<float>(most.images * most.regions * most.features);
+    gathered_ = scratch.template take<float>(most.images * most.regions * whole_packs<float>(most.features));
     if (gram) return;
     factor_ = scratch.template take<float>(most.images * most.rows);
     if constexpr (is_16_bit<Scalar>)
@@ -253,18 +257,22 @@ class AttentionContexts {
           BatchView<const Scalar>(operand_, {images(), count, count}, {padded_ * padded_, padded_, 1}),
           Op::none, regions_, Op::none, gathered());
     }
-    return {{gathered_, images() * regions_.extent(1), features()}, image_factor_};
+    return {{gathered_, images() * regions_.extent(1), sum_stride()}, image_factor_};
   }
 
  private:
   [[nodiscard]] Index images() const { return regions_.extent(0); }
   [[nodiscard]] Index features() const { return regions_.extent(2); }
+  /// Of rows of contexts_ and gathered_. What cuBLAS reads or writes has rows at multiples of 16 bytes.
+  [[nodiscard]] Index sum_stride() const { return whole_packs<float>(features()); }
   [[nodiscard]] BatchView<float> products() const {
-    return {products_, {images(), regions_.extent(1), regions_.extent(1)}};
+    const Index count = regions_.extent(1);
+    return {products_, {images(), count, count}, {count * padded_, padded_, 1}};
   }
-  [[nodiscard]] BatchView<float> gathered() const {
-    return {gathered_, {images(), regions_.extent(1), features()}};
+  [[nodiscard]] BatchView<float> sums(float* data, Index rows) const {
+    return {data, {images(), rows, features()}, {rows * sum_stride(), sum_stride(), 1}};
   }
+  [[nodiscard]] BatchView<float> gathered() const { return sums(gathered_, regions_.extent(1)); }
   [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile, Index columns) const {
     return {tile.attention.data,
             {images(), tile.rows, columns},
@@ -276,32 +284,33 @@ class AttentionContexts {
               {images(), tile.rows, features()},
               {tile.rows * whole_packs<Scalar>(features()), whole_packs<Scalar>(features()), 1}};
     else
-      return {contexts_, {images(), tile.rows, features()}};
+      return sums(contexts_, tile.rows);
   }
 
   void make_contexts(Cuda& device, const AttentionTile<Scalar>& tile, const MeasuredContexts<Scalar>& out) {
     matmul<Scalar>(device, attention(tile, regions_.extent(1)), Op::none, regions_, Op::none,
-                   BatchView<float>(contexts_, {images(), tile.rows, features()}));
+                   sums(contexts_, tile.rows));
     const Index rows = images() * tile.rows;
     launch(measure_contexts<Scalar>, blocks(rows, 256 / warp_size), 256, 0, device.stream(), tile,
-           Rows<const float>{contexts_, rows, features()}, features(), out);
+           Rows<const float>{contexts_, rows, sum_stride()}, features(), out);
   }
 
   /// Makes operands of the products.
   void round_products(Cuda& device) {
-    const Index count = regions_.extent(1), elements = count * count;
+    const auto products_of_images = batch_rows_of(BatchView<const float>(products()));
+    const auto count = static_cast<int>(regions_.extent(1));
     const auto image_count = static_cast<unsigned>(images());
     if constexpr (std::is_same_v<Scalar, Half>) {
       check(cudaMemsetAsync(bounds_, 0, image_count * sizeof(unsigned), device.stream()), "clearing bounds");
-      constexpr Index each = 4096;
-      dim3 grid = blocks(elements, each);
+      constexpr int each = 32;
+      dim3 grid = blocks(count, each);
       grid.y = image_count;
-      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), products_, elements,
-             each, bounds_);
+      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), products_of_images,
+             count, each, bounds_);
     }
     dim3 grid = blocks(padded_, 256 / warp_size);
     grid.y = image_count;
-    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_, static_cast<int>(count),
+    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_of_images, count,
            static_cast<int>(padded_), bounds_, operand_, image_factor_);
   }
 
@@ -310,15 +319,15 @@ class AttentionContexts {
   Index padded_ = 0;
   BatchView<const Scalar> regions_;
   float* seen_ = nullptr;      // [rows, images, padded]
-  float* gathered_ = nullptr;  // [images, R + 1, D]
+  float* gathered_ = nullptr;  // [images, R + 1, D], rows in whole packs
   // Gram form, of R + 1 regions
-  float* products_ =
-      nullptr;  // [images, R + 1, R + 1] C C^T until it is rounded, then what is gathered for it
+  // C C^T [images, R + 1, R + 1] until it is rounded, then what is gathered for it; rows of padded_
+  float* products_ = nullptr;
   Scalar* operand_ = nullptr;      // [images, padded, padded] the same, rounded
   float* image_factor_ = nullptr;  // [images]
   unsigned* bounds_ = nullptr;     // [images], of Half
   // direct form
-  float* contexts_ = nullptr;  // [images, rows, D]
+  float* contexts_ = nullptr;  // [images, rows, D], rows in whole packs
   Scalar* rounded_ = nullptr;  // the same of 16 bits
   float* factor_ = nullptr;    // [images, rows]
 };

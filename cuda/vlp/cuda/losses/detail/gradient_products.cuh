@@ -149,8 +149,8 @@ void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b,
   auto scratch = device.scratch().scope();
   const auto block = scratch.template take_view<Scalar>(extents.rows, extents.columns);
   MatrixView<float> strip, share;
-  if (wants_a) strip = scratch.template take_view<float>(std::min(extents.rows, a.count), features);
-  if (wants_b) share = scratch.template take_view<float>(std::min(extents.columns, b.count), features);
+  if (wants_a) strip = take_matrix<float>(scratch, std::min(extents.rows, a.count), features);
+  if (wants_b) share = take_matrix<float>(scratch, std::min(extents.columns, b.count), features);
   RunningSums<Scalar> sums;
   if (wants_b && extents.rows < a.count) {
     sums.upper = gradient_b.out;
