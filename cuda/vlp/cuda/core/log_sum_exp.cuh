@@ -8,25 +8,32 @@
 
 namespace vlp::cuda {
 
-/// exp(x) for x <= 0, by the processor's own instruction, whose base is 2. Beside x its relative error is
-/// 2^-24 |x|; a softmax below 1 is off by less than a rounding of 1. What is below 2^-126 is 0: exp2f, which
-/// keeps it, takes three instructions more, and kernels take four exponentials for every pair.
-__device__ inline float exp_below(float x) {
-  constexpr float log2_e = 1.44269504088896341F;
+/// 2^x for x <= 0, by the processor's own instruction. What is below 2^-126 is 0: exp2f, which keeps it,
+/// takes three instructions more, and kernels take four exponentials for every pair.
+__device__ inline float exp2_below(float x) {
 #ifdef VLP_CUDA_EMULATION
-  const float out = exp2f(x * log2_e);
+  const float out = exp2f(x);
   return out < 0x1p-126F ? 0 : out;
 #else
   float out;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x * log2_e));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
   return out;
 #endif
 }
 
-/// exp(x) - 1 for x <= 10, exact beside x where x is near 0.
-__device__ inline float exp_minus_one(float x) {
-  const float near_0 = x * fmaf(x, fmaf(x, 1.0F / 6, 0.5F), 1.0F);
-  return fabsf(x) < 0x1p-6F ? near_0 : exp_below(x) - 1;
+inline constexpr float log2_e = 1.44269504088896341F;  // e^x = 2^(log2_e x)
+inline constexpr float ln_2 = 0.693147180559945309F;
+
+/// exp(x) for x <= 0. Beside x its relative error is 2^-24 |x|; a softmax below 1 is off by less than a
+/// rounding of 1.
+__device__ inline float exp_below(float x) {
+  return exp2_below(x * log2_e);
+}
+
+/// 2^x - 1 for x <= 15, exact beside x where x is near 0.
+__device__ inline float exp2_minus_one(float x) {
+  const float near_0 = x * fmaf(x, fmaf(x, ln_2 * ln_2 * ln_2 / 6, ln_2 * ln_2 / 2), ln_2);
+  return fabsf(x) < 0x1p-6F * log2_e ? near_0 : exp2_below(x) - 1;
 }
 
 /// log sum_k exp(x_k) = max + log(sum). A NaN or +inf makes the sum NaN; -inf adds nothing.

@@ -17,6 +17,7 @@
 #include <vlp/cuda/losses/detail/aligned_words.cuh>
 #include <vlp/cuda/losses/detail/alignment_plan.cuh>
 #include <vlp/cuda/losses/detail/alignment_rows.cuh>
+#include <vlp/cuda/losses/detail/attend.cuh>
 #include <vlp/cuda/losses/detail/attention_contexts.cuh>
 #include <vlp/cuda/losses/detail/attention_gradient.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
@@ -156,10 +157,10 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
 
   /// Room for one tile at a time.
   struct TileMemory {
-    float* scores;                                    // [rows, images R], rows in whole packs
+    float* scores;                                    // log2(e) A [rows, images R], rows in whole packs
     Scalar* attention;                                // [rows, images, padded]
     float* inverse_sum;                               // [images, rows]
-    cuda::Softmax* softmax;                           // [reports, images R]
+    cuda::detail::WordSoftmax* softmax;               // [reports, images R]
     Scalar* regions;                                  // [images, R + 1, D], rows in whole packs
     Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
 
@@ -169,7 +170,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       scores = scratch.take<float>(rows * cuda::whole_packs<float>(columns));
       attention = scratch.take<Scalar>(rows * images * loss.plan_.padded);
       inverse_sum = scratch.take<float>(images * rows);
-      softmax = scratch.take<cuda::Softmax>(loss.plan_.tile_reports(loss.words_.are_counted()) * columns);
+      softmax = scratch.take<cuda::detail::WordSoftmax>(loss.plan_.tile_reports(loss.words_.are_counted()) *
+                                                        columns);
       regions = scratch.take<Scalar>(images * (loss.plan_.regions + 1) *
                                      cuda::whole_packs<Scalar>(loss.plan_.features));
       if (!backward) return;
@@ -268,7 +270,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     const Index columns = images * plan_.regions;
     const MatrixView<float> scores(memory.scores, {rows, columns}, {cuda::whole_packs<float>(columns), 1});
     cuda::matmul<Scalar>(device, operands.words.slice(first, rows), Op::none,
-                         operands.regions.slice(image * plan_.regions, columns), Op::transpose, scores);
+                         operands.regions.slice(image * plan_.regions, columns), Op::transpose, scores,
+                         cuda::log2_e);
     const Tile tile{words_.view(),
                     static_cast<int>(strip),
                     static_cast<int>(first),
@@ -283,15 +286,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                     {memory.attention, images, plan_.padded, images * plan_.padded},
                     memory.inverse_sum,
                     memory.softmax};
-    using cuda::detail::AttendShared;
-    void (*kernel)(Tile, float*, Index, cuda::BatchRows<Scalar>) = cuda::detail::attend<Scalar, wide, false>;
-    std::size_t shared = sizeof(AttendShared<wide>);
-    if (plan_.regions <= wide * cuda::warp_size) kernel = cuda::detail::attend<Scalar, wide, true>;
-    if (plan_.regions <= narrow * cuda::warp_size) {
-      kernel = cuda::detail::attend<Scalar, narrow, true>;
-      shared = sizeof(AttendShared<narrow>);
-    }
-    cuda::launch(kernel, grid_of(tile), 256, shared, device.stream(), tile,
+    const auto chosen = cuda::detail::attend_kernel(tile, dot != nullptr);
+    cuda::launch(chosen.kernel, grid_of(tile), chosen.threads, chosen.shared_bytes, device.stream(), tile,
                  dot == nullptr ? nullptr : dot + first, words_.rows(), matched);
     return tile;
   }
@@ -353,10 +349,6 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                  words_.view(), terms.bounds, powers);
     return {d_similarity, pull, powers};
   }
-
-  /// Columns that a lane has of a chunk of regions in `attend`: few for the 7 x 7 regions of many encoders,
-  /// or most lanes would have nothing to do.
-  static constexpr int narrow = 2, wide = 8;
 
   /// A block for each image and about each report of a strip.
   [[nodiscard]] dim3 grid_of(const Tile& tile) const {

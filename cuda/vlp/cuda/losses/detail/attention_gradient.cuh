@@ -26,8 +26,9 @@ struct AttentionGradient {
 };
 
 /// What a word in an image contributes to the gradient of its attention, with a for base plus what
-/// `attention` holds and s for what `seen` holds: g = a (of_score A + of_seen s - mean) for its softmax's
-/// logits, times the temperature; of_attention a for the scores directly; weight a for `weighted`.
+/// `attention` holds, A for what `scores` holds, and s for what `seen` holds: g = a (of_score A + of_seen s -
+/// mean) for its softmax's logits, times the temperature; of_attention a for the scores directly; weight a
+/// for `weighted`.
 struct WordGradient {
   float base, of_score, of_seen, mean, of_attention, weight;
 };
@@ -51,7 +52,7 @@ __device__ WordGradient word_gradient(const AttentionTile<Scalar>& tile,
   const float image_factor = given.image_factor != nullptr ? given.image_factor[image] : 1;
   const float base = to_float(tile.attention(image, row)[tile.regions]) / tile.mean_scale;
   return {base,
-          factor * of_word.d_dot,
+          ln_2 * factor * of_word.d_dot,
           factor * d_norm2 * look * image_factor,
           factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm),
           inverse * of_word.d_dot,
