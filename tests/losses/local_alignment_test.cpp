@@ -55,6 +55,30 @@ TEMPLATE_TEST_CASE("local alignment agrees with double on ragged shapes", "", VL
     }
 }
 
+TEMPLATE_TEST_CASE("local alignment agrees with double for any number of regions", "", VLP_TEST_SCALARS) {
+  using L = LocalAlignment<TestType>;
+  Random random(21);
+  const auto check = [&](Index regions, Index words, double temperature) {
+    CAPTURE(regions, words, temperature);
+    const Arrays arrays = rounded<L>(words_and_regions(
+        random, {.batch = 2, .regions = regions, .words = words, .features = 8, .scale = 0.3}));
+    const LocalAlignmentOptions options{
+        .attention_temperature = temperature, .word_temperature = 1, .pair_temperature = 3};
+    check_against<L>(arrays, options);
+    const Told<vlp::LocalAlignment<double>> want(arrays, options);
+    const Told<L> got(arrays, options);
+    CHECK(relative_error(got.attention, want.attention) <= accuracy_of<TestType>());
+  };
+  // Around what the lanes of a warp have of a row, and whole packs; on both sides of tame_temperature.
+  Index words = 0;
+  bool is_tame = false;
+  for (Index regions : {1, 7, 8, 9, 31, 32, 33, 48, 49, 49, 50, 55, 56, 57, 63, 64, 64, 65, 65}) {
+    is_tame = !is_tame;
+    check(regions, words = words % 5 + 1, is_tame ? 10 : 11);
+  }
+  for (Index regions : {49, 64}) check(regions, 37, 4);  // more words than a block takes at once
+}
+
 TEMPLATE_TEST_CASE("local alignment agrees with double for all options", "", VLP_TEST_SCALARS) {
   Random random(12);
   const Arrays arrays = words_and_regions(
