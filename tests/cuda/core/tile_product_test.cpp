@@ -6,6 +6,7 @@
 #include <vlp/cuda/core/tile_product.cuh>
 
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 namespace {
@@ -16,58 +17,81 @@ using vlp::Half;
 using vlp::Index;
 using namespace vlp::cuda;
 
-/// Each block takes all columns of one row of tiles and writes what it is given.
+/// Block (x, y) takes row x of tiles and a run of `tiles` columns of them, the y-th, and writes what it is
+/// given.
 template <class Scalar>
 __global__ void __launch_bounds__(256) write_products(Rows<const Scalar> a, Rows<const Scalar> b, Index depth,
-                                                      bool aligned, int tiles, float* out) {
+                                                      bool aligned, int tiles, Rows<float> out) {
   using Product = TileProduct<Scalar>;
   auto& shared = shared_memory<typename Product::Shared>();
   const Index row = static_cast<Index>(blockIdx.x) * Product::rows;
-  Product::for_each_tile(shared, a, b, depth, aligned, row, 0, tiles,
+  const Index first_column = static_cast<Index>(blockIdx.y) * tiles * Product::cols;
+  Product::for_each_tile(shared, a, b, depth, aligned, row, first_column, tiles,
                          [&](typename Product::Tile& tile, Index column) {
                            for (int r = 0; r < 8; ++r)
-                             for (int c = 0; c < 8; ++c) {
-                               const Index i = row + tile.row(r), j = column + tile.col(c);
-                               out[i * tiles * Product::cols + j] = tile(r, c);
-                             }
+                             for (int c = 0; c < 8; ++c)
+                               out[row + tile.row(r)][column + tile.col(c)] = tile(r, c);
                          });
 }
 
-/// Rows of `count` small whole numbers, `stride` apart, NaN between: every product of them is exact.
+/// Where the rows of an operand lie: the first `offset` elements from an aligned address.
+struct Layout {
+  Index stride, offset = 0;
+};
+
+/// Rows of `count` small whole numbers, NaN between them: every product of them is exact.
 template <class Scalar>
-std::vector<Scalar> whole_numbers(Index count, Index depth, Index stride, std::uint32_t stream) {
+std::vector<Scalar> whole_numbers(Index count, Index depth, Layout layout, std::uint32_t stream) {
   vlp::Random random(3, stream);
-  std::vector<Scalar> out(static_cast<std::size_t>(count * stride), from_float<Scalar>(std::nanf("")));
+  std::vector<Scalar> out(static_cast<std::size_t>(layout.offset + count * layout.stride),
+                          from_float<Scalar>(std::nanf("")));
   for (Index i = 0; i < count; ++i)
     for (Index k = 0; k < depth; ++k)
-      out[static_cast<std::size_t>(i * stride + k)] =
+      out[static_cast<std::size_t>(layout.offset + i * layout.stride + k)] =
           from_float<Scalar>(static_cast<float>(random.below(9)) - 4);
   return out;
 }
 
 template <class Scalar>
-void check_products(Index rows, Index cols, Index depth, Index stride) {
-  CAPTURE(rows, cols, depth, stride);
-  const auto a = whole_numbers<Scalar>(rows, depth, stride, 1),
-             b = whole_numbers<Scalar>(cols, depth, stride, 2);
-  DeviceArray<Scalar> a_memory(a), b_memory(b);
-  const Index row_tiles = (rows + 127) / 128, tiles = (cols + 127) / 128;
-  DeviceArray<float> out(std::vector<float>(static_cast<std::size_t>(row_tiles * tiles * 128 * 128)));
+struct Operand {
+  DeviceArray<Scalar> memory;
+  Rows<const Scalar> rows;
+  std::vector<float> numbers;  // [rows, depth]
+
+  Operand(Index count, Index depth, Layout layout, std::uint32_t stream)
+      : Operand(whole_numbers<Scalar>(count, depth, layout, stream), count, depth, layout) {}
+  Operand(const std::vector<Scalar>& all, Index count, Index depth, Layout layout)
+      : memory(all), rows{memory.data() + layout.offset, count, layout.stride} {
+    for (Index i = 0; i < count; ++i)
+      for (Index k = 0; k < depth; ++k)
+        numbers.push_back(to_float(all[static_cast<std::size_t>(layout.offset + i * layout.stride + k)]));
+  }
+};
+
+/// Every block computes `run` tiles beside each other.
+template <class Scalar>
+void check_products(Index rows, Index cols, Index depth, Layout left_layout, Layout right_layout,
+                    int run = 3) {
+  CAPTURE(rows, cols, depth, left_layout.stride, right_layout.stride, right_layout.offset, run);
+  const Operand<Scalar> left(rows, depth, left_layout, 1), right(cols, depth, right_layout, 2);
+  const Index all_rows = (rows + 127) / 128 * 128, runs = (cols + 128 * run - 1) / (128 * run),
+              all_cols = runs * run * 128;
+  DeviceArray<float> out(std::vector<float>(static_cast<std::size_t>(all_rows * all_cols)));
   vlp::Cuda device = make_device(7);
-  const Rows<const Scalar> left{a_memory.data(), rows, stride}, right{b_memory.data(), cols, stride};
-  launch(write_products<Scalar>, blocks(row_tiles), 256, sizeof(typename TileProduct<Scalar>::Shared),
-         device.stream(), left, right, depth, left.aligned() && right.aligned(), static_cast<int>(tiles),
-         out.data());
+  dim3 grid = blocks(all_rows / 128);
+  grid.y = static_cast<unsigned>(runs);
+  launch(write_products<Scalar>, grid, 256, sizeof(typename TileProduct<Scalar>::Shared), device.stream(),
+         left.rows, right.rows, depth, left.rows.aligned() && right.rows.aligned(), run,
+         Rows<float>{out.data(), all_rows, all_cols});
   out.download();
   Index wrong = 0;
-  for (Index i = 0; i < row_tiles * 128; ++i)
-    for (Index j = 0; j < tiles * 128; ++j) {
+  for (Index i = 0; i < all_rows; ++i)
+    for (Index j = 0; j < all_cols; ++j) {
       float want = 0;
       if (i < rows && j < cols)
-        for (Index k = 0; k < depth; ++k)
-          want += to_float(a[static_cast<std::size_t>(i * stride + k)]) *
-                  to_float(b[static_cast<std::size_t>(j * stride + k)]);
-      wrong += out.host()[static_cast<std::size_t>(i * tiles * 128 + j)] == want ? 0 : 1;
+        want = std::inner_product(left.numbers.begin() + i * depth, left.numbers.begin() + (i + 1) * depth,
+                                  right.numbers.begin() + j * depth, 0.0F);
+      wrong += out.host()[static_cast<std::size_t>(i * all_cols + j)] == want ? 0 : 1;
     }
   CHECK(wrong == 0);
 }
@@ -76,9 +100,17 @@ void check_products(Index rows, Index cols, Index depth, Index stride) {
 
 TEMPLATE_TEST_CASE("CUDA tile product is exact whatever the extents and the alignment", "", float, BFloat16,
                    Half) {
-  check_products<TestType>(1, 1, 1, 1);
-  check_products<TestType>(128, 128, 64, 64);
-  check_products<TestType>(5, 130, 33, 40);    // rows of 16-byte multiples with a tail
-  check_products<TestType>(129, 257, 70, 71);  // element by element
-  check_products<TestType>(3, 300, 200, 200);  // more steps than stages, three tiles
+  constexpr Index step = 128 / sizeof(TestType), piece = 16 / sizeof(TestType);
+  const auto check = check_products<TestType>;
+  check(1, 1, 1, {1}, {1}, 1);
+  check(128, 256, 4 * step, {4 * step}, {5 * step}, 2);  // more steps than stages, two tiles
+  check(129, 300, 2 * step, {2 * step}, {2 * step}, 3);  // whole steps beside ragged rows and columns
+  check(128, 129, step, {step}, {step}, 1);              // a step a tile, two runs
+  check(5, 130, 33, {40}, {48}, 2);                      // rows of whole pieces with a tail
+  // whole rows, one element in the last step
+  check(128, 256, 2 * step + 1, {4 * step}, {2 * step + piece}, 2);
+  check(129, 200, 70, {71}, {71}, 2);                       // element by element
+  check(128, 128, 3 * step, {3 * step}, {3 * step, 1}, 1);  // one operand is not aligned
+  check(128, 128, 3 * step, {3 * step + 1}, {3 * step}, 1);
+  check(3, 130, 0, {1}, {1}, 2);  // of nothing
 }

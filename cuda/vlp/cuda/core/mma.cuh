@@ -31,6 +31,9 @@ __device__ inline void multiply_add(float (&d)[4], const std::uint32_t (&a)[4], 
 __device__ inline void copy_async(void* shared, const void* global, int bytes) {
   cuda_emulation::cp_async_16(shared, global, bytes);
 }
+__device__ inline void copy_async(void* shared, const void* global) {
+  cuda_emulation::cp_async_16(shared, global);
+}
 __device__ inline void commit_copies() {
   cuda_emulation::cp_async_commit();
 }
@@ -73,6 +76,14 @@ __device__ inline void copy_async(void* shared, const void* global, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                :
                : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))), "l"(global), "r"(bytes)
+               : "memory");
+}
+
+/// Starts a copy of all 16 bytes. A count, even a constant one, would cost instructions for each copy.
+__device__ inline void copy_async(void* shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+               :
+               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))), "l"(global)
                : "memory");
 }
 

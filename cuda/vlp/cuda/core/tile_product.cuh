@@ -62,31 +62,26 @@ class TileProduct {
   __device__ static void for_each_tile(Shared& shared, Rows<const Scalar> a, Rows<const Scalar> b,
                                        Index depth, bool aligned, Index row, Index column, int tiles,
                                        Visit&& visit) {
-    Position next{0, 0, column};
-    const Index end = column + static_cast<Index>(tiles) * cols;
-    const auto load_next = [&] {
-      if (next.column < end) {
-        load(shared.a[next.slot], a, row, next.k, depth, aligned);
-        load(shared.b[next.slot], b, next.column, next.k, depth, aligned);
-      }
-      commit_copies();  // an empty group too: there are as many groups as steps
-      next.slot = next.slot + 1 < stages ? next.slot + 1 : 0;
-      next.k += step_depth;
-      if (next.k >= depth) {
-        next.k = 0;
-        next.column += cols;
-      }
-    };
-    for (int stage = 0; stage < stages - 1; ++stage) load_next();
+    Copies copies(a, b, depth, aligned, row, column, tiles);
+    for (int stage = 0; stage < stages - 1; ++stage) copies.start(shared);
     int slot = 0;
-    for (; column < end; column += cols) {
+    const auto take_step = [&](Tile& tile, auto start_next) {
+      wait_for_copies<stages - 2>();
+      __syncthreads();  // this step is there for all, and all are done with the one before it
+      start_next();
+      multiply(shared.a[slot], shared.b[slot], tile);
+      slot = following(slot);
+    };
+    for (; tiles > 0; --tiles, column += cols) {
       Tile tile{};
-      for (Index k = 0; k < depth; k += step_depth) {
-        wait_for_copies<stages - 2>();
-        __syncthreads();  // this step is there for all, and all are done with the one before it
-        load_next();
-        multiply(shared.a[slot], shared.b[slot], tile);
-        slot = slot + 1 < stages ? slot + 1 : 0;
+      for (int left = copies.steps; left > 0;) {
+        if (const int whole = min(copies.whole_steps(), left); whole > 0) {
+          copies.for_whole_steps(shared, whole, [&](auto start_next) { take_step(tile, start_next); });
+          left -= whole;
+        } else {
+          take_step(tile, [&] { copies.start(shared); });
+          --left;
+        }
       }
       visit(tile, column);
     }
@@ -99,43 +94,133 @@ class TileProduct {
   static constexpr int pieces = 8;  // of 16 bytes in a row of a step
   static constexpr int step_depth = 128 / sizeof(Scalar);
 
-  /// Of a step: where in shared memory, and which columns of A and rows of B.
-  struct Position {
-    int slot;
-    Index k, column;
-  };
-
   /// Where piece `piece` of row `row` lies in a step. Rows 8 apart have their pieces in the same order, so
   /// from one to the next is 1024 bytes; and pieces 2k + h, for k of 0 to 3, are at piece_at(row, h) ^ 32 k.
   __device__ static int piece_at(int row, int piece) { return row * 128 + (piece ^ (row % pieces)) * 16; }
 
-  /// Columns [k, k + step_depth) of rows [first, first + 128): eight threads to a row, so that a warp reads
-  /// whole lines of 128 bytes.
-  __device__ static void load(std::byte* step, Rows<const Scalar> from, Index first, Index k, Index depth,
-                              bool aligned) {
-    constexpr int per_piece = pack_size<Scalar>;
-    const int thread = static_cast<int>(threadIdx.x), piece = thread % pieces;
-    const Index left = depth - k - piece * per_piece;
-    const int there = left >= per_piece ? per_piece : left > 0 ? static_cast<int>(left) : 0;
-    const Index row = first + thread / pieces;
-    const Scalar* source = from[row] + k + piece * per_piece;
-    std::byte* to = step + piece_at(thread / pieces, piece);
-#pragma unroll
-    for (int i = 0; i < rows * pieces / threads; ++i) {
-      constexpr int apart = threads / pieces;
-      const int count = row + i * apart < from.count ? there : 0;
-      if (aligned) {
-        copy_async(to, count > 0 ? source : from.data, count * static_cast<int>(sizeof(Scalar)));
-      } else {
-        Pack<Scalar, per_piece> pack;
-#pragma unroll
-        for (int e = 0; e < per_piece; ++e) pack.value[e] = e < count ? source[e] : from_float<Scalar>(0);
-        *reinterpret_cast<Pack<Scalar, per_piece>*>(to) = pack;
-      }
-      source += apart * from.stride;
-      to += apart * 128;
+  __device__ static int following(int slot) { return slot + 1 < stages ? slot + 1 : 0; }
+
+  /// Copies one step after another: all steps of a tile, then those of the tile beside it. Eight threads copy
+  /// a row, so that a warp reads whole lines of 128 bytes, and each thread has the same piece of every 32nd
+  /// row.
+  ///
+  /// A whole step is one that lies inside both operands, whose rows are aligned. Its copies need no sizes,
+  /// only additions, and have no branch between them: on sm_90 ptxas puts three loads that do nothing before
+  /// the first copy after a branch. Steps at an edge, and rows that are not aligned, go the counted way.
+  class Copies {
+   public:
+    const int steps;  ///< in each tile
+
+    __device__ Copies(Rows<const Scalar> a, Rows<const Scalar> b, Index depth, bool aligned, Index row,
+                      Index column, int tiles)
+        : steps(static_cast<int>((depth + step_depth - 1) / step_depth)),
+          a_(a),
+          b_(b),
+          depth_(depth),
+          row_(row),
+          column_(column),
+          aligned_(aligned),
+          tiles_(steps > 0 ? tiles : 0) {
+      count_whole_steps();
     }
-  }
+
+    /// The number of whole steps that follow each other in one tile from the next step on.
+    [[nodiscard]] __device__ int whole_steps() const { return max(whole_steps_ - step_, 0); }
+
+    /// Starts the copies of the next step and closes their group. The group is empty after the last step, so
+    /// that a thread has closed as many groups as it has taken steps.
+    __device__ void start(Shared& shared) {
+      if (tiles_ > 0) {
+        copy_counted(shared.a[slot_], a_, row_);
+        copy_counted(shared.b[slot_], b_, column_);
+        take(1);
+      }
+      commit_copies();
+      slot_ = following(slot_);
+    }
+
+    /// Calls visit(start_next) for each of the next `count` steps, all of them whole. start_next() starts the
+    /// step's copies as start does.
+    template <class Visit>
+    __device__ void for_whole_steps(Shared& shared, int count, Visit&& visit) {
+      const Scalar *from_a = own_source(a_, row_), *from_b = own_source(b_, column_);
+      take(count);
+      for (; count > 0; --count)
+        visit([&] {
+          copy_whole(shared.a[slot_], from_a, a_.stride);
+          copy_whole(shared.b[slot_], from_b, b_.stride);
+          from_a += step_depth;
+          from_b += step_depth;
+          commit_copies();
+          slot_ = following(slot_);
+        });
+    }
+
+   private:
+    static constexpr int per_piece = pack_size<Scalar>;
+    static constexpr int apart = threads / pieces, pieces_each = rows / apart;
+
+    __device__ static int own_row() { return static_cast<int>(threadIdx.x) / pieces; }
+    __device__ static int own_piece() { return static_cast<int>(threadIdx.x) % pieces; }
+    /// The thread's first piece of the next step in an operand whose tile begins at row `first`.
+    [[nodiscard]] __device__ const Scalar* own_source(const Rows<const Scalar>& from, Index first) const {
+      return from[first + own_row()] + Index{step_} * step_depth + own_piece() * per_piece;
+    }
+
+    /// Whole steps come first in a tile: only the last step may be cut.
+    __device__ void count_whole_steps() {
+      const bool has_all_rows = row_ + rows <= a_.count && column_ + cols <= b_.count;
+      whole_steps_ = aligned_ && has_all_rows && tiles_ > 0 ? static_cast<int>(depth_ / step_depth) : 0;
+    }
+
+    /// Moves on by `count` steps of this tile.
+    __device__ void take(int count) {
+      step_ += count;
+      if (step_ < steps) return;
+      step_ = 0;
+      --tiles_;
+      column_ += cols;
+      count_whole_steps();
+    }
+
+    __device__ static void copy_whole(std::byte* step, const Scalar* from, Index stride) {
+      std::byte* const to = step + piece_at(own_row(), own_piece());
+#pragma unroll
+      for (int i = 0; i < pieces_each; ++i) copy_async(to + i * apart * 128, from + i * apart * stride);
+    }
+
+    __device__ void copy_counted(std::byte* step, const Rows<const Scalar>& from, Index first) const {
+      const Index left = depth_ - Index{step_} * step_depth - own_piece() * per_piece;
+      const int there = left >= per_piece ? per_piece : left > 0 ? static_cast<int>(left) : 0;
+      const Index rows_left = from.count - first - own_row();
+      const Scalar* const source = own_source(from, first);
+      std::byte* const to = step + piece_at(own_row(), own_piece());
+      if (aligned_) {
+#pragma unroll
+        for (int i = 0; i < pieces_each; ++i)
+          copy_async(to + i * apart * 128, source + i * apart * from.stride,
+                     (i * apart < rows_left ? there : 0) * static_cast<int>(sizeof(Scalar)));
+      } else {
+#pragma unroll 1
+        for (int i = 0; i < pieces_each; ++i) {
+          const int count = i * apart < rows_left ? there : 0;
+          Pack<Scalar, per_piece> pack;
+#pragma unroll
+          for (int e = 0; e < per_piece; ++e)
+            pack.value[e] = e < count ? source[i * apart * from.stride + e] : from_float<Scalar>(0);
+          *reinterpret_cast<Pack<Scalar, per_piece>*>(to + i * apart * 128) = pack;
+        }
+      }
+    }
+
+    Rows<const Scalar> a_, b_;
+    Index depth_, row_, column_;
+    bool aligned_;
+    int tiles_;            // that are left
+    int step_ = 0;         // of its tile
+    int whole_steps_ = 0;  // of its tile, which are the first
+    int slot_ = 0;
+  };
 
   __device__ static void multiply(const std::byte* a, const std::byte* b, Tile& tile) {
     if constexpr (is_16_bit<Scalar>)
