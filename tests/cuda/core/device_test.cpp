@@ -128,6 +128,49 @@ TEST_CASE("CUDA launch starts what fits and says what does not") {
         "CUDA: 1099511627776 elements are more than a grid of 128 to a block holds");
 }
 
+TEST_CASE("CUDA launch asks once for a kernel's shared memory, and again for more or on another device") {
+  vlp::cuda::detail::SharedMemoryBounds bounds;
+  int asked = 0;
+  const auto ask = [&] { return ++asked, cudaSuccess; };
+  const int kernels[2] = {};
+  CHECK(bounds.raise(kernels, 0, 100, ask) == cudaSuccess);
+  CHECK(bounds.raise(kernels, 0, 100, ask) == cudaSuccess);
+  CHECK(bounds.raise(kernels, 0, 50, ask) == cudaSuccess);
+  CHECK(asked == 1);
+  bounds.raise(kernels, 0, 101, ask);
+  bounds.raise(kernels, 1, 100, ask);
+  bounds.raise(kernels + 1, 0, 100, ask);
+  CHECK(asked == 4);
+  bounds.raise(kernels, 0, 101, ask);
+  CHECK(asked == 4);
+  CHECK(bounds.raise(kernels, 0, 102, [] { return cudaErrorInvalidValue; }) == cudaErrorInvalidValue);
+  bounds.raise(kernels, 0, 102, ask);  // a refusal is not remembered as a success
+  CHECK(asked == 5);
+  bounds.clear();
+  bounds.raise(kernels, 0, 100, ask);
+  CHECK(asked == 6);
+}
+
+TEST_CASE("CUDA launch keeps what it has asked for until a launch fails") {
+  vlp::Cuda device = make_device(1);
+  DeviceArray<int> out(std::vector<int>(1));
+  int current = -1;
+  REQUIRE(cudaGetDevice(&current) == cudaSuccess);
+  const auto ask_again = [&] {
+    return vlp::cuda::detail::shared_memory_bounds().raise(
+        reinterpret_cast<const void*>(use_large_shared_memory<int>), current, sizeof(LargeShared),
+        [] { return cudaErrorInvalidValue; });
+  };
+  CHECK(ask_again() == cudaErrorInvalidValue);
+  launch(use_large_shared_memory<int>, 1, 1, sizeof(LargeShared), device.stream(), out.data());
+  CHECK(ask_again() == cudaSuccess);
+  CHECK_THROWS(launch(use_large_shared_memory<int>, 1, 2000, 0, device.stream(), out.data()));
+  CHECK(ask_again() == cudaErrorInvalidValue);
+  launch(use_large_shared_memory<int>, 1, 1, sizeof(LargeShared), device.stream(), out.data());
+  out.download();
+  CHECK(out.host()[0] == 5);
+}
+
 TEST_CASE("CUDA memory says when there is none left") {
   Buffer<float> buffer;
   CHECK_MESSAGE_HAS(buffer.resize(Index{1} << 50),

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <utility>
 
 namespace vlp::cuda {
@@ -24,7 +26,63 @@ namespace vlp::cuda {
   return dim3(static_cast<unsigned>(out));
 }
 
-/// Queues a kernel. `shared_bytes` may exceed 48 KiB. Throws std::runtime_error if it cannot be started.
+namespace detail {
+
+/// How much shared memory kernels have been allowed, so that each is asked about once and not at every
+/// launch. Safe to use from several threads.
+class SharedMemoryBounds {
+ public:
+  /// Sees to it that `kernel` may have `bytes` of shared memory for a block on `device`: calls allow() unless
+  /// it may have them already. Returns what allow() returned, or cudaSuccess.
+  template <class Allow>
+  cudaError_t raise(const void* kernel, int device, std::size_t bytes, Allow&& allow) {
+    const std::lock_guard lock(mutex_);
+    std::size_t& allowed = allowed_[{kernel, device}];
+    if (bytes <= allowed) return cudaSuccess;
+    const cudaError_t status = allow();
+    if (status == cudaSuccess) allowed = bytes;
+    return status;
+  }
+
+  /// Forgets everything, for a device that has been reset has forgotten too.
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    allowed_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<const void*, int>, std::size_t> allowed_;  // by kernel and device
+};
+
+/// The bounds of this process. The bound belongs to the kernel, not to the launch, so it only ever grows: no
+/// thread may lower it beside a launch from another.
+inline SharedMemoryBounds& shared_memory_bounds() {
+  static SharedMemoryBounds bounds;
+  return bounds;
+}
+
+/// Allows `kernel` to have `bytes` of shared memory for a block on the current device.
+template <class... Parameters>
+cudaError_t allow_shared_memory(void (*kernel)(Parameters...), std::size_t bytes) {
+  constexpr std::size_t without_asking = 48 * 1024, least_for_asking = 99 * 1024;
+  if (bytes <= without_asking) return cudaSuccess;
+  bytes = std::max(bytes, least_for_asking);  // which every card has, so that most kernels ask once
+  int device = 0;
+  if (const cudaError_t status = cudaGetDevice(&device); status != cudaSuccess) return status;
+  return shared_memory_bounds().raise(reinterpret_cast<const void*>(kernel), device, bytes, [&] {
+    const cudaError_t status =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+    if (status != cudaSuccess) return status;
+    // all that there is, so that two such blocks fit where they can
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100);
+  });
+}
+
+}  // namespace detail
+
+/// Queues a kernel on the current device. `shared_bytes` may exceed 48 KiB. Throws std::runtime_error if it
+/// cannot be started.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
             cudaStream_t stream, Arguments&&... arguments) {
@@ -32,16 +90,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
     return concat("starting a kernel of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks of ", block.x,
                   " threads with ", shared_bytes, " bytes of shared memory");
   };
-  // What a block has without asking, and has at least when it asks. The bound belongs to the kernel, not to
-  // the launch, so that nobody may lower it beside a launch from another thread.
-  constexpr std::size_t shared_without_asking = 48 * 1024, shared_for_asking = 99 * 1024;
-  cudaError_t status = cudaSuccess;
-  if (shared_bytes > shared_without_asking) {
-    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(std::max(shared_bytes, shared_for_asking)));
-    if (status == cudaSuccess)  // all that there is, so that two such blocks fit where they can
-      status = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100);
-  }
+  cudaError_t status = detail::allow_shared_memory(kernel, shared_bytes);
   if (status == cudaSuccess) {
     cudaLaunchConfig_t config{};
     config.gridDim = grid;
@@ -52,6 +101,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   }
   if (status == cudaSuccess) return;
   cudaGetLastError();  // it is reported here; nobody is to find it later
+  detail::shared_memory_bounds().clear();
   check(status, what());
 }
 
