@@ -25,6 +25,9 @@ target_link_libraries(vlp_cuda_developer INTERFACE vlp::cuda)
 # Eigen is for the host alone here; nvcc would otherwise compile it for the device too.
 target_compile_definitions(vlp_cuda_developer INTERFACE EIGEN_NO_CUDA)
 target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
+# Programs are carried to other machines: what they say of a file names its place in the project.
+target_compile_options(vlp_cuda_developer INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=>)
 if(VLP_WARNINGS_AS_ERRORS)
   target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>)
 endif()

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <exception>
 #include <iostream>
 #include <vector>
 
@@ -24,9 +25,7 @@ vlp::cuda::Buffer<vlp::BFloat16> random_rows(vlp::Index pairs, vlp::Index featur
   return out;
 }
 
-}  // namespace
-
-int main() {
+void run() {
   const vlp::Index pairs = 256, features = 64;
   const auto image = random_rows(pairs, features, 1), text = random_rows(pairs, features, 2);
   vlp::cuda::Buffer<vlp::BFloat16> d_image(pairs * features), d_text(pairs * features);
@@ -47,4 +46,15 @@ int main() {
   copy(&value, numbers.data() + 1, 1, cudaMemcpyDeviceToHost);
   copy(&d_log_scale, numbers.data() + 2, 1, cudaMemcpyDeviceToHost);
   std::cout << "loss " << value << "\nd loss / d log scale " << d_log_scale << '\n';
+}
+
+}  // namespace
+
+int main() {
+  try {
+    run();
+  } catch (const std::exception& error) {
+    std::cerr << "losses_cuda: " << error.what() << '\n';
+    return 2;
+  }
 }

@@ -331,9 +331,10 @@ Arrays centred_regions(double scale) {
 TEMPLATE_TEST_CASE("local alignment with regions of no mean sees what little contexts are left", "",
                    VLP_TEST_SCALARS) {
   using L = LocalAlignment<TestType>;
-  // On the CPU the Gram form takes |c|^2 as it comes, from sums that cancel.
+  // On the CPU the Gram form takes |c|^2 as it comes, from sums that cancel. Matrix units cut off what they
+  // add up, which the emulation rounds: an H200 errs by 1.14e-3 in Half where the emulation stays below 1e-3.
   const double allowed = on_cpu ? 3e-2 : 3e-3 + accuracy_of_loss<L>();
-  const double allowed_loss = on_cpu ? 1e-2 : 1e-4 + accuracy_of<TestType>();
+  const double allowed_loss = on_cpu ? 1e-2 : 1e-4 + 2 * accuracy_of<TestType>();
   for (double scale : {0.3, 0.1, 0.03})
     for (LocalAlignmentForm form : forms) {
       CAPTURE(scale, static_cast<int>(form));
