@@ -4,12 +4,15 @@
 //   benchmark_losses_cuda [--only LOSS]... [--bars | --no-bars] [--shape TEXT] [--quick]
 //                         [--score-block-mib N] [--json FILE] [--note NAME=TEXT]...
 //   benchmark_losses_cuda --list ...
+//   benchmark_losses_cuda --profile ...
 //
 // --only times one loss; --bars only the cases that have a bar, --no-bars only the others; --shape those
 // whose shape, as the table writes it, contains the text. --quick takes small shapes, a smoke test whose
 // times mean nothing. --score-block-mib sets CudaOptions::score_block_bytes. Notes (the date, the driver)
-// stand at the head of the table and in the JSON. --list prints the losses, those with bars first. Ends with
-// 1 where a case failed, with 2 where it was called wrongly or there is no device.
+// stand at the head of the table and in the JSON. --list times nothing and prints the losses that the other
+// options leave, those with bars first. --profile takes one step of each case, for a profiler that is told to
+// wait for cudaProfilerStart, and times nothing either. Ends with 1 where a case failed, with 2 where it was
+// called wrongly or there is no device.
 #include "losses_cuda/support/device_benchmark.hpp"
 #include "losses_cuda/support/device_ceilings.hpp"
 #include "losses_cuda/support/report.hpp"
@@ -42,7 +45,7 @@ struct Arguments {
   std::set<std::string> only;
   bool bars = true, others = true;  // whether cases with a bar are timed, and those without
   std::string shape;
-  bool quick = false, list = false;
+  bool quick = false, list = false, profile = false;
   vlp::CudaOptions options;
   std::string json;
   Context notes;
@@ -66,7 +69,8 @@ Arguments parse(const std::vector<std::string>& words) {
   Arguments out;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    const std::map<std::string, bool*> switches{{"--quick", &out.quick}, {"--list", &out.list}};
+    const std::map<std::string, bool*> switches{
+        {"--quick", &out.quick}, {"--list", &out.list}, {"--profile", &out.profile}};
     if (const auto found = switches.find(word); found != switches.end()) {
       *found->second = true;
       continue;
@@ -143,6 +147,12 @@ bool run(const Arguments& arguments) {
   const Context context = describe(arguments.notes, arguments.options);
   const Stream stream;
   CacheFlush flush;
+  if (arguments.profile) {
+    const Bench bench{stream.get(), flush, {}, arguments.options, arguments.quick};
+    for (const Entry& entry : entries())
+      if (arguments.includes(entry)) entry.profile(bench);
+    return true;
+  }
   DeviceCeilings ceilings;
   {
     vlp::Cuda device(stream.get());

@@ -261,31 +261,68 @@ sanitize() {
   done
 }
 
-# counters NAME KERNELS COUNT OPTIONS...: what Nsight Compute reads of the first COUNT launches of the kernels.
-counters() {
-  local name="counters $1" kernels=$2 count=$3
-  shift 3
-  step "$name" 25 ncu --clock-control none --kernel-name "regex:^($kernels)" --launch-count "$count" --kill yes --csv \
-    --section SpeedOfLight --section MemoryWorkloadAnalysis --section SchedulerStats --section WarpStateStats \
-    --section Occupancy --section LaunchStats "$programs/benchmark_losses_cuda" "$@" || true
+# nsight NAME OPTIONS... -- BENCHMARK OPTIONS...: what Nsight Compute says of one step of a case, as CSV.
+nsight() {
+  local name=$1 options=()
+  shift
+  while [[ $1 != -- ]]; do options+=("$1") && shift; done
+  shift
+  step "$name" 30 ncu --clock-control none --profile-from-start off --csv "${options[@]}" \
+    "$programs/benchmark_losses_cuda" --profile "$@" || true
   local log=$work/${name// /_}.log
-  { echo "# $name"; grep '^"' "$log" || tail -n 20 "$log"; } >>"$results/counters.csv"
+  grep '^"' "$log" >"$work/csv" || { report "$name" "$log" 20 && return 1; }
+}
+# kernel_times NAME OPTIONS...: the time of each kernel in a step, launches of the same one added up.
+kernel_times() {
+  local name="kernels of $1"
+  shift
+  nsight "$name" --metrics gpu__time_duration.sum -- "$@" || return 0
+  "$python" - "$work/csv" >"$work/table" <<'END' || true
+import csv, re, sys
+times = {}
+for row in csv.DictReader(open(sys.argv[1])):
+    value = float(row["Metric Value"].replace(",", "")) * {"ns": 1e-3, "us": 1, "ms": 1e3}.get(row["Metric Unit"].strip(), 1)
+    name = re.sub(r"^void |\(.*", "", row["Kernel Name"])[:70]
+    times.setdefault(name, []).append(value)
+total = sum(map(sum, times.values()))
+print(f"{'kernel':70} {'launches':>8} {'us':>10} {'share':>7}")
+for name, all_of_it in sorted(times.items(), key=lambda item: -sum(item[1])):
+    print(f"{name:70} {len(all_of_it):8} {sum(all_of_it):10.1f} {100 * sum(all_of_it) / total:6.1f}%")
+print(f"{'all':70} {sum(map(len, times.values())):8} {total:10.1f}")
+END
+  report "$name" "$work/table"
+}
+# counters NAME KERNELS OPTIONS...: what holds one launch of each of the kernels.
+counters() {
+  local name="counters of $1" kernels=$2 count
+  shift 2
+  count=$(tr -cd '|' <<<"$kernels" | wc -c)
+  nsight "$name" --kernel-name "regex:^($kernels)" --launch-count $((count + 1)) --section SpeedOfLight \
+    --section MemoryWorkloadAnalysis --section SchedulerStats --section WarpStateStats --section Occupancy \
+    --section LaunchStats -- "$@" || return 0
+  { echo "# $name" && cat "$work/csv"; } >>"$results/counters.csv"
 }
 profile_kernels() {
   if ! command -v ncu >/dev/null; then
     PATH=$PATH:$(compgen -G "/opt/nvidia/nsight-compute/*" | tail -n 1)
   fi
   if ! command -v ncu >/dev/null; then
-    conclude counters "left out: ncu is not there"
+    conclude kernels "left out: ncu is not there"
     return
   fi
   : >"$results/counters.csv"
-  local local_alignment=(--only local_alignment --bars --shape B=512) tokens=(--only token_cross_entropy --bars)
-  counters scores "take_scores|differentiate_scores" 5 --only info_nce --bars --shape B=32768
-  counters attention "attend|take_gram_norms" 2 "${local_alignment[@]}"
-  counters "attention gradient" differentiate_attention 1 "${local_alignment[@]}"
-  counters logits "take_logits|differentiate_logits|add_column_sums" 3 "${tokens[@]}"
-  counters products add_products 1 --only info_nce --bars --shape B=32768
+  local pairs=(--only info_nce --bars --shape B=4096) tokens=(--only token_cross_entropy --bars)
+  local regions=(--only local_alignment --bars --shape B=64)
+  kernel_times pairs "${pairs[@]}"
+  kernel_times local "${regions[@]}"
+  kernel_times tokens "${tokens[@]}"
+  kernel_times "token alignment" --only token_alignment --shape D=768
+  counters scores take_scores "${pairs[@]}"
+  counters "their gradient" differentiate_scores "${pairs[@]}"
+  counters attention "attend" --only local_alignment --bars --shape B=512
+  counters "its gradient" differentiate_attention --only local_alignment --bars --shape B=512
+  counters logits take_logits "${tokens[@]}"
+  counters "their gradient's products" differentiate_logits "${tokens[@]}"
 }
 
 sweep_blocks() {
@@ -297,8 +334,8 @@ sweep_blocks() {
 }
 
 profile() {
-  sweep_blocks
   profile_kernels
+  sweep_blocks
   sanitize
 }
 

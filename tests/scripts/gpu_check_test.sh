@@ -47,7 +47,9 @@ program bin/python <<'END'
 exec python3 "$@"
 END
 program bin/compute-sanitizer <<<'[[ $1 == --help ]] || echo "ERROR SUMMARY: 0 errors"'
-program bin/ncu <<<'echo "\"ID\",\"Kernel Name\""'
+program bin/ncu <<'END'
+printf '"%s","%s","%s"\n' "Kernel Name" "Metric Unit" "Metric Value" "void take(int)" us 1,000.5 "void take(int)" us 2 give us 1
+END
 program pack/programs/losses_cuda <<<'echo "loss 7.09"'
 program pack/programs/test_cuda <<'END'
 [[ $1 == --durations ]] || exit 0
@@ -83,17 +85,18 @@ expect tests.log '^0.001 s: a test$'
 expect hardware.bin '^probed$'
 (($(grep -c '"loss": "good"' "$place/results/check_losses.json") == 2)) || fail "rows are missing in check_losses.json"
 
-# Too little time: what is wanted most was done, the rest says that it was left out.
-run 5 1 check
-expect check.txt '^bars good +ok'
-expect check.txt '^others good +left out: no time was left'
+# No time at all: every step says that it was left out.
+run 2 0 check
+expect check.txt '^bars good +left out: no time was left'
+expect check.txt '^tests +left out: no time was left'
 
 # The profile; what says so is not an error.
 run 17 0 profile
 expect profile.txt '^block 4 MiB pairs +ok'
-expect profile.txt '^counters scores +ok'
+expect profile.txt '^counters of scores +ok'
+expect profile.txt '^take +2 +1002.5 +99.9%'
 expect profile.txt '^memcheck +ok'
-expect counters.csv '^# counters attention$'
+expect counters.csv '^# counters of attention$'
 
 # A benchmark that does not start is built anew, which here fails, too.
 mv "$place/pack/programs/benchmark_losses_cuda" "$place/kept"

@@ -11,6 +11,7 @@
 #include "losses_cuda/support/timing.hpp"
 #include "support/case.hpp"
 
+#include <cuda_profiler_api.h>
 #include <cuda_runtime.h>
 
 #include <vlp/core/errors.hpp>
@@ -63,6 +64,7 @@ struct Entry {
   bool quick;  ///< small: for a smoke test, and for nothing else
   bool has_bar;
   std::function<Row(const Bench&)> run;
+  std::function<void(const Bench&)> profile;  ///< one step, between cudaProfilerStart and cudaProfilerStop
 };
 inline std::vector<Entry>& entries() {
   static std::vector<Entry> all;
@@ -136,20 +138,36 @@ Row measure(const Bench& bench, const Case& shape, const typename L::Options& op
   return row;
 }
 
+template <Loss L>
+void profile(const Bench& bench, const Case& shape, const typename L::Options& options) {
+  Cuda device(bench.stream, bench.options);
+  DeviceRun<L> run(device, shape.arrays, options, 0, 1);
+  device.synchronize();
+  cuda::check(cudaProfilerStart(), "starting a profile");
+  run.step(0);
+  device.synchronize();
+  cuda::check(cudaProfilerStop(), "stopping a profile");
+}
+
+template <Loss L>
+void add_entry(const Case& shape, bool quick, const Bar& bar, const typename L::Options& options) {
+  entries().push_back({std::string(L::name), shape_text(shape.sizes), quick, bar.is_set(),
+                       [=](const Bench& bench) { return measure<L>(bench, shape, options, bar); },
+                       [=](const Bench& bench) { profile<L>(bench, shape, options); }});
+}
+
 }  // namespace detail
 
 /// Times a case. Its bar, if it has one, holds for it.
 template <Loss L>
 void add(const Case& shape, const Bar& bar = {}, const typename L::Options& options = {}) {
-  entries().push_back({std::string(L::name), shape_text(shape.sizes), false, bar.is_set(),
-                       [=](const Bench& bench) { return detail::measure<L>(bench, shape, options, bar); }});
+  detail::add_entry<L>(shape, false, bar, options);
 }
 
 /// A small case for smoke tests.
 template <Loss L>
 void add_quick(const Case& shape, const typename L::Options& options = {}) {
-  entries().push_back({std::string(L::name), shape_text(shape.sizes), true, false,
-                       [=](const Bench& bench) { return detail::measure<L>(bench, shape, options, Bar{}); }});
+  detail::add_entry<L>(shape, true, Bar{}, options);
 }
 
 }  // namespace vlp::benchmarks
