@@ -41,15 +41,10 @@ __device__ Two<Scalar> round_two(float x, float y) {
 }
 
 template <class Scalar>
-__device__ Scalar first_of(const Two<Scalar>& two) {
-  if constexpr (is_16_bit<Scalar>) {
-    const auto bits = static_cast<std::uint16_t>(two);
-    Scalar out;
-    std::memcpy(&out, &bits, sizeof(out));
-    return out;
-  } else {
-    return two.x;
-  }
+__device__ Pack<Scalar, 2> pack_of(const Two<Scalar>& two) {
+  Pack<Scalar, 2> out;
+  std::memcpy(&out, &two, sizeof(out));
+  return out;
 }
 
 template <class Scalar>
@@ -187,12 +182,13 @@ __device__ RowSums write_few(const Columns& columns, const float (&score)[Column
   for (int c = 0; c < Columns::count; c += 2) {
     const bool is_pair = Columns::is_pair(c);
     const Two<Scalar> two = round_two<Scalar>(deviation[c], is_pair ? deviation[c + 1] : 0);
+    const Pack<Scalar, 2> pack = pack_of<Scalar>(two);
     Scalar* const to = Columns::at(attention, c);
     if (is_word && columns.has(c)) {
       if (is_pair)
-        *reinterpret_cast<Two<Scalar>*>(to) = two;
+        *reinterpret_cast<Pack<Scalar, 2>*>(to) = pack;
       else
-        *to = first_of<Scalar>(two);
+        *to = pack.value[0];
     }
     const float2 rounded = to_floats<Scalar>(two);
     sums.add(base, rounded.x, score[c]);
