@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(256, 4)
         largest = warp_max(largest);
       }
       const RegionSoftmax<Scalar, IsTame> of_row(uniform, largest, tile.mean_scale);
-      RowSums sums;
+      AttentionSums sums;
       for_each_column(scores, [&](int column, float score, float logit) {
         const auto a = from_float<Scalar>(of_row.deviation(logit));
         if (column >= tile.regions) return;

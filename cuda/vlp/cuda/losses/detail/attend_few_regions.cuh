@@ -174,10 +174,10 @@ __device__ void take_few_softmaxes(const AttentionTile<Scalar>& tile, int image,
 /// Rounds the deviations of the columns that are the lane's, writes them to `attention` if the row is a
 /// word's, and takes sums over them.
 template <class Scalar, class Columns>
-__device__ RowSums write_few(const Columns& columns, const float (&score)[Columns::count],
-                             const float (&deviation)[Columns::count], float base, bool is_word,
-                             Scalar* attention) {
-  RowSums sums;
+__device__ AttentionSums write_few(const Columns& columns, const float (&score)[Columns::count],
+                                   const float (&deviation)[Columns::count], float base, bool is_word,
+                                   Scalar* attention) {
+  AttentionSums sums;
 #pragma unroll
   for (int c = 0; c < Columns::count; c += 2) {
     const bool is_pair = Columns::is_pair(c);
@@ -238,7 +238,7 @@ __global__ void __launch_bounds__(attend_few_threads, 8)
       const RegionSoftmax<Scalar, IsTame> of_row(uniform, largest, tile.mean_scale);
 #pragma unroll
       for (int c = 0; c < Columns::count; ++c) a[c] = IsTame || columns.has(c) ? of_row.deviation(a[c]) : 0;
-      const RowSums sums = write_few(columns, score, a, of_row.base, is_word, attention);
+      const AttentionSums sums = write_few(columns, score, a, of_row.base, is_word, attention);
       __syncwarp();  // the mean goes where a neighbour of the last region may have been written
       if (is_word && tile.regions + QuarterWarp::lane() < tile.padded)
         attention[tile.regions - QuarterWarp::lane()] =

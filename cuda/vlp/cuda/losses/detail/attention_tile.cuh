@@ -146,7 +146,7 @@ struct RegionSoftmax {
 };
 
 /// Sums over some regions of a row, of what was rounded: that is what later products are made of.
-struct RowSums {
+struct AttentionSums {
   float deviation = 0;  // of attention
   float product = 0;    // of attention with scores
 
