@@ -48,7 +48,7 @@ write_results() {
   {
     printf '%s\n' "vlp on a CUDA device, $mode: ${card:-no card found}" "" "${summary[@]}" ""
     cat "$work/body.txt"
-  } | sed -E -e "s|$root/||g" -e "s|$work/||g" -e 's#/[^ :]*/(tests|include/vlp|cuda/vlp|benchmarks)/#\1/#g' >"$text"
+  } | sed -E -e "s|$results/||g" -e "s|$root/||g" -e "s|$work/||g" -e 's#/[^ :]*/(tests|include/vlp|cuda/vlp|benchmarks)/#\1/#g' >"$text"
 }
 
 # conclude NAME OUTCOME: a line of the summary. What is neither "ok" nor "left out" is a failure.
