@@ -78,7 +78,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     Contexts contexts(scratch, plan_.gram_forward, extents(false));
     for (Index image = 0; image < plan_.batch; image += plan_.strip_images) {
       const Index images = std::min(plan_.strip_images, plan_.batch - image);
-      contexts.begin(device, with_mean(device, memory, inputs, image, images), plan_.padded);
+      contexts.begin(device, with_mean(device, memory, inputs, image, images));
       for (Index strip = 0; strip < words_.strips(); ++strip) {
         const Tile tile = attend(device, memory, operands, image, images, strip,
                                  dot_.data() + image * words_.rows(), cuda::batch_rows_of(outputs.attention));
@@ -116,7 +116,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     }
     for (Index image = 0; image < plan_.batch; image += plan_.strip_images) {
       const Index images = std::min(plan_.strip_images, plan_.batch - image);
-      contexts.begin(device, with_mean(device, memory, inputs, image, images), plan_.padded);
+      contexts.begin(device, with_mean(device, memory, inputs, image, images));
       const auto regions = operands.regions.slice(image * plan_.regions, images * plan_.regions);
       for (Index strip = 0; strip < words_.strips(); ++strip) {
         const Tile tile = attend(device, memory, operands, image, images, strip, nullptr, {});
@@ -133,8 +133,9 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       const auto gathered = contexts.finish(device);
       launch_rows(device, cuda::detail::finish_regions<Scalar>, images * plan_.regions,
                   cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * plan_.regions))),
-                  gathered.rows, gathered.image_factor, of_pairs.powers, plan_.regions, plan_.features,
-                  cuda::batch_rows_of(gradients.regions.slice(image, images)), gradients.accumulate);
+                  gathered.rows, gathered.image_factor, of_pairs.powers, plan_.regions, plan_.padded,
+                  plan_.features, cuda::batch_rows_of(gradients.regions.slice(image, images)),
+                  gradients.accumulate);
     }
     if (wants_words)
       launch_rows(device, cuda::detail::finish_words<Scalar>, plan_.batch * words_.most_words(),
@@ -161,7 +162,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     Scalar* attention;                                // [rows, images, padded]
     float* inverse_sum;                               // [images, rows]
     cuda::detail::WordSoftmax* softmax;               // [reports, images R]
-    Scalar* regions;                                  // [images, R + 1, D], rows in whole packs
+    Scalar* regions;                                  // [images, padded, D], rows in whole packs
     Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
 
     TileMemory(Scope& scratch, const LocalAlignment& loss, bool backward) {
@@ -172,8 +173,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       inverse_sum = scratch.take<float>(images * rows);
       softmax = scratch.take<cuda::detail::WordSoftmax>(loss.plan_.tile_reports(loss.words_.are_counted()) *
                                                         columns);
-      regions = scratch.take<Scalar>(images * (loss.plan_.regions + 1) *
-                                     cuda::whole_packs<Scalar>(loss.plan_.features));
+      regions =
+          scratch.take<Scalar>(images * loss.plan_.padded * cuda::whole_packs<Scalar>(loss.plan_.features));
       if (!backward) return;
       d_scores = scratch.take<Scalar>(rows * cuda::whole_packs<Scalar>(columns));
       weighted = scratch.take<Scalar>(rows * images * loss.plan_.padded);
@@ -187,7 +188,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   };
 
   [[nodiscard]] typename Contexts::Extents extents(bool backward) const {
-    return {plan_.strip_images, plan_.tile_rows(), plan_.regions + 1, plan_.padded, plan_.features, backward};
+    return {plan_.strip_images, plan_.tile_rows(), plan_.padded, plan_.features, backward};
   }
 
   /// A warp to each of `rows`.
@@ -232,15 +233,24 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     return out;
   }
 
-  /// Regions of some images, and of each the sum over 2^k as one more.
+  /// Regions of some images, after those of each their sum over 2^k, and then 0.
   BatchView<const Scalar> with_mean(Cuda& device, const TileMemory& memory, const Inputs& inputs, Index image,
                                     Index images) const {
-    const Index stride = cuda::whole_packs<Scalar>(plan_.features), rows = plan_.regions + 1;
-    dim3 grid = cuda::blocks(plan_.features, 256);
-    grid.y = static_cast<unsigned>(images);
-    cuda::launch(cuda::detail::add_mean_region<Scalar>, grid, 256, 0, device.stream(),
-                 cuda::batch_rows_of(inputs.regions.slice(image, images)), plan_.regions, plan_.features,
-                 1 / plan_.mean_scale(), cuda::Rows<Scalar>{memory.regions, images * rows, stride});
+    const Index stride = cuda::whole_packs<Scalar>(plan_.features), rows = plan_.padded;
+    const auto from = cuda::batch_rows_of(inputs.regions.slice(image, images));
+    const auto queue = [&]<int Wide>(std::integral_constant<int, Wide>) {
+      using Shared = cuda::detail::MeanRegionShared<Wide>;
+      dim3 grid = cuda::blocks(plan_.features, Shared::columns);
+      grid.y = static_cast<unsigned>(images);
+      cuda::launch(cuda::detail::add_mean_region<Scalar, Wide>, grid, 256, sizeof(Shared), device.stream(),
+                   from, plan_.regions, rows, plan_.features, 1 / plan_.mean_scale(),
+                   cuda::Rows<Scalar>{memory.regions, images * rows, stride});
+    };
+    constexpr int wide = cuda::pack_size<Scalar>;
+    if (from.aligned() && plan_.features % wide == 0)
+      queue(std::integral_constant<int, wide>{});
+    else
+      queue(std::integral_constant<int, 1>{});
     return {memory.regions, {images, rows, plan_.features}, {rows * stride, stride, 1}};
   }
 

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/scalar.hpp>
+#include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/gradient_powers.cuh>
@@ -41,21 +42,21 @@ __global__ void __launch_bounds__(256)
 }
 
 /// From sums over the strips of words, and what contexts have gathered, to the gradients of some images'
-/// regions [images, R, D]: warp w of the grid takes region w. Contexts gather one row more for each image.
+/// regions [images, R, D]: warp w of the grid takes region w. Contexts gather `padded` rows for each image.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
     finish_regions(Rows<const float> sums, Rows<const float> gathered, const float* image_factor,
-                   const GradientPowers* powers, Index regions, Index features, BatchRows<Scalar> out,
-                   bool accumulate) {
+                   const GradientPowers* powers, Index regions, Index padded, Index features,
+                   BatchRows<Scalar> out, bool accumulate) {
   const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   if (row >= sums.count) return;
-  const Index image = row / regions;
+  const Index image = row / regions, gathered_row = image * padded + row % regions;
   const float factor = 1 / powers->score;
   const float of_gathered = (image_factor != nullptr ? image_factor[image] : 1.0F) / powers->weighted;
   Scalar* const to = out(image, row % regions);
 #pragma unroll 4
   for (Index d = lane(); d < features; d += warp_size) {
-    const float value = fmaf(of_gathered, gathered[row + image][d], factor * sums[row][d]);
+    const float value = fmaf(of_gathered, gathered[gathered_row][d], factor * sums[row][d]);
     to[d] = from_float<Scalar>(accumulate ? value + to_float(to[d]) : value);
   }
 }
@@ -70,21 +71,45 @@ __global__ void __launch_bounds__(256)
   for (Index d = lane(); d < features; d += warp_size) out[row][d] = source[d];
 }
 
-/// Regions [images, R, D] and, after those of each image, their sum over 2^k as one more, to [images (R + 1),
-/// D]: block (x, i) takes 256 features of image i.
-template <class Scalar>
-__global__ void __launch_bounds__(256) add_mean_region(BatchRows<const Scalar> from, Index regions,
-                                                       Index features, float factor, Rows<Scalar> out) {
-  const Index image = blockIdx.y, d = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
-  if (d >= features) return;
-  float sum = 0;
-#pragma unroll 4
-  for (Index r = 0; r < regions; ++r) {
-    const Scalar value = from(image, r)[d];
-    out[image * (regions + 1) + r][d] = value;
-    sum += to_float(value);
+/// A block of add_mean_region: eight packs of `Wide` features side by side, and 32 threads for each, which
+/// take every 32nd region. Images are few and have many regions, so they are shared among threads.
+template <int Wide>
+struct MeanRegionShared {
+  static constexpr int packs = 8, threads_below = 32, columns = packs * Wide;
+  float sum[threads_below][columns];
+};
+
+/// Regions [images, R, D] to [images padded, D]: after those of each image their sum over 2^k, which is
+/// 1 / factor, and 0 in the rows left. Block (x, i) takes some features of image i. With Wide > 1 rows are
+/// aligned to packs of as many, of which D is a multiple.
+template <class Scalar, int Wide>
+__global__ void __launch_bounds__(256)
+    add_mean_region(BatchRows<const Scalar> from, Index regions, Index padded, Index features, float factor,
+                    Rows<Scalar> out) {
+  using Shared = MeanRegionShared<Wide>;
+  using Features = Pack<Scalar, Wide>;
+  auto& shared = shared_memory<Shared>();
+  const int thread = static_cast<int>(threadIdx.x), pack = thread % Shared::packs * Wide,
+            below = thread / Shared::packs;
+  const Index image = blockIdx.y, first = Index{blockIdx.x} * Shared::columns, d = first + pack;
+  float sum[Wide] = {};
+  for (Index r = below; r < padded && d < features; r += Shared::threads_below) {
+    if (r == regions) continue;
+    Features values;
+#pragma unroll
+    for (int e = 0; e < Wide; ++e) values.value[e] = from_float<Scalar>(0);
+    if (r < regions) values = *reinterpret_cast<const Features*>(from(image, r) + d);
+    *reinterpret_cast<Features*>(out[image * padded + r] + d) = values;
+#pragma unroll
+    for (int e = 0; e < Wide; ++e) sum[e] += to_float(values.value[e]);
   }
-  out[image * (regions + 1) + regions][d] = from_float<Scalar>(factor * sum);
+#pragma unroll
+  for (int e = 0; e < Wide; ++e) shared.sum[below][pack + e] = sum[e];
+  __syncthreads();
+  if (thread >= Shared::columns || first + thread >= features) return;
+  float all = 0;
+  for (int k = 0; k < Shared::threads_below; ++k) all += shared.sum[k][thread];
+  out[image * padded + regions][first + thread] = from_float<Scalar>(factor * all);
 }
 
 /// Attention [B, W, R] of what is no word.

@@ -38,22 +38,18 @@ __global__ void __launch_bounds__(256)
   if (threadIdx.x == 0) atomicMax(bounds + blockIdx.y, __float_as_uint(largest));
 }
 
-/// Matrices x [regions, regions] of each image as operands: [images, padded, padded], rounded, 0 in padding;
-/// for Half times a power of two, 1 over which is image_factor [images]. Warp w of the grid takes row w of
-/// image y.
+/// Matrices x [images, padded, padded] as operands: rounded; for Half times a power of two, 1 over which is
+/// image_factor [images]. Warp w of the grid takes row w of image y.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    round_matrices(BatchRows<const float> x, int regions, int padded, const unsigned* bounds, Scalar* to,
+    round_matrices(BatchRows<const float> x, int padded, const unsigned* bounds, Scalar* to,
                    float* image_factor) {
   const int row = static_cast<int>(blockIdx.x) * (256 / warp_size) + warp();
   if (row >= padded) return;
   const Index image = blockIdx.y;
-  const float* const from = x(image, row);  // beyond the last row it is not read
   const float power = bounds != nullptr ? power_below(__uint_as_float(bounds[image])) : 1;
-  for (int r = lane(); r < padded; r += warp_size) {
-    const float value = row < regions && r < regions ? from[r] : 0;
-    to[(image * padded + row) * padded + r] = from_float<Scalar>(power * value);
-  }
+  for (int r = lane(); r < padded; r += warp_size)
+    to[(image * padded + row) * padded + r] = from_float<Scalar>(power * x(image, row)[r]);
   if (row == 0 && lane() == 0) image_factor[image] = 1 / power;
 }
 
@@ -147,6 +143,8 @@ __global__ void __launch_bounds__(256)
 /// vlp::detail::Contexts). The direct form makes c_w, as float, and for backward rounded. The Gram form never
 /// does: |c_w|^2 = a G a^T and <c_w, C_r> = (a G)_r with G = C C^T. In both, attention is given by
 /// deviations, and regions have one more, their sum over 2^k, to go with the base (see AttentionTile).
+/// Products are over all of the padding of attention and regions, which is 0: for odd extents cuBLAS has none
+/// but slow kernels.
 ///
 /// For each strip of images: begin; for each tile: measure, or look and gather; finish.
 template <class Scalar>
@@ -154,14 +152,14 @@ class AttentionContexts {
  public:
   /// The most that one tile has, and whether it is for backward.
   struct Extents {
-    Index images, rows, regions, padded, features;
+    Index images, rows, padded, features;
     bool backward;
   };
 
   template <class Scope>
   AttentionContexts(Scope& scratch, bool gram, const Extents& most) : gram_(gram) {
     if (gram) {
-      products_ = scratch.template take<float>(most.images * most.regions * most.padded);
+      products_ = scratch.template take<float>(most.images * most.padded * most.padded);
       operand_ = scratch.template take<Scalar>(most.images * most.padded * most.padded);
       image_factor_ = scratch.template take<float>(most.images);
       if constexpr (std::is_same_v<Scalar, Half>) bounds_ = scratch.template take<unsigned>(most.images);
@@ -170,17 +168,17 @@ class AttentionContexts {
     }
     if (!most.backward) return;
     seen_ = scratch.template take<float>(most.images * most.rows * most.padded);
-    gathered_ = scratch.template take<float>(most.images * most.regions * whole_packs<float>(most.features));
+    gathered_ = scratch.template take<float>(most.images * most.padded * whole_packs<float>(most.features));
     if (gram) return;
     factor_ = scratch.template take<float>(most.images * most.rows);
     if constexpr (is_16_bit<Scalar>)
       rounded_ = scratch.template take<Scalar>(most.images * most.rows * whole_packs<Scalar>(most.features));
   }
 
-  /// Starts with some images, regions [images, R + 1, D], the last of each the sum of the others over 2^k.
-  void begin(Cuda& device, const BatchView<const Scalar>& regions, Index padded) {
+  /// Starts with some images, regions [images, padded, D]: after the R of each their sum over 2^k, and then
+  /// 0.
+  void begin(Cuda& device, const BatchView<const Scalar>& regions) {
     regions_ = regions;
-    padded_ = padded;
     has_gathered_ = false;
     if (gram_) {
       matmul<Scalar>(device, regions, Op::none, regions, Op::transpose, products());
@@ -208,23 +206,18 @@ class AttentionContexts {
     const float* image_factor;  // [images]; null: 1
   };
   Seen look(Cuda& device, const AttentionTile<Scalar>& tile) {
-    const Index stride = images() * padded_;
-    const auto seen = [&](Index columns) {
-      return BatchView<float>(seen_, {images(), tile.rows, columns}, {padded_, stride, 1});
-    };
-    const BatchRows<const float> products{seen_, images(), padded_, stride};
+    const Index stride = images() * padded();
+    const BatchView<float> seen(seen_, {images(), tile.rows, padded()}, {padded(), stride, 1});
+    const BatchRows<const float> products{seen_, images(), padded(), stride};
     if (gram_) {
-      matmul<Scalar>(device, attention(tile, padded_), Op::none,
-                     BatchView<const Scalar>(operand_, {images(), padded_, padded_}), Op::none,
-                     seen(padded_));
+      matmul<Scalar>(device, attention(tile), Op::none, operand(), Op::none, seen);
       return {products, tile.inverse_sum, image_factor_};
     }
     Rows<Scalar> rounded;
     if constexpr (is_16_bit<Scalar>)
       rounded = {rounded_, images() * tile.rows, whole_packs<Scalar>(features())};
     make_contexts(device, tile, {nullptr, 0, rounded, factor_});
-    matmul<Scalar>(device, context_operand(tile), Op::none, regions_, Op::transpose,
-                   seen(regions_.extent(1)));
+    matmul<Scalar>(device, context_operand(tile), Op::none, regions_, Op::transpose, seen);
     return {products, factor_, image_factor_};
   }
 
@@ -232,18 +225,17 @@ class AttentionContexts {
   /// belongs to, for the tile that look took in last.
   void gather(Cuda& device, const AttentionTile<Scalar>& tile, const BatchRows<Scalar>& weighted) {
     const float beta = has_gathered_ ? 1 : 0;
-    const BatchView<const Scalar> left(weighted.data, {images(), tile.rows, regions_.extent(1)},
+    const BatchView<const Scalar> left(weighted.data, {images(), tile.rows, padded()},
                                        {weighted.batch_stride, weighted.stride, 1});
     if (gram_)
-      matmul<Scalar>(device, left, Op::transpose, attention(tile, regions_.extent(1)), Op::none, products(),
-                     1, beta);
+      matmul<Scalar>(device, left, Op::transpose, attention(tile), Op::none, products(), 1, beta);
     else
       matmul<Scalar>(device, left, Op::transpose, context_operand(tile), Op::none, gathered(), 1, beta);
     has_gathered_ = true;
   }
 
-  /// What was gathered, as gradients for the regions [images (R + 1), D], 0 for the last of each image, to be
-  /// multiplied by the image's factor.
+  /// What was gathered, as gradients for the regions [images padded, D], 0 but for the first R of each image,
+  /// to be multiplied by the image's factor.
   struct Gathered {
     Rows<const float> rows;
     const float* image_factor;  // [images]; null: 1
@@ -251,31 +243,26 @@ class AttentionContexts {
   Gathered finish(Cuda& device) {
     if (gram_) {
       round_products(device);
-      const Index count = regions_.extent(1);
-      matmul<Scalar>(
-          device,
-          BatchView<const Scalar>(operand_, {images(), count, count}, {padded_ * padded_, padded_, 1}),
-          Op::none, regions_, Op::none, gathered());
+      matmul<Scalar>(device, operand(), Op::none, regions_, Op::none, gathered());
     }
-    return {{gathered_, images() * regions_.extent(1), sum_stride()}, image_factor_};
+    return {{gathered_, images() * padded(), sum_stride()}, image_factor_};
   }
 
  private:
   [[nodiscard]] Index images() const { return regions_.extent(0); }
+  [[nodiscard]] Index padded() const { return regions_.extent(1); }
   [[nodiscard]] Index features() const { return regions_.extent(2); }
   /// Of rows of contexts_ and gathered_. What cuBLAS reads or writes has rows at multiples of 16 bytes.
   [[nodiscard]] Index sum_stride() const { return whole_packs<float>(features()); }
-  [[nodiscard]] BatchView<float> products() const {
-    const Index count = regions_.extent(1);
-    return {products_, {images(), count, count}, {count * padded_, padded_, 1}};
-  }
+  [[nodiscard]] BatchView<float> products() const { return {products_, {images(), padded(), padded()}}; }
+  [[nodiscard]] BatchView<const Scalar> operand() const { return {operand_, {images(), padded(), padded()}}; }
   [[nodiscard]] BatchView<float> sums(float* data, Index rows) const {
     return {data, {images(), rows, features()}, {rows * sum_stride(), sum_stride(), 1}};
   }
-  [[nodiscard]] BatchView<float> gathered() const { return sums(gathered_, regions_.extent(1)); }
-  [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile, Index columns) const {
+  [[nodiscard]] BatchView<float> gathered() const { return sums(gathered_, padded()); }
+  [[nodiscard]] BatchView<const Scalar> attention(const AttentionTile<Scalar>& tile) const {
     return {tile.attention.data,
-            {images(), tile.rows, columns},
+            {images(), tile.rows, padded()},
             {tile.attention.batch_stride, tile.attention.stride, 1}};
   }
   [[nodiscard]] BatchView<const Scalar> context_operand(const AttentionTile<Scalar>& tile) const {
@@ -288,8 +275,7 @@ class AttentionContexts {
   }
 
   void make_contexts(Cuda& device, const AttentionTile<Scalar>& tile, const MeasuredContexts<Scalar>& out) {
-    matmul<Scalar>(device, attention(tile, regions_.extent(1)), Op::none, regions_, Op::none,
-                   sums(contexts_, tile.rows));
+    matmul<Scalar>(device, attention(tile), Op::none, regions_, Op::none, sums(contexts_, tile.rows));
     const Index rows = images() * tile.rows;
     launch(measure_contexts<Scalar>, blocks(rows, 256 / warp_size), 256, 0, device.stream(), tile,
            Rows<const float>{contexts_, rows, sum_stride()}, features(), out);
@@ -298,7 +284,7 @@ class AttentionContexts {
   /// Makes operands of the products.
   void round_products(Cuda& device) {
     const auto products_of_images = batch_rows_of(BatchView<const float>(products()));
-    const auto count = static_cast<int>(regions_.extent(1));
+    const auto count = static_cast<int>(padded());
     const auto image_count = static_cast<unsigned>(images());
     if constexpr (std::is_same_v<Scalar, Half>) {
       check(cudaMemsetAsync(bounds_, 0, image_count * sizeof(unsigned), device.stream()), "clearing bounds");
@@ -308,20 +294,19 @@ class AttentionContexts {
       launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), products_of_images,
              count, each, bounds_);
     }
-    dim3 grid = blocks(padded_, 256 / warp_size);
+    dim3 grid = blocks(count, 256 / warp_size);
     grid.y = image_count;
-    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_of_images, count,
-           static_cast<int>(padded_), bounds_, operand_, image_factor_);
+    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_of_images, count, bounds_,
+           operand_, image_factor_);
   }
 
   bool gram_;
   bool has_gathered_ = false;
-  Index padded_ = 0;
   BatchView<const Scalar> regions_;
   float* seen_ = nullptr;      // [rows, images, padded]
-  float* gathered_ = nullptr;  // [images, R + 1, D], rows in whole packs
-  // Gram form, of R + 1 regions
-  // C C^T [images, R + 1, R + 1] until it is rounded, then what is gathered for it; rows of padded_
+  float* gathered_ = nullptr;  // [images, padded, D], rows in whole packs
+  // Gram form
+  // C C^T [images, padded, padded] until it is rounded, then what is gathered for it
   float* products_ = nullptr;
   Scalar* operand_ = nullptr;      // [images, padded, padded] the same, rounded
   float* image_factor_ = nullptr;  // [images]
