@@ -15,7 +15,8 @@ bfloat16, times by CUDA events, memory by PyTorch's own count (comparison/cuda_w
 compared with a form that computes its scores in tiles, local alignment and the multi-scale objective with one that takes
 images a chunk at a time, and each loss with the kernels of other projects that are installed (comparison/peers.py).
 Where PyTorch runs out of memory, that is its row. Cases with bars come first, what is to be compiled last, so that
---time-limit cuts off what is missed least. VLP_COMMIT names the commit where this is no clone.
+--time-limit cuts off what is missed least. OUTPUT.json and OUTPUT.md are written anew after every answer, so that they have
+all but the case in progress when this is killed; SIGTERM ends it and its workers with what there is. VLP_COMMIT names the commit where this is no clone.
 
 Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BENCHMARKS.
 A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes
@@ -28,10 +29,13 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import statistics
 import subprocess
 import sys
+import time
 
+START = time.monotonic()  # the time limit counts from here
 HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
 # The cores of this process before PyTorch binds it to one of them (OMP_PROC_BIND), which its workers would inherit.
@@ -51,7 +55,7 @@ def parse():
     parser.add_argument("--threads", type=int, action="append", help="default: 1 and 2; may be given several times")
     parser.add_argument("--quick", action="store_true", help="small shapes and few repetitions: a smoke test")
     parser.add_argument("--no-memory", action="store_true", help="leave out the measurement of memory (CPU)")
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="end by then with what there is (CUDA)")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="end some seconds before with what there is (CUDA)")
     parser.add_argument("--output", type=pathlib.Path, help="write OUTPUT.json and OUTPUT.md")
     options = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
@@ -65,6 +69,7 @@ def parse():
     if options.threads and min(options.threads) < 1:
         fail("--threads must be 1 or more")
     options.threads = options.threads or [1, 2]
+    options.end = START + (1e6 if options.time_limit is None else options.time_limit)
     if options.output is None and not options.quick and not options.only:
         options.output = HERE / "results" / {"cpu": "losses_cpu", "cuda": "losses_cuda_pytorch"}[options.device]
     return options
@@ -173,7 +178,6 @@ def markdown(result):
 def main():
     options = parse()
     sys.path.insert(0, str(HERE / "comparison"))
-    import cuda_table
     import losses
     import torch
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -187,9 +191,7 @@ def main():
     result = {"machine": processor(), "date": datetime.date.today().isoformat(), "commit": commit(),
               "device": options.device, "pytorch": torch.__version__, "python": platform.python_version()}
     if options.device == "cuda":
-        result.update(cuda_table.measure(options, works))
-        write(options, result, cuda_table.markdown(result))
-        sys.exit(0 if cuda_table.well(result) else 1)
+        sys.exit(compare_on_cuda(options, works, result))
     blocks = []
     for work in works:
         for sizes in losses.QUICK[work.loss] if options.quick else work.shapes:
@@ -197,15 +199,46 @@ def main():
                 print(f"{work.loss} {work.describe(sizes)}, threads {threads}", file=sys.stderr, flush=True)
                 blocks.append(measure(options, work, sizes, threads))
     result.update(compiler=blocks[0]["compiler"], backend=blocks[0]["backend"], blocks=blocks)
-    write(options, result, markdown(result))
+    table = markdown(result)
+    print(table, end="")
+    write(options, result, table)
+
+
+def compare_on_cuda(options, works, begin):
+    """Measures, writes after each answer what there is, and returns the exit status. `begin` is what the result begins with."""
+    import cuda_run
+    import cuda_table
+    record = cuda_run.Record(options, works)
+
+    def save():
+        result = {**begin, **record.result()}
+        table = cuda_table.markdown(result)
+        write(options, result, table)
+        return result, table
+
+    def end(number, frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # timeout(1) sends it twice
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        cuda_run.measure(options, record, save)
+    finally:
+        result, table = save()
+        print(table, end="", flush=True)
+    return 0 if cuda_table.well(result) else 1
 
 
 def write(options, result, table):
-    print(table, end="")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        options.output.with_suffix(".md").write_text(table, encoding="utf-8")
+    """Replaces both files, each at once: a reader finds the old one or the new one, never a part of one."""
+    if not options.output:
+        return
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    for ending, text in ((".json", json.dumps(result, indent=1) + "\n"), (".md", table)):
+        place = options.output.with_suffix(ending)
+        whole = place.with_name(place.name + ".part")
+        whole.write_text(text, encoding="utf-8")
+        whole.replace(place)
 
 
 if __name__ == "__main__":

@@ -211,12 +211,17 @@ compare() {
     conclude comparison "left out: $python has no PyTorch"
     return
   fi
-  # It ends by itself a little earlier, with a table of what it has.
-  local limit=110 left=$((seconds - 10 - SECONDS))
+  # The same limit as step() has in the end: it ends by itself some seconds before, with a table of what it has.
+  local limit=$((115 * seconds / default_seconds)) left=$((seconds - 10 - SECONDS))
   limit=$((limit < left ? limit : left))
+  if ((limit < 20)); then
+    conclude comparison "left out: no time was left"
+    return
+  fi
+  local unscaled=$(((limit * default_seconds + seconds - 1) / seconds))
   VLP_COMMIT=$(cat pack/commit 2>/dev/null || echo unknown) PYTHONPATH=$work/site \
-    step comparison $((limit + 5)) "$python" benchmarks/compare_pytorch.py --device cuda --bridge "$bridge" \
-    --time-limit "$limit" --output "$results/pytorch" || true
+    step comparison "$unscaled" "$python" benchmarks/compare_pytorch.py --device cuda --bridge "$bridge" \
+    --time-limit $((limit - 3)) --output "$results/pytorch" || true
   report comparison "$work/comparison.log"
 }
 

@@ -1,173 +1,19 @@
-"""The comparison on a CUDA device: a worker for each loss (cuda_worker.py), and the table of what they found."""
-import contextlib
-import json
-import pathlib
-import queue
-import subprocess
-import sys
-import threading
-import time
-
-import losses
+"""The table of what the comparison on a CUDA device has found, and what is said below it."""
 import peers
 
-HERE = pathlib.Path(__file__).resolve().parent
 MIB = 1 << 20
-PEER_SECONDS = 25  # for a peer at a shape, at most: the start of its process, what Triton compiles, and its calls
 
 
-class Worker:
-    """A process for one loss: what breaks the device for one breaks it for no other."""
-
-    def __init__(self, options, loss):
-        setup = {"bridge": str(options.bridge.resolve()), "loss": loss, "quick": options.quick}
-        self.call = [sys.executable, str(HERE / "cuda_worker.py"), json.dumps(setup)]
-        self.process = None
-
-    def start(self):
-        self.process = subprocess.Popen(self.call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.messages = queue.Queue()
-        threading.Thread(target=self.read, args=(self.process.stdout, self.messages), daemon=True).start()
-
-    @staticmethod
-    def read(output, messages):
-        """Passes on what the process says, and None at its end."""
-        for line in output:
-            if line.startswith("{") and line.endswith("}\n"):
-                messages.put(json.loads(line))
-        messages.put(None)
-
-    def wait(self, seconds):
-        """Until it can be asked, lest its start disturb what another times."""
-        with contextlib.suppress(queue.Empty):
-            if self.messages.get(timeout=seconds) is None:
-                self.messages.put(None)  # for ask() to tell of
-
-    def ask(self, request, seconds):
-        """The answer, or None and what went wrong."""
-        if self.process is None:
-            self.start()
-        with contextlib.suppress(BrokenPipeError):  # the end of the process is then the next message
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        end = time.monotonic() + seconds
-        try:
-            message = self.messages.get(timeout=seconds)
-            if message is not None and "ready" in message:  # it was started again
-                message = self.messages.get(timeout=max(end - time.monotonic(), 0.01))
-        except queue.Empty:
-            self.stop()
-            return None, f"stopped after {seconds:.0f} s"
-        if message is not None:
-            if message["last"]:
-                self.stop()
-            return message, None
-        status = self.process.wait()
-        self.stop()
-        return None, f"its process ended with status {status}"
-
-    def stop(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
-def requests(options, works):
-    """What is asked of which loss's worker, the most wanted first: (what the case is called, loss, request). Cases with
-    bars, the peers that those bars name, a check of every loss at a small shape, the other cases, the peers that are left,
-    and at last all cases again with what is to be compiled."""
-    cases = [(work, case) for work in works for case in cases_of(options, work)]
-
-    def ask(work, case, **request):
-        return (f"{work.loss} {case.type} {work.describe(case.sizes)}", work.loss,
-                {**request, "type": case.type, "sizes": case.sizes})
-
-    def ask_peers(work, case, with_bar):
-        for peer in peers.of(work.loss):
-            if peer.is_installed and not peer.refuses(case.type, case.sizes) and (peer.name in case.bars) == with_bar:
-                yield ask(work, case, what="peer", peer=peer.name)
-
-    with_bars, others = [one for one in cases if one[1].has_bars], [one for one in cases if not one[1].has_bars]
-    for one in with_bars:
-        yield ask(*one, what="case", compiled=False)
-    for one in with_bars:
-        yield from ask_peers(*one, True)
-    for work in works:
-        yield f"{work.loss} at a small shape", work.loss, {"what": "small"}
-    for one in others:
-        yield ask(*one, what="case", compiled=False)
-    for one in with_bars + others:
-        yield from ask_peers(*one, False)
-    for one in with_bars + others:
-        yield ask(*one, what="case", compiled=True)
-
-
-def cases_of(options, work):
-    return [losses.OnCuda(losses.BF16, sizes) for sizes in losses.QUICK[work.loss]] if options.quick else work.on_cuda
-
-
-def label_of(name, request):
-    if request["what"] == "peer":
-        return f"{name}, {request['peer']}"
-    return f"{name}, compiled" if request.get("compiled") else name
-
-
-def measure(options, works):
-    """Blocks, problems, and notes on what was left out, within options.time_limit seconds."""
-    end = time.monotonic() + (1e6 if options.time_limit is None else options.time_limit)
-    workers = {work.loss: Worker(options, work.loss) for work in works}
-    blocks, of_peers, problems, notes = {}, {}, [], []
-    left_out = {False: [], True: []}  # by whether it is extra: a peer, or to be compiled
-    for worker in workers.values():
-        worker.start()
-    for worker in workers.values():
-        worker.wait(max(end - time.monotonic(), 0.01))
-    for name, loss, request in requests(options, works):
-        extra, label = request["what"] == "peer" or request.get("compiled", False), label_of(name, request)
-        left = end - time.monotonic()
-        if left < 3:
-            left_out[extra].append(label)
-            continue
-        print(label, file=sys.stderr, flush=True)
-        # Half of the time that is left: one that hangs leaves some to the others.
-        seconds = max(left / 2, min(left, 20))
-        if request["what"] == "peer":
-            seconds = min(seconds, PEER_SECONDS)
-        answer, wrong = workers[loss].ask(request, seconds)
-        if request["what"] == "peer":
-            row = {"contender": request["peer"], "outcome": wrong} if wrong is not None else answer["row"]
-            of_peers.setdefault(name, []).append(row)
-        elif wrong is not None:  # what goes wrong with what is compiled is PyTorch's: vlp was measured without it
-            (notes if extra else problems).append(f"{label}: {wrong}")
-        elif request["what"] == "small":
-            problems += [f"{name}: {one}" for one in answer["problems"]]
-        elif extra and name in blocks and not is_measured(answer):
-            notes.append(f"{label}: {answer['rows'][0]['outcome']}")
-        else:
-            blocks[name] = answer  # with what is compiled in place of without
-    for worker in workers.values():
-        worker.stop()
-    for work in works:
-        for case in cases_of(options, work):
-            name = f"{work.loss} {case.type} {work.describe(case.sizes)}"
-            if name in blocks:
-                complete(blocks[name], case, of_peers.get(name, []))
-    for kind, said in ((False, problems), (True, notes)):
-        if left_out[kind]:
-            said.append("left out, no time was left: " + "; ".join(left_out[kind]))
-    notes += notes_on_peers(works)
-    return {"blocks": list(blocks.values()), "problems": problems, "notes": notes}
-
-
-def complete(block, case, rows):
-    """Adds to a block its bars, the rows of its peers, and which peers are not installed. A peer that refused the case has
-    its reason as its row."""
-    all_peers = peers.of(block["loss"])
+def complete(block, work, case, rows):
+    """The block with its bars, the rows of its peers and of what is compiled, and which peers are not installed. A peer that
+    refused the case has its reason as its row."""
+    all_peers = peers.of(work.loss)
     refused = {peer.name: peer.refuses(case.type, case.sizes) for peer in all_peers if peer.is_installed}
     rows = rows + [{"contender": name, "outcome": reason} for name, reason in refused.items() if reason]
-    block["rows"] += [{**row, "version": peers.named(row["contender"]).installed_version} for row in rows]
-    block.update(bars=case.bars, within=case.within, absent=[peer.name for peer in all_peers if not peer.is_installed])
+    versions = {peer.name: {"version": peer.installed_version} for peer in all_peers if peer.is_installed}
+    rows = block["rows"] + [{**row, **versions.get(row["contender"], {})} for row in rows]
+    return {**block, "rows": rows, "bars": case.bars, "within": case.within,
+            "absent": [peer.name for peer in all_peers if not peer.is_installed]}
 
 
 def notes_on_peers(works):

@@ -1,6 +1,6 @@
-"""All measurements of one loss on a CUDA device, in a process of its own: cuda_worker.py JSON. It says {"ready": ...} and
-then answers each request, a line of JSON on its input, by one on its output: a case by a block of the table, with or
-without what is to be compiled; a peer of it (peers.py) by its row; a small shape by what is wrong there.
+"""All measurements of one loss on a CUDA device, in a process of its own: cuda_worker.py JSON. It answers each request, a line of JSON on its input, by one on its output: a case by a block of the table; a peer of it
+(peers.py), or a form of it that is compiled, by one more row; a small shape by what is wrong there. Each answer has the
+seconds that its parts took.
 
 16-bit forms of PyTorch run as users run them, under autocast: products in 16 bits, softmax in float32. Products of
 float32 are not rounded to TF32. vlp runs on PyTorch's own memory and current stream. A peer is a request of its own, so
@@ -10,7 +10,6 @@ import gc
 import json
 import logging
 import os
-import statistics
 import sys
 import warnings
 
@@ -19,41 +18,14 @@ import torch
 import losses
 import peers
 from bridge import Bridge, Loss
+from cuda_timing import OUT_OF_MEMORY, SLOW, VERY_SLOW, Clock, Device, free, peak_of, summary, time_in_turn
 from worker import DOUBLE_TOLERANCE, disagreement, pytorch_step
 
 # Of vlp's loss and gradients from float64, relative to the largest value. PyTorch's may be PYTORCH_TIMES as far from it: in
 # 16 bits it rounds more often.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 PYTORCH_TIMES = 10
-OUT_OF_MEMORY = "out of memory"
-
-
-class Device:
-    """What is done to a CUDA device between calls; keeps what clears its cache."""
-
-    def __init__(self):
-        cache = torch.cuda.get_device_properties(0).L2_cache_size
-        self.other = torch.empty(4 * cache // 4, dtype=torch.int32, device="cuda")
-
-    def flush(self):
-        """Writes and then reads other memory: neither inputs nor what would first have to be written back are in L2.
-        Takes longer than queueing a small step, so that the time of queueing is not measured."""
-        self.other.zero_()
-        self.other.sum()
-
-    def milliseconds(self, step):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        self.flush()
-        begin.record()
-        step()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end)
-
-
-def free():
-    gc.collect()
-    torch.cuda.empty_cache()
+NO_TIME = "left out, no time was left"
 
 
 def in_half(form, dtype):
@@ -85,16 +57,6 @@ def worst(got, want):
     return max(errors)
 
 
-def peak_of(step):
-    """Bytes that PyTorch takes for a step above inputs and gradients (which it allocates)."""
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    _, gradients = step()
-    torch.cuda.synchronize()
-    return max(torch.cuda.max_memory_allocated() - before - sum(one.nbytes for one in gradients.values()), 0)
-
-
 def vlp_loss(work, inputs, bridge):
     """vlp's step, or None where vlp does not have the loss on CUDA devices."""
     arrays, options = losses.for_vlp(inputs, work.variants["vlp"])
@@ -124,23 +86,27 @@ def small_problems(work, bridge):
             yield f"vlp in {dtype} differs from float64 by {error:.1e} of the largest value"
 
 
-def pytorch_contenders(work, inputs, dtype, compiled):
-    """Functions that make a step, by label: a compiled one is compiled when it is first called."""
+def pytorch_contenders(work, inputs, dtype):
+    """Functions that make a step, by label."""
     forms = {label: in_half(form, dtype) for label, form in work.all_forms.items()}
-    steps = {label: (lambda form=form: pytorch_step(form, inputs)) for label, form in forms.items()}
-    if compiled:
-        steps[work.compiled_label] = lambda: pytorch_step(torch.compile(forms[work.compiled], dynamic=False), inputs)
-    return steps
+    return {label: (lambda form=form: pytorch_step(form, inputs)) for label, form in forms.items()}
 
 
-def try_step(make, want, tolerance):
-    """A row for a contender that is not vlp, and its step, or None where it does not run or is wrong."""
+def try_step(make, want, tolerance, device):
+    """A row for a contender that is not vlp, and its step, or None where there is nothing to time in turn with others: it
+    does not run, it is wrong, or it is slow and was timed at once, while its memory was at hand."""
     try:
         step = make()
-        error = worst(step(), want)
+        got = step()
+        error, gradients = worst(got, want), sum(one.nbytes for one in got[1].values())
+        del got
         if not error <= tolerance:
             return {"outcome": f"differs from float64 by {error:.1e} of the largest value; not timed"}, None
-        return {"error": error, "peak_bytes": peak_of(step)}, step
+        peak, first = peak_of(step, gradients, device)
+        row = {"error": error, "peak_bytes": peak}
+        if first <= SLOW:
+            return row, step
+        return {**row, **summary([first] if first > VERY_SLOW else [first, device.milliseconds(step)])}, None
     except torch.cuda.OutOfMemoryError:
         return {"outcome": OUT_OF_MEMORY}, None
     except Exception as error:  # whatever a compiler stumbles over
@@ -157,29 +123,40 @@ class Case:
     """A loss at a shape that is timed: its inputs, float64's loss and gradients, vlp's step (None where vlp has none or is
     wrong) and the row of vlp so far."""
 
-    def __init__(self, work, request, bridge):
+    def __init__(self, work, request, bridge, clock):
         self.dtype = getattr(torch, request["type"])
         self.inputs = work.inputs(losses.Draw(self.dtype, "cuda"), **request["sizes"])
         self.loss, self.row = vlp_loss(work, self.inputs, bridge), {"contender": "vlp"}
+        torch.cuda.synchronize()
+        clock.lap("inputs")
         self.without_vlp = self.loss is None
         if self.without_vlp:
             self.row["outcome"] = "vlp has none yet"
-            self.want = exact(work, self.inputs)
+            self.want = self.reference(work, clock)
             return
         held = bridge.device_bytes()
         for _ in range(3):  # scratch memory has its size after the second
             self.loss()
         self.row.update(peak_bytes=bridge.device_bytes() - held, scratch_bytes=self.loss.scratch_bytes())
-        self.want = exact(work, self.inputs)
+        torch.cuda.synchronize()
+        clock.lap("vlp")
+        self.want = self.reference(work, clock)
         error = worst((self.loss(), self.loss.gradients), self.want)
+        clock.lap("vlp")
         if error <= TOLERANCE[self.dtype]:
             self.row["error"] = error
         else:
             self.row["outcome"] = f"differs from float64 by {error:.1e} of the largest value; not timed"
             self.loss = None
 
-    def try_step(self, make):
-        return try_step(make, self.want, PYTORCH_TIMES * TOLERANCE[self.dtype])
+    def reference(self, work, clock):
+        want = exact(work, self.inputs)
+        torch.cuda.synchronize()
+        clock.lap("float64")
+        return want
+
+    def try_step(self, make, device):
+        return try_step(make, self.want, PYTORCH_TIMES * TOLERANCE[self.dtype], device)
 
     def steps(self):
         return {} if self.loss is None else {"vlp": self.loss}
@@ -188,81 +165,66 @@ class Case:
 class Cases:
     """The case that was asked for last, so that a peer of it need not wait for float64 again."""
 
-    def __init__(self, work, bridge):
-        self.work, self.bridge, self.key, self.case = work, bridge, None, None
+    def __init__(self, work, bridge, clock):
+        self.work, self.bridge, self.clock, self.key, self.case = work, bridge, clock, None, None
 
     def get(self, request):
         key = request["type"], request["sizes"]
         if self.key != key:
             self.key = self.case = None
             free()
-            self.case = Case(self.work, request, self.bridge)
+            self.case = Case(self.work, request, self.bridge, self.clock)
             self.key = key
         free()
+        self.clock.lap("free")
         return self.case
 
 
 def measure(work, request, cases, device, quick):
-    case = cases.get(request)
-    rows, steps = [dict(case.row)], case.steps()
-    block = {"loss": work.loss, "type": request["type"], "sizes": request["sizes"], "rows": rows,
-             "without_vlp": case.without_vlp}
+    case, clock = cases.get(request), cases.clock
+    steps, tried = case.steps(), {}
+    block = {"loss": work.loss, "type": request["type"], "sizes": request["sizes"], "without_vlp": case.without_vlp}
     if case.loss is None and not case.without_vlp:
-        return block
-    for label, make in pytorch_contenders(work, case.inputs, case.dtype, request["compiled"]).items():
-        row, step = case.try_step(make)
-        rows.append({"contender": label, **row})
-        if step is not None:
-            steps[label] = step
-        free()
-    time_in_turn(steps, rows, device, quick)
-    return block
+        return {**block, "rows": [dict(case.row)]}
+    contenders = pytorch_contenders(work, case.inputs, case.dtype)
+    for label in reversed(contenders):  # the last forms need the least memory
+        tried[label], step = {"outcome": NO_TIME}, None
+        if clock.has_left(0.5):
+            tried[label], step = case.try_step(contenders[label], device)
+            if step is not None:
+                steps[label] = step
+            free()
+            clock.lap(label)
+    rows = [dict(case.row)] + [{"contender": label, **tried[label]} for label in contenders]
+    time_in_turn(steps, rows, device, quick, clock)
+    return {**block, "rows": rows}
 
 
-def measure_peer(request, cases, device, quick):
-    """The row of a peer, and vlp's time in turn with it."""
-    peer, case = peers.named(request["peer"]), cases.get(request)
-    inputs = peer.inputs(case.inputs)
-    row, step = case.try_step(lambda: pytorch_step(peer.form(inputs), inputs))
-    row = {"contender": peer.name, **row}
+def measure_row(name, make, case, device, quick, clock):
+    """The row of a contender that is alone with vlp, and vlp's time in turn with it."""
+    row, step = case.try_step(make, device)
+    row = {"contender": name, **row}
     free()
-    if step is not None:
-        own = {"contender": "vlp"}
-        time_in_turn({**case.steps(), peer.name: step}, [own, row], device, quick)
+    clock.lap(name)
+    if step is not None or "milliseconds" in row:
+        own, steps = {"contender": "vlp"}, case.steps()
+        time_in_turn(steps if step is None else {**steps, name: step}, [own, row], device, quick, clock)
         if "milliseconds" in own:
             row["vlp_milliseconds"] = own["milliseconds"]
     return row
 
 
-LONG = 500  # ms: what takes longer is timed fewer times
+def measure_peer(request, cases, device, quick):
+    peer, case = peers.named(request["peer"]), cases.get(request)
+    inputs = peer.inputs(case.inputs)
+    return measure_row(peer.name, lambda: pytorch_step(peer.form(inputs), inputs), case, device, quick, cases.clock)
 
 
-def first_look(step, device):
-    """About how long a step takes, the least of three calls or one long one, in ms."""
-    taken = device.milliseconds(step)
-    return taken if taken > LONG else min([taken] + [device.milliseconds(step) for _ in range(2)])
-
-
-def time_in_turn(steps, rows, device, quick):
-    """Adds the times of the steps, taken in turn, to their rows. A step that ran alone may find too little memory beside
-    the others; then only its own row is lost."""
-    rows, first, times = {row["contender"]: row for row in rows}, {}, {}
-    for label, step in steps.items():
-        try:
-            first[label], times[label] = first_look(step, device), []
-        except torch.cuda.OutOfMemoryError:
-            rows[label]["outcome"] = OUT_OF_MEMORY
-            free()
-    if not times:
-        return
-    total = sum(first.values())
-    count = 2 if quick else int(min(max(1000 / total, 5 if total < 2 * LONG else 3), 100))
-    for _ in range(count):
-        for label, own in times.items():
-            own.append(device.milliseconds(steps[label]))
-    for label, own in times.items():
-        rows[label].update(milliseconds=statistics.median(own), least=min(own), most=max(own),
-                           all_milliseconds=[round(one, 5) for one in own])
+def measure_compiled(work, request, cases, device, quick):
+    case = cases.get(request)
+    form = in_half(work.all_forms[work.compiled], case.dtype)
+    return measure_row(work.compiled_label, lambda: pytorch_step(torch.compile(form, dynamic=False), case.inputs), case,
+                       device, quick, cases.clock)
 
 
 def settings():
@@ -285,13 +247,13 @@ def say(message):
     print(json.dumps(message), flush=True)
 
 
-def failed(request, loss, text):
+def failed(request, work, text):
     """The answer to a request that vlp or PyTorch refused, or that broke the device."""
     if request["what"] == "small":
         return {"problems": [text]}
-    if request["what"] == "peer":
-        return {"row": {"contender": request["peer"], "outcome": text}}
-    return {"loss": loss, "type": request["type"], "sizes": request["sizes"],
+    if request["what"] != "case":
+        return {"row": {"contender": request.get("peer", work.compiled_label), "outcome": text}}
+    return {"loss": work.loss, "type": request["type"], "sizes": request["sizes"],
             "rows": [{"contender": "vlp", "outcome": text}]}
 
 
@@ -301,12 +263,14 @@ def answer(work, request, bridge, cases, device, quick):
             return {"problems": list(small_problems(work, bridge))}
         if request["what"] == "peer":
             return {"row": measure_peer(request, cases, device, quick)}
+        if request["what"] == "compiled":
+            return {"row": measure_compiled(work, request, cases, device, quick)}
         block = measure(work, request, cases, device, quick)
     except RuntimeError as error:
         text = str(error).splitlines()[0][:300]
         if request["what"] != "case":
-            return failed(request, work.loss, text)
-        block = failed(request, work.loss, text)
+            return failed(request, work, text)
+        block = failed(request, work, text)
     return {**block, **settings(), "backend": bridge.backend(), "compiler": bridge.compiler()}
 
 
@@ -319,11 +283,17 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = False
     bridge, device = Bridge(setup["bridge"]), Device()
     work = next(work for work in losses.works() if work.loss == setup["loss"])
-    cases = Cases(work, bridge)
-    say({"ready": work.loss})
+    clock = Clock(setup["begin"])
+    cases = Cases(work, bridge, clock)
     for line in sys.stdin:
-        result = answer(work, json.loads(line), bridge, cases, device, setup["quick"])
-        say({**result, "last": not free_all()})
+        request = json.loads(line)
+        clock.begin(request["begin"], request["seconds"])
+        result = answer(work, request, bridge, cases, device, setup["quick"])
+        last = not free_all()
+        if request["what"] == "small":
+            gc.freeze()  # what was imported by now need not be looked at whenever memory is freed
+        clock.lap("rest")
+        say({**result, "last": last, "seconds": clock.take()})
     os._exit(0)  # compiled code's helpers need no orderly end
 
 

@@ -16,11 +16,12 @@ from torch.utils.checkpoint import checkpoint
 class OnCuda:
     """A case that is timed on a CUDA device. `bars`: how many times vlp's time the time of a form below or of a peer
     (peers.py) should be, at least; `within`: how long vlp should take on an H200, at most. Cases that have such bars are
-    timed before all others."""
+    timed before all others, and those with `takes_long`, whose steps take seconds in PyTorch, after all others."""
     type: str
     sizes: dict
     bars: dict = dataclasses.field(default_factory=dict)
     within: float | None = None  # ms
+    takes_long: bool = False
 
     @property
     def has_bars(self):
@@ -304,7 +305,7 @@ def works():
              dict(B=37, D=21), kept,
              on_cuda=[OnCuda(BF16, dict(B=32768, D=512), {"eager": 1, "memeff": 1, "inf-cl": 1}),
                       OnCuda(BF16, dict(B=65536, D=768), {"memeff": 1}, within=50), OnCuda(BF16, dict(B=4096, D=512)),
-                      OnCuda(BF16, dict(B=131072, D=512)), OnCuda(FLOAT, dict(B=4096, D=512))],
+                      OnCuda(BF16, dict(B=131072, D=512), takes_long=True), OnCuda(FLOAT, dict(B=4096, D=512))],
              more_forms={"tiled": info_nce_tiled}, exact="tiled"),
         Work("local_alignment", local_alignment_inputs, {"GLoRIA's loop": gloria_loop, "vectorised": local_vectorised},
              [dict(B=32, W=40, R=49, D=768), dict(B=12, W=40, R=361, D=768), dict(B=64, W=50, R=196, D=128)],
@@ -312,7 +313,7 @@ def works():
              on_cuda=[OnCuda(BF16, dict(B=64, W=97, R=196, D=768), {"GLoRIA's loop": 10}),
                       OnCuda(FLOAT, dict(B=64, W=97, R=196, D=768)), OnCuda(BF16, dict(B=12, W=40, R=361, D=768)),
                       OnCuda(BF16, dict(B=64, W=97, R=196, D=768, least=16)),
-                      OnCuda(BF16, dict(B=512, W=97, R=49, D=768))],
+                      OnCuda(BF16, dict(B=512, W=97, R=49, D=768), takes_long=True)],
              more_forms={"in chunks": local_in_chunks}, exact="in chunks"),
         Work("perturbation_sensitivity", perturbation_sensitivity_inputs, {"eager": perturbation_sensitivity},
              [dict(B=512, K=9, D=128)], dict(B=7, K=3, D=10), on_cuda=[OnCuda(BF16, dict(B=512, K=9, D=768))]),

@@ -1,4 +1,5 @@
-"""What benchmarks/compare_pytorch.py does around its measurements: the commit, the order of requests, the table."""
+"""What benchmarks/compare_pytorch.py does around its measurements: the commit, the order of requests, the table, and what
+a worker does with the time of a request."""
 import importlib.util
 import os
 import pathlib
@@ -16,7 +17,9 @@ import compare_pytorch  # noqa: E402
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 if HAS_TORCH:
     import torch
+    import cuda_run
     import cuda_table
+    import cuda_timing
     import cuda_worker
     import losses
     import peers
@@ -45,17 +48,23 @@ class CudaTable(unittest.TestCase):
 
     def requests(self, installed):
         with mock.patch.object(peers.Peer, "is_installed", installed):
-            return list(cuda_table.requests(self.options, self.works))
+            return list(cuda_run.requests(self.options, self.works))
 
     def test_asks_for_cases_with_bars_and_their_peers_before_all_others(self):
         asked = [request for _, _, request in self.requests(True)]
-        kinds = [request["what"] for request in asked]
-        first = kinds.index("small")
-        bars = [case for work in self.works for case in work.on_cuda if case.has_bars]
-        self.assertEqual([request["sizes"] for request in asked[:len(bars)]], [case.sizes for case in bars])
+        first = len(self.works)
+        self.assertTrue(all(request["what"] == "small" for request in asked[:first]))
+        cases = [case for work in self.works for case in work.on_cuda]
+        bars = [case for case in cases if case.has_bars]
+        self.assertEqual([request["sizes"] for request in asked[first:first + len(bars)]], [case.sizes for case in bars])
         named = [name for case in bars for name in case.bars if any(peer.name == name for peer in peers.ALL)]
-        self.assertEqual([request["peer"] for request in asked[len(bars):first]], named)
-        self.assertTrue(all(request["compiled"] for request in asked[-len(bars):]))
+        self.assertEqual([request.get("peer") for request in asked[first + len(bars):][:len(named) + 1]], [*named, None])
+        self.assertTrue(all(request["what"] == "compiled" for request in asked[-len(cases):]))
+
+    def test_asks_for_what_takes_long_after_all_other_cases(self):
+        asked = [request["sizes"] for _, _, request in self.requests(True) if request["what"] == "case"]
+        long = [case.sizes for work in self.works for case in work.on_cuda if case.takes_long]
+        self.assertEqual(asked[-len(long):], long)
 
     def test_asks_no_peer_that_is_not_installed_and_says_so(self):
         self.assertNotIn("peer", [request["what"] for _, _, request in self.requests(False)])
@@ -79,8 +88,7 @@ class CudaTable(unittest.TestCase):
     def block(self, loss, case, rows, installed, **more):
         block = {"loss": loss, "type": case.type, "sizes": case.sizes, "rows": rows, **more}
         with mock.patch.object(peers.Peer, "is_installed", installed):
-            cuda_table.complete(block, case, [])
-        return block
+            return cuda_table.complete(block, types.SimpleNamespace(loss=loss), case, [])
 
     def test_a_case_that_vlp_does_not_have_is_no_failure(self):
         case = losses.OnCuda("bfloat16", {"B": 128, "D": 64}, {"siglip-kernel": 1}, within=38)
@@ -107,46 +115,6 @@ class CudaTable(unittest.TestCase):
         self.assertTrue(absent[1].endswith("not measured, it is not installed"))
 
 
-class StandInWorker:
-    """Answers as a worker would whose peers break and whose compiled cases run out of memory."""
-
-    def __init__(self, options, loss):
-        self.loss = loss
-
-    def start(self):
-        pass
-
-    stop = start
-
-    def wait(self, seconds):
-        pass
-
-    def ask(self, request, seconds):
-        if request["what"] == "small":
-            return {"problems": []}, None
-        if request["what"] == "peer":
-            return None, "its process ended with status 3"
-        own = {"contender": "vlp", "milliseconds": 2.0}
-        if request["compiled"]:
-            own = {"contender": "vlp", "outcome": "out of memory"}
-        return {"loss": self.loss, "type": request["type"], "sizes": request["sizes"], "rows": [own]}, None
-
-
-@unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
-class Measure(unittest.TestCase):
-    def test_what_breaks_with_a_peer_or_compiled_costs_no_other_row(self):
-        works = [work for work in losses.works() if work.loss == "info_nce"]
-        with mock.patch.object(cuda_table, "Worker", StandInWorker), mock.patch.object(sys, "stderr"), \
-                mock.patch.object(peers.Peer, "is_installed", True):
-            result = cuda_table.measure(types.SimpleNamespace(quick=False, time_limit=None), works)
-        self.assertTrue(cuda_table.well(result))
-        self.assertEqual(len(result["blocks"]), len(works[0].on_cuda))
-        vlp, memeff, _ = result["blocks"][0]["rows"]
-        self.assertEqual(vlp["milliseconds"], 2.0)
-        self.assertEqual((memeff["contender"], memeff["outcome"]), ("memeff", "its process ended with status 3"))
-        self.assertEqual(sum("compiled: out of memory" in note for note in result["notes"]), len(result["blocks"]))
-
-
 @unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
 class Without(unittest.TestCase):
     def test_hides_a_module_for_a_while(self):
@@ -166,6 +134,20 @@ class Device:
         return step()
 
 
+class Clock:
+    """Says that so many rounds have time."""
+
+    def __init__(self, rounds=1000):
+        self.rounds = rounds
+
+    def has_left(self, share):
+        self.rounds -= 1
+        return self.rounds > 0
+
+    def lap(self, part):
+        pass
+
+
 @unittest.skipUnless(HAS_TORCH, "PyTorch is not installed")
 class CudaWorker(unittest.TestCase):
     def test_one_that_runs_out_of_memory_in_turn_loses_its_own_row_only(self):
@@ -173,7 +155,7 @@ class CudaWorker(unittest.TestCase):
             raise torch.cuda.OutOfMemoryError("no")
 
         rows = [{"contender": "vlp"}, {"contender": "eager"}, {"contender": "left out before"}]
-        cuda_worker.time_in_turn({"vlp": lambda: 4.0, "eager": large}, rows, Device(), False)
+        cuda_timing.time_in_turn({"vlp": lambda: 4.0, "eager": large}, rows, Device(), False, Clock())
         self.assertEqual((rows[0]["milliseconds"], len(rows[0]["all_milliseconds"])), (4.0, 100))
         self.assertEqual(rows[1], {"contender": "eager", "outcome": "out of memory"})
         self.assertEqual(rows[2], {"contender": "left out before"})
@@ -181,8 +163,52 @@ class CudaWorker(unittest.TestCase):
     def test_what_takes_long_is_timed_fewer_times(self):
         calls = []
         rows = [{"contender": "inf-cl"}]
-        cuda_worker.time_in_turn({"inf-cl": lambda: calls.append(1) or 2000.0}, rows, Device(), False)
-        self.assertEqual(len(calls), 1 + 3)
+        cuda_timing.time_in_turn({"inf-cl": lambda: calls.append(1) or 2000.0}, rows, Device(), False, Clock())
+        self.assertEqual(len(calls), 1 + 2)
+
+    def test_timing_ends_with_the_time_of_the_request_and_has_one_round_at_least(self):
+        for left, rounds in ((4, 4), (0, 1)):
+            rows = [{"contender": "vlp"}]
+            cuda_timing.time_in_turn({"vlp": lambda: 4.0}, rows, Device(), False, Clock(left))
+            self.assertEqual(len(rows[0]["all_milliseconds"]), rounds)
+
+    def test_a_slow_contender_is_timed_at_once(self):
+        want = (torch.tensor(2.0, dtype=torch.float64), {"x": torch.ones(3, dtype=torch.float64)})
+        for first, times in ((299.0, None), (400.0, [400.0, 500.0]), (3001.0, [3001.0])):
+            device = types.SimpleNamespace(milliseconds=lambda step: 500.0)
+            with mock.patch.object(cuda_worker, "peak_of", lambda step, gradients, device: (gradients, first)):
+                row, step = cuda_worker.try_step(lambda: lambda: want, want, 0.1, device)
+            self.assertEqual(row["peak_bytes"], 3 * 8)
+            self.assertEqual((row.get("all_milliseconds"), step is None), (times, times is not None))
+
+    def measure(self, has_left):
+        """The rows of a case without vlp, in which all contenders are right and slow."""
+        case = types.SimpleNamespace(loss=None, without_vlp=True, row={"contender": "vlp"}, steps=lambda: {}, inputs=None,
+                                     dtype=torch.float32, try_step=lambda make, device: ({"milliseconds": 400.0}, None))
+        work = next(work for work in losses.works() if work.loss == "local_alignment")
+        cases = types.SimpleNamespace(get=lambda request: case, clock=types.SimpleNamespace(
+            has_left=has_left, lap=lambda part: None))
+        with mock.patch.object(cuda_worker, "free", lambda: None):
+            return cuda_worker.measure(work, {"type": "float32", "sizes": {}}, cases, None, False)["rows"]
+
+    def test_contenders_for_which_no_time_is_left_say_so_and_those_with_least_memory_come_first(self):
+        left = iter([True, False, False])
+        rows = self.measure(lambda share: next(left))
+        self.assertEqual([row["contender"] for row in rows], ["vlp", "GLoRIA's loop", "vectorised", "in chunks"])
+        self.assertEqual([row.get("outcome") for row in rows[1:]], [cuda_worker.NO_TIME] * 2 + [None])
+
+    def test_the_clock_counts_from_when_a_request_was_sent(self):
+        with mock.patch.object(cuda_timing.time, "monotonic", lambda: now):
+            now = 3.0
+            clock = cuda_timing.Clock(1.0)
+            now = 9.0
+            clock.begin(5.0, 10.0)
+            self.assertTrue(clock.has_left(0.5))
+            now = 11.0
+            self.assertFalse(clock.has_left(0.5))
+            clock.lap("timing")
+            self.assertEqual(clock.take(), {"start": 2.0, "timing": 2.0})
+            self.assertEqual(clock.take(), {})
 
     def test_a_contender_that_fails_or_is_wrong_is_a_row(self):
         want = (torch.tensor(2.0, dtype=torch.float64), {"x": torch.ones(3, dtype=torch.float64)})
@@ -190,9 +216,9 @@ class CudaWorker(unittest.TestCase):
         def fails():
             raise ValueError("no kernel | here\nat all")
 
-        row, step = cuda_worker.try_step(fails, want, 0.1)
+        row, step = cuda_worker.try_step(fails, want, 0.1, Device())
         self.assertEqual((row, step), ({"outcome": "ValueError: no kernel / here"}, None))
-        row, step = cuda_worker.try_step(lambda: lambda: (torch.tensor(2.5), {"x": torch.ones(3)}), want, 0.1)
+        row, step = cuda_worker.try_step(lambda: lambda: (torch.tensor(2.5), {"x": torch.ones(3)}), want, 0.1, Device())
         self.assertIsNone(step)
         self.assertIn("differs from float64", row["outcome"])
 
