@@ -90,6 +90,25 @@ run 2 0 check
 expect check.txt '^bars good +left out: no time was left'
 expect check.txt '^tests +left out: no time was left'
 
+# The comparison is told to end by itself before it is stopped, with all of the usual time and with a part of it.
+mv "$place/bin/python" "$place/without_torch"
+mv "$place/pack/programs/test_cuda" "$place/hanging"
+program bin/python <<<'[[ "$*" == *torch* ]] || exec python3 "$@"'
+program pack/programs/test_cuda <<<'exit 0'
+program bin/timeout <<END
+[[ "\$*" == *compare_pytorch* ]] && echo "\$*" >"$place/limits"
+exec $(command -v timeout) "\$@"
+END
+for available in 400 280 50; do
+  run "$available" 1 check
+  read -r stopped told < <(sed -E 's/^-k 3 ([0-9]+) .*--time-limit ([0-9]+) .*/\1 \2/' "$place/limits")
+  ((told <= stopped - 3 && told > stopped / 2)) || fail "the comparison is stopped after $stopped s, told $told s"
+  ((stopped <= available - 10)) || fail "the comparison may take $stopped s of $available s"
+done
+rm "${place:?}/bin/timeout"
+mv "$place/without_torch" "$place/bin/python"
+mv "$place/hanging" "$place/pack/programs/test_cuda"
+
 # The profile; what says so is not an error.
 run 17 0 profile
 expect profile.txt '^block 4 MiB pairs +ok'
