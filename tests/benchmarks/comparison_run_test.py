@@ -249,12 +249,15 @@ class Files(unittest.TestCase):
     def test_after_sigterm_have_what_there_was_and_no_worker_is_left(self):
         def end():
             self.wait_for_a_block()
-            for _ in range(2):  # as timeout(1) does
-                os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def stop_all(workers, stop_all=cuda_run.stop_all):
+            os.kill(os.getpid(), signal.SIGTERM)  # a second time, as timeout(1) does
+            stop_all(workers)
 
         thread = threading.Thread(target=end)
         thread.start()
-        with self.assertRaises(SystemExit) as ended:
+        with mock.patch.object(cuda_run, "stop_all", stop_all), self.assertRaises(SystemExit) as ended:
             self.run_with({"pairwise_sigmoid case": "hang"})
         thread.join()
         self.assertEqual(ended.exception.code, 143)
