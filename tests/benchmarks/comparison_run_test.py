@@ -252,7 +252,8 @@ class Files(unittest.TestCase):
             os.kill(os.getpid(), signal.SIGTERM)
 
         def stop_all(workers, stop_all=cuda_run.stop_all):
-            os.kill(os.getpid(), signal.SIGTERM)  # a second time, as timeout(1) does
+            if workers:
+                os.kill(os.getpid(), signal.SIGTERM)  # a second time, as timeout(1) does
             stop_all(workers)
 
         thread = threading.Thread(target=end)
