@@ -76,8 +76,8 @@ class WorkerProcess(unittest.TestCase):
     def test_one_that_hangs_is_killed_and_started_again(self):
         worker, process, answer = self.ask("hang", 0.05)
         self.assertEqual(answer, (None, "stopped after 0 s"))
+        self.assertEqual(process.wait(5), -signal.SIGKILL)
         worker.stop()
-        self.assertEqual(process.poll(), -signal.SIGKILL)
         worker.send({"what": "peer", "peer": "one"}, 30)
         message, wrong = worker.receive(30)
         self.addCleanup(lambda process: (process.stdin.close(), process.stdout.close()), worker.process)
@@ -88,6 +88,14 @@ class WorkerProcess(unittest.TestCase):
         self.assertEqual(self.ask("die", 30)[2], (None, "its process ended with status 3"))
         with mock.patch.object(cuda_run, "KILL_SECONDS", 0.05):
             self.assertEqual(self.ask("close", 30)[2], (None, "its process closed its output"))
+
+    def test_one_that_ended_between_requests_says_how(self):
+        worker, process, (message, wrong) = self.ask(None, 30)
+        self.assertEqual((message["problems"], wrong), ([], None))
+        process.kill()
+        process.wait()
+        worker.send({"what": "small"}, 30)
+        self.assertEqual(worker.receive(30), (None, "its process ended with status -9"))
 
     def test_all_are_killed_before_any_is_waited_for_and_the_waits_have_an_end(self):
         now, done = [0.0], []
