@@ -53,6 +53,14 @@ for line in sys.stdin:
 CASE = "{} bfloat16 B=700 D=64"  # of InfoNCE and of the pairwise sigmoid with --quick
 
 
+def end_of(process):
+    process.kill()
+    process.wait()
+    for end in (process.stdin, process.stdout):
+        with contextlib.suppress(BrokenPipeError):
+            end.close()
+
+
 def stand_in(how):
     """What makes a worker with the stand-in's process."""
     def make(worker, options, loss):
@@ -70,7 +78,7 @@ class WorkerProcess(unittest.TestCase):
             worker = cuda_run.Worker(None, "info_nce")
         worker.send({"what": "small"}, seconds)
         process = worker.process
-        self.addCleanup(lambda: (process.kill(), process.wait(), process.stdin.close(), process.stdout.close()))
+        self.addCleanup(end_of, process)
         return worker, process, worker.receive(seconds)
 
     def test_one_that_hangs_is_killed_and_started_again(self):
@@ -80,7 +88,7 @@ class WorkerProcess(unittest.TestCase):
         worker.stop()
         worker.send({"what": "peer", "peer": "one"}, 30)
         message, wrong = worker.receive(30)
-        self.addCleanup(lambda process: (process.stdin.close(), process.stdout.close()), worker.process)
+        self.addCleanup(end_of, worker.process)
         self.assertEqual((message["row"]["contender"], wrong), ("one", None))
         worker.stop()
 
@@ -223,7 +231,7 @@ class Files(unittest.TestCase):
             patch.start()
             self.addCleanup(patch.stop)
         self.addCleanup(folder.cleanup)
-        self.addCleanup(lambda: [(one.kill(), one.wait(), one.stdin.close(), one.stdout.close()) for one in self.started])
+        self.addCleanup(lambda: [end_of(process) for process in self.started])
         self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
     def run_with(self, how):
