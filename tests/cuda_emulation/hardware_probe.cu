@@ -32,7 +32,7 @@ constexpr int first_limit_s = 60, limit_s = 15;
 
 std::vector<hardware::Group> all_groups() {
   std::vector<hardware::Group> out = hardware::basic_groups();
-  for (const auto& more : {hardware::tma_groups(), hardware::wgmma_groups()})
+  for (const auto& more : {hardware::tma_groups(), hardware::wgmma_groups(), hardware::refused_groups()})
     out.insert(out.end(), more.begin(), more.end());
   return out;
 }
@@ -68,6 +68,7 @@ void write_all(int to, const std::string& bytes) {
     }
     write_all(to, std::to_string(out.bytes().size()) + " " + message + "\n" + out.bytes());
     if (!message.empty()) _exit(group_failed);
+    if (groups[i].ends_process) break;
   }
   _exit(0);
 }
@@ -157,17 +158,27 @@ std::string how_it_ended(int status) {
   return "the process ended with exit code " + std::to_string(WEXITSTATUS(status));
 }
 
-/// Runs all groups and returns how many failed, or -1 without a device. `records` gets what came.
-int drive(const std::vector<hardware::Group>& groups, std::string& records) {
+bool write_file(const std::string& path, const std::string& records) {
+  std::ofstream file(path, std::ios::binary);
+  file << hardware::first_line << records;
+  file.close();
+  return static_cast<bool>(file);
+}
+
+/// Runs all groups and returns how many failed, or -1 without a device. `records` gets what came; so does the
+/// file after each group, in case this process is stopped.
+int drive(const std::vector<hardware::Group>& groups, const std::string& path, std::string& records) {
   int failed = 0;
   for (std::size_t next = 0; next < groups.size();) {
     Child child(groups, next);
     Reader reader(child.from);
     std::string message;
-    for (bool fresh = true; next < groups.size() && message.empty(); fresh = false, ++next) {
+    bool ended = false;
+    for (bool fresh = true; next < groups.size() && message.empty() && !ended; fresh = false, ++next) {
       bool timed_out = false;
       const Answer answer = reader.next(fresh ? first_limit_s : limit_s, timed_out);
       message = answer.message;
+      ended = groups[next].ends_process;
       if (!answer.arrived) {
         if (timed_out) {
           child.end();
@@ -190,6 +201,7 @@ int drive(const std::vector<hardware::Group>& groups, std::string& records) {
         ++failed;
       }
       std::fflush(stdout);
+      write_file(path, records);
     }
     if (child.pid > 0) child.end();
   }
@@ -213,12 +225,9 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::string records;
-  const int failed = drive(groups, records);
+  const int failed = drive(groups, argv[1], records);
   if (failed < 0) return no_device;
-  std::ofstream file(argv[1], std::ios::binary);
-  file << hardware::first_line << records;
-  file.close();
-  if (!file) {
+  if (!write_file(argv[1], records)) {
     std::fprintf(stderr, "Writing %s failed.\n", argv[1]);
     return 1;
   }

@@ -75,6 +75,11 @@ struct TensorMap {
 
 namespace detail {
 
+inline void check_column(int column) {
+  if (column % 8 != 0)
+    throw std::runtime_error("TMA: a tile's first column is not at a multiple of 16 bytes");
+}
+
 /// Calls visit(index in `shared`, row, column) for each element of the tile that begins at (row, column).
 /// Rows of a tile are packed; `address` is that of its first byte, and shared[0] lies at a multiple of 1024.
 template <class T, class Visit>
@@ -88,10 +93,13 @@ void visit_tile(const TensorMap<T>& map, int row, int column, std::uint32_t addr
 
 }  // namespace detail
 
-/// cp.async.bulk.tensor.2d from global to shared memory.
+/// cp.async.bulk.tensor.2d from global to shared memory. Throws std::runtime_error where cards have an
+/// illegal instruction: when the first column is not at a multiple of 16 bytes, be it inside of the matrix or
+/// not.
 template <class T>
 void load_tile(const TensorMap<T>& map, int row, int column, std::span<std::uint16_t> shared,
                std::uint32_t address) {
+  detail::check_column(column);
   detail::visit_tile(map, row, column, address, [&](std::size_t at, int i, int j) {
     shared[at] = map.holds(i, j) ? map.data[i * map.pitch + j] : map.fill;
   });
@@ -99,6 +107,7 @@ void load_tile(const TensorMap<T>& map, int row, int column, std::span<std::uint
 /// The same from shared to global memory: elements outside of the matrix are not written.
 inline void store_tile(const TensorMap<std::uint16_t>& map, int row, int column,
                        std::span<const std::uint16_t> shared, std::uint32_t address) {
+  detail::check_column(column);
   detail::visit_tile(map, row, column, address, [&](std::size_t at, int i, int j) {
     if (map.holds(i, j)) map.data[i * map.pitch + j] = shared[at];
   });

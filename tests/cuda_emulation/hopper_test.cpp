@@ -113,10 +113,13 @@ TEST_CASE("a tile is loaded where it lies in the matrix, with zeros around it") 
   CHECK(shared == std::vector<std::uint16_t>(128, 7777));  // nothing else was written
 
   const TensorMap<const std::uint16_t> with_fill{matrix.data(), 5, 20, 24, 4, 16, 32, 0x7fff};
-  load_tile(with_fill, -2, -3, shared, 0);
+  load_tile(with_fill, -2, -8, shared, 0);
   CHECK(shared[0] == 0x7fff);
-  CHECK(shared[2 * 16 + 3] == 1);
-  CHECK(shared[3 * 16 + 3 + 5] == 20 + 6);
+  CHECK(shared[2 * 16 + 8] == 1);
+  CHECK(shared[3 * 16 + 8 + 5] == 20 + 6);
+
+  CHECK_THROWS_WITH(load_tile(map, 0, 3, shared, 0), ContainsSubstring("multiple of 16 bytes"));
+  CHECK_THROWS_WITH(load_tile(map, 0, -12, shared, 0), ContainsSubstring("multiple of 16 bytes"));
 }
 
 TEST_CASE("a tile is stored without what lies outside of the matrix") {
@@ -126,6 +129,7 @@ TEST_CASE("a tile is stored without what lies outside of the matrix") {
   const TensorMap<std::uint16_t> map{matrix.data(), 5, 20, 24, 4, 16, 32};
   load_tile(map, 3, 8, shared, 0);
   for (std::uint16_t& value : shared) value = static_cast<std::uint16_t>(value + 500);
+  CHECK_THROWS_WITH(store_tile(map, 3, 4, shared, 0), ContainsSubstring("multiple of 16 bytes"));
   store_tile(map, 3, 8, shared, 0);
   for (int i = 0; i < 5; ++i)
     for (int j = 0; j < 24; ++j) {

@@ -105,20 +105,21 @@ __global__ void multiply_kernel(const std::uint32_t* a, const std::uint32_t* b, 
   for (unsigned i = 0; i < 4; ++i) out[4 * at + i] = d[i];
 }
 
+/// Of patterns `first` to `end` - 1.
 template <class Scalar>
-void probe_mma(Output& out, Type type, const std::string& name) {
+void probe_mma(Output& out, Type type, const std::string& name, int first = 0, int end = product_patterns) {
   std::vector<std::uint32_t> a, b;
   std::vector<float> c;
   const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
-  for (int pattern = 0; pattern < product_patterns; ++pattern) {
+  for (int pattern = first; pattern < end; ++pattern) {
     append(a, a_fragments(32, type, [=](int m, int k) { return a_element(pattern, m, k, type); }));
     append(b, b_fragments(type, [=](int k, int n) { return b_element(pattern, k, n, type); }));
     append(c, c_fragments(32, 8, [=](int m, int n) { return c_element(pattern, m, n); }));
   }
   const Array<std::uint32_t> device_a(a), device_b(b);
   const Array<float> device_c(c), d(c.size());
-  run(multiply_kernel<Scalar>, product_patterns, 32, 0, device_a.data(), device_b.data(), device_c.data(),
-      d.data());
+  run(multiply_kernel<Scalar>, static_cast<unsigned>(end - first), 32, 0, device_a.data(), device_b.data(),
+      device_c.data(), d.data());
   out.add(name, d.host());
 }
 
@@ -232,7 +233,7 @@ struct Divide {
 
 constexpr const char* function_names[] = {"exp2f",  "log2f",          "expf",
                                           "logf",   "intrinsic_expf", "intrinsic_logf",
-                                          "rsqrtf", "exp_below",      "exp_minus_one"};
+                                          "rsqrtf", "exp_below",      "exp2_minus_one"};
 constexpr int functions = static_cast<int>(sizeof(function_names) / sizeof(function_names[0]));
 /// out [functions, count].
 struct Functions {
@@ -249,7 +250,7 @@ struct Functions {
                                      __logf(x),
                                      rsqrtf(x),
                                      vlp::cuda::exp_below(x),
-                                     vlp::cuda::exp_minus_one(x)};
+                                     vlp::cuda::exp2_minus_one(x)};
     for (int function = 0; function < functions; ++function) out[function * count + i] = values[function];
   }
 };
@@ -280,6 +281,13 @@ std::vector<Group> basic_groups() {
           {"ldmatrix", probe_ldmatrix},
           {"mma_bf16", [](Output& out) { probe_mma<vlp::BFloat16>(out, Type::bf16, "mma/bf16"); }},
           {"mma_f16", [](Output& out) { probe_mma<vlp::Half>(out, Type::f16, "mma/f16"); }},
+          {"mma_subnormal",
+           [](Output& out) {
+             probe_mma<vlp::BFloat16>(out, Type::bf16, "mma_subnormal/bf16", subnormal_pattern,
+                                      subnormal_pattern + 1);
+             probe_mma<vlp::Half>(out, Type::f16, "mma_subnormal/f16", subnormal_pattern,
+                                  subnormal_pattern + 1);
+           }},
           {"cp_async", probe_cp_async},
           {"ex2", probe_ex2},
           {"conversions", probe_conversions},

@@ -48,10 +48,10 @@ class Array {
   std::size_t size_;
 };
 
-/// Runs a kernel to its end.
+/// Runs a kernel to its end and returns the error of its launch or of its instructions.
 template <class... Parameters, class... Arguments>
-void run(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, std::size_t shared_bytes,
-         Arguments&&... arguments) {
+cudaError_t status_of(void (*kernel)(Parameters...), unsigned blocks, unsigned threads,
+                      std::size_t shared_bytes, Arguments&&... arguments) {
   if (shared_bytes > std::size_t{48} * 1024)
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared_bytes)),
@@ -60,9 +60,15 @@ void run(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, std::
   config.gridDim = dim3(blocks);
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared_bytes;
-  check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), "starting a kernel");
-  check(cudaGetLastError(), "starting a kernel");
-  check(cudaDeviceSynchronize(), "running a kernel");
+  const cudaError_t status = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
+  return status != cudaSuccess ? status : cudaDeviceSynchronize();
+}
+/// The same; throws std::runtime_error when there is an error.
+template <class... Parameters, class... Arguments>
+void run(void (*kernel)(Parameters...), unsigned blocks, unsigned threads, std::size_t shared_bytes,
+         Arguments&&... arguments) {
+  check(status_of(kernel, blocks, threads, shared_bytes, std::forward<Arguments>(arguments)...),
+        "running a kernel");
 }
 
 }  // namespace hardware

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -16,14 +17,14 @@ namespace {
 using cuda_emulation::accumulator_place;
 using cuda_emulation::operand_address;
 
-/// D [128, n / 2] of a warpgroup.
+/// D [128, n / 2] of a warpgroup, whose elements are small integers.
 template <class Element>
-std::vector<float> accumulators(int n, Element element) {
-  std::vector<float> out;
+std::vector<std::uint16_t> accumulators(int n, Element element) {
+  std::vector<std::uint16_t> out;
   for (int thread = 0; thread < 128; ++thread)
     for (int i = 0; i < n / 2; ++i) {
       const auto [row, column] = accumulator_place(thread, i);
-      out.push_back(static_cast<float>(element(row, column)));
+      out.push_back(integer_of(static_cast<float>(element(row, column))));
     }
   return out;
 }
@@ -45,7 +46,7 @@ void emulate_operand(Output& out, const OperandMap& map) {
 
 void emulate_products(Output& out) {
   out.add("wgmma/accumulator", accumulators(64, [](int m, int n) { return m + 64 * n; }));
-  const std::vector<float> product = accumulators(64, [](int m, int n) {
+  const std::vector<std::uint16_t> product = accumulators(64, [](int m, int n) {
     double sum = 0;
     for (int k = 0; k < 64; ++k) sum += left_element(m, k) * right_element(k, n);
     return sum;
@@ -77,6 +78,22 @@ void emulate_tiles(Output& out) {
     const Tile& tile = tiles[which];
     cuda_emulation::store_tile(map(stored.data(), tile), tile.row, tile.column, shared, 0);
     out.add(std::string("tma/store/") + tile.name, stored);
+  }
+  for (const Tile& tile : refused_tiles) {
+    const auto record = [&](const char* name, auto copy) {
+      std::string status = "cudaSuccess";
+      try {
+        copy();
+      } catch (const std::runtime_error&) {
+        status = "cudaErrorIllegalInstruction";
+      }
+      out.add(std::string("tma/refused/") + name + tile.name, status);
+    };
+    shared.assign(tile_dump, unwritten);
+    record("load_",
+           [&] { cuda_emulation::load_tile(map(tensor.data(), tile), tile.row, tile.column, shared, 0); });
+    record("store_",
+           [&] { cuda_emulation::store_tile(map(tensor.data(), tile), tile.row, tile.column, shared, 0); });
   }
 }
 

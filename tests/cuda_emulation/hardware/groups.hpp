@@ -27,6 +27,7 @@ class Output {
 struct Group {
   std::string name;
   std::function<void(Output&)> run;  // throws std::exception when it fails
+  bool ends_process = false;         // since it leaves CUDA of its process unusable, as it should
 };
 
 /// Instructions that sm_80 has as well, and the library's functions.
@@ -35,5 +36,7 @@ std::vector<Group> basic_groups();
 std::vector<Group> tma_groups();
 /// wgmma, sm_90a.
 std::vector<Group> wgmma_groups();
+/// Copies of TMA that cards refuse, sm_90.
+std::vector<Group> refused_groups();
 
 }  // namespace hardware

@@ -6,7 +6,9 @@
 #include "inputs.hpp"
 
 #include <array>
+#include <cmath>
 #include <cstdint>
+#include <vector>
 
 namespace hardware {
 
@@ -91,6 +93,17 @@ inline double right_element(int k, int n) {
   return static_cast<int>(hash(static_cast<std::uint32_t>(64 * n + k), 31) % 33) - 16;
 }
 
+/// The same as 16 bits, of two's complement; -32768 for what is no integer of 16 bits.
+inline std::uint16_t integer_of(float x) {
+  return static_cast<std::uint16_t>(x >= -32767 && x <= 32767 && x == std::floor(x) ? static_cast<int>(x)
+                                                                                    : -32768);
+}
+inline std::vector<std::uint16_t> integers_of(const std::vector<float>& values) {
+  std::vector<std::uint16_t> out;
+  for (const float x : values) out.push_back(integer_of(x));
+  return out;
+}
+
 // --- TMA
 
 /// The tensor that tiles are loaded from and stored to: [rows, columns] of 16 bits, rows `pitch` apart.
@@ -113,8 +126,8 @@ inline constexpr int tile_rows = 16;
 inline constexpr int tile_dump = 1536;
 
 inline constexpr Tile tiles[] = {
-    {"inside", 128, 64, 0, 0, 0, false},          {"inside_odd", 128, 64, 3, 5, 0, false},
-    {"beyond_columns", 128, 64, 64, 0, 0, false}, {"before_both", 128, 64, -3, -2, 0, false},
+    {"inside", 128, 64, 0, 0, 0, false},          {"inside_further", 128, 64, 8, 5, 0, false},
+    {"beyond_columns", 128, 64, 64, 0, 0, false}, {"before_both", 128, 64, -8, -2, 0, false},
     {"beyond_both", 128, 64, 24, 32, 0, false},   {"outside", 128, 64, 128, 0, 0, false},
     {"outside_rows", 128, 64, 0, 1000, 0, false}, {"narrow_box", 128, 24, 8, 3, 0, false},
     {"nan_fill", 128, 64, 24, 32, 0, true},       {"off_pattern", 128, 64, 0, 0, 256, false},
@@ -122,6 +135,10 @@ inline constexpr Tile tiles[] = {
     {"swizzle_0", 0, 40, 8, 4, 0, false},
 };
 inline constexpr int tile_stores[] = {0, 1, 3, 4};  // of `tiles`; element i of shared memory is 1000 + i
+/// Tiles whose first column is not at a multiple of 16 bytes: an illegal instruction.
+inline constexpr Tile refused_tiles[] = {{"column_3", 128, 64, 3, 5, 0, false},
+                                         {"column_4", 128, 64, 4, 0, 0, false},
+                                         {"column_before", 128, 64, -3, -2, 0, false}};
 
 // --- mbarrier
 

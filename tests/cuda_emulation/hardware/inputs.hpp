@@ -51,6 +51,9 @@ inline std::uint16_t truncated(double x, Type type) {
 /// ones (8-13), large terms that cancel (14-17), infinities and NaN (18, 19), subnormal numbers (20-22),
 /// overflow (23), signs of zero (24), roundings (25-27).
 inline constexpr int product_patterns = 28;
+/// One more, whose terms are subnormal numbers times normal ones: it tells whether a product's exponent is
+/// that of its subnormal factor or the least one of the type.
+inline constexpr int subnormal_pattern = 28;
 
 namespace detail {
 
@@ -131,6 +134,8 @@ inline double a_element(int pattern, int m, int k, Type type) {
       return static_cast<int>(hash(seed, 1) % 511) - 255;
     case 27:
       return 1.5 + fraction(hash(seed, 1)) / 2;
+    case subnormal_pattern:
+      return k == 0 ? power((type == Type::f16 ? -24 : -133) + row % 8) : 0;
     default:
       return 0;  // 3, 21
   }
@@ -189,6 +194,8 @@ inline double b_element(int pattern, int k, int n, Type type) {
       return static_cast<int>(hash(seed, 2) % 511) - 255;
     case 27:
       return 1.5 + fraction(hash(seed, 2)) / 2;
+    case subnormal_pattern:
+      return k == 0 ? power(type == Type::f16 ? n % 8 : 109 + n % 8) : 0;
     default:
       return 0;  // 3, 21
   }
@@ -240,6 +247,9 @@ inline float c_element(int pattern, int m, int n) {
       break;
     case 26:
       out = static_cast<int>(hash(seed, 3) >> 5) - (1 << 26);
+      break;
+    case subnormal_pattern:
+      out = power(-24) * (1 + fraction(hash(seed, 3)) / 2);
       break;
     default:
       break;
@@ -318,14 +328,14 @@ inline std::vector<float> special_numbers() {
   return out;
 }
 
-/// Inputs of ex2.approx: a grid of 2^-8 over [-160, 0), of 2^-6 over [-16, 112), random numbers of every
-/// size, random numbers in [-1, 0), special ones.
-inline constexpr int ex2_inputs = 1 << 16;
+/// Inputs of ex2.approx: special numbers, a grid of 2^-5 over [-160, 0), of 2^-3 over [-16, 112), random
+/// numbers of every size, random numbers in [-1, 0).
+inline constexpr int ex2_inputs = 1 << 13;
 inline std::vector<float> ex2_input() {
   std::vector<float> out = special_numbers();
-  for (int i = 1; i <= 160 * 256; ++i) out.push_back(static_cast<float>(-i) / 256);
-  for (int i = 0; i < 128 * 64; ++i) out.push_back(static_cast<float>(i) / 64 - 16);
-  for (std::uint32_t i = 0; i < 8192; ++i) {
+  for (int i = 1; i <= 160 * 32; ++i) out.push_back(static_cast<float>(-i) / 32);
+  for (int i = 0; i < 128 * 8; ++i) out.push_back(static_cast<float>(i) / 8 - 16);
+  for (std::uint32_t i = 0; i < 1024; ++i) {
     const std::uint32_t bits = hash(i, 9);
     out.push_back(std::bit_cast<float>((bits & 0x807fffffU) | (96 + (bits >> 23 & 255U) % 38) << 23));
   }

@@ -91,35 +91,59 @@ __global__ void store_tile_kernel(const __grid_constant__ CUtensorMap map, int c
 #endif
 }
 
-void probe_tile_loads(Output& out) {
-  std::vector<std::uint16_t> elements;
-  for (int i = 0; i < tensor_rows * tensor_pitch; ++i) elements.push_back(tensor_element(i));
-  const Array<std::uint16_t> tensor(elements);
-  for (const Tile& tile : tiles) {
-    const Array<std::uint16_t> loaded(tile_dump);
-    const Array<std::uint32_t> state(1);
-    const CUtensorMap map = make_map(tensor.data(), tensor_rows, tensor_columns, tensor_pitch, tile_rows,
-                                     tile.box_columns, tile.swizzle, tile.fill_nan);
-    run(load_tile_kernel, 1, 64, tile_shared, map, tile.column, tile.row, tile.destination,
-        2 * tile_rows * tile.box_columns, loaded.data(), state.data());
-    if (state.host()[0] == 0) check_ran(state);
-    out.add(std::string("tma/load/") + tile.name, loaded.host());
-    out.add(std::string("tma/state/") + tile.name, state.host());  // 1, or 2 when the bytes never added up
-  }
+std::vector<std::uint16_t> tensor_elements() {
+  std::vector<std::uint16_t> out;
+  for (int i = 0; i < tensor_rows * tensor_pitch; ++i) out.push_back(tensor_element(i));
+  return out;
+}
+CUtensorMap map_of(const Array<std::uint16_t>& tensor, const Tile& tile) {
+  return make_map(tensor.data(), tensor_rows, tensor_columns, tensor_pitch, tile_rows, tile.box_columns,
+                  tile.swizzle, tile.fill_nan);
 }
 
-void probe_tile_stores(Output& out) {
-  for (const int which : tile_stores) {
-    const Tile& tile = tiles[which];
-    const Array<std::uint16_t> tensor(
-        std::vector<std::uint16_t>(static_cast<std::size_t>(tensor_rows) * tensor_pitch, unwritten));
-    const Array<std::uint32_t> state(1);
-    const CUtensorMap map = make_map(tensor.data(), tensor_rows, tensor_columns, tensor_pitch, tile_rows,
-                                     tile.box_columns, tile.swizzle);
-    run(store_tile_kernel, 1, 64, tile_shared, map, tile.column, tile.row, state.data());
-    check_ran(state);
-    out.add(std::string("tma/store/") + tile.name, tensor.host());
-  }
+/// What came of a load: shared memory, and `ran` or, when the bytes never added up, `timed_out`.
+struct Loaded {
+  Array<std::uint16_t> elements{tile_dump};
+  Array<std::uint32_t> state{1};
+};
+cudaError_t load(const Array<std::uint16_t>& tensor, const Tile& tile, const Loaded& to) {
+  return status_of(load_tile_kernel, 1, 64, tile_shared, map_of(tensor, tile), tile.column, tile.row,
+                   tile.destination, 2 * tile_rows * tile.box_columns, to.elements.data(), to.state.data());
+}
+cudaError_t store(const Array<std::uint16_t>& tensor, const Tile& tile, const Array<std::uint32_t>& state) {
+  return status_of(store_tile_kernel, 1, 64, tile_shared, map_of(tensor, tile), tile.column, tile.row,
+                   state.data());
+}
+
+void probe_tile_load(Output& out, const Tile& tile) {
+  const Array<std::uint16_t> tensor(tensor_elements());
+  const Loaded loaded;
+  check(load(tensor, tile, loaded), "loading a tile");
+  if (loaded.state.host()[0] == 0) check_ran(loaded.state);
+  out.add(std::string("tma/load/") + tile.name, loaded.elements.host());
+  out.add(std::string("tma/state/") + tile.name, loaded.state.host());
+}
+
+void probe_tile_store(Output& out, const Tile& tile) {
+  const Array<std::uint16_t> tensor(
+      std::vector<std::uint16_t>(static_cast<std::size_t>(tensor_rows) * tensor_pitch, unwritten));
+  const Array<std::uint32_t> state(1);
+  check(store(tensor, tile, state), "storing a tile");
+  check_ran(state);
+  out.add(std::string("tma/store/") + tile.name, tensor.host());
+}
+
+void probe_refused_load(Output& out, const Tile& tile) {
+  const Array<std::uint16_t> tensor(tensor_elements());
+  const Loaded loaded;
+  out.add(std::string("tma/refused/load_") + tile.name,
+          std::string(cudaGetErrorName(load(tensor, tile, loaded))));
+}
+void probe_refused_store(Output& out, const Tile& tile) {
+  const Array<std::uint16_t> tensor(tensor_elements());
+  const Array<std::uint32_t> state(1);
+  out.add(std::string("tma/refused/store_") + tile.name,
+          std::string(cudaGetErrorName(store(tensor, tile, state))));
 }
 
 /// The product of two tiles [64, 64] that TMA brings, in four steps; d [128, 32].
@@ -178,12 +202,12 @@ void probe_tile_products(Output& out) {
   product.a_step = product.b_step = 32;
   run(tile_product_kernel<0>, 1, threads, 16384 + slack, map_a, map_b, product);
   check_ran(state);
-  out.add("tma/product", d.host());
+  out.add("tma/product", integers_of(d.host()));
   product.b_bits = fixed_bits(mn_major);
   product.b_step = 2048;
   run(tile_product_kernel<1>, 1, threads, 16384 + slack, map_a, map_b_turned, product);
   check_ran(state);
-  out.add("tma/product_b_turned", d.host());
+  out.add("tma/product_b_turned", integers_of(d.host()));
 }
 
 // --- mbarrier
@@ -253,10 +277,25 @@ void probe_mbarrier(Output& out) {
 }  // namespace
 
 std::vector<Group> tma_groups() {
-  return {{"mbarrier", probe_mbarrier},
-          {"tma_loads", probe_tile_loads},
-          {"tma_stores", probe_tile_stores},
-          {"tma_products", probe_tile_products}};
+  std::vector<Group> out{{"mbarrier", probe_mbarrier}, {"tma_products", probe_tile_products}};
+  for (const Tile& tile : tiles)
+    out.push_back({std::string("tma_load_") + tile.name, [&tile](Output& to) { probe_tile_load(to, tile); }});
+  for (const int which : tile_stores) {
+    const Tile& tile = tiles[which];
+    out.push_back(
+        {std::string("tma_store_") + tile.name, [&tile](Output& to) { probe_tile_store(to, tile); }});
+  }
+  return out;
+}
+
+std::vector<Group> refused_groups() {
+  std::vector<Group> out;
+  for (const Tile& tile : refused_tiles) {
+    const std::string name = std::string("tma_refused_") + tile.name;
+    out.push_back({name + "_load", [&tile](Output& to) { probe_refused_load(to, tile); }, true});
+    out.push_back({name + "_store", [&tile](Output& to) { probe_refused_store(to, tile); }, true});
+  }
+  return out;
 }
 
 }  // namespace hardware

@@ -191,7 +191,7 @@ void probe_wgmma_products(Output& out) {
   product.steps = 1;
   run(shared_product_kernel<0, 0>, 1, threads, two_regions, product);
   check_ran(state);
-  out.add("wgmma/accumulator", d.host());
+  out.add("wgmma/accumulator", integers_of(d.host()));
 
   const Array<std::uint16_t> a(swizzled_region(64, left_element)),
       a_turned(swizzled_region(64, [](int k, int m) { return left_element(m, k); })),
@@ -201,19 +201,19 @@ void probe_wgmma_products(Output& out) {
   product.a = a.data();
   product.b = b.data();
   run(shared_product_kernel<0, 0>, 1, threads, two_regions, product);
-  out.add("wgmma/product", d.host());
+  out.add("wgmma/product", integers_of(d.host()));
 
   // MN-major: 16 rows of k, 2048 bytes, a step.
   product.b = b_turned.data();
   product.b_bits = fixed_bits(mn_major);
   product.b_step = 2048;
   run(shared_product_kernel<0, 1>, 1, threads, two_regions, product);
-  out.add("wgmma/product_b_turned", d.host());
+  out.add("wgmma/product_b_turned", integers_of(d.host()));
   product.a = a_turned.data();
   product.a_bits = fixed_bits(mn_major);
   product.a_step = 2048;
   run(shared_product_kernel<1, 1>, 1, threads, two_regions, product);
-  out.add("wgmma/product_both_turned", d.host());
+  out.add("wgmma/product_both_turned", integers_of(d.host()));
 
   std::vector<std::uint32_t> registers;
   for (int step = 0; step < 4; ++step) {
@@ -227,7 +227,7 @@ void probe_wgmma_products(Output& out) {
   product.b_bits = fixed_bits(k_major);
   product.b_step = 32;
   run(register_product_kernel<64, 0>, 1, threads, region_bytes + slack, product);
-  out.add("wgmma/product_a_in_registers", d.host());
+  out.add("wgmma/product_a_in_registers", integers_of(d.host()));
 }
 
 /// The patterns of mma by wgmma; of D the first warp's part, which is mma's D.

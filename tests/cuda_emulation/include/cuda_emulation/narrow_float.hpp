@@ -31,16 +31,18 @@ std::uint16_t narrow(double value) {
   return static_cast<std::uint16_t>(sign | ((exponent_field << mantissa_bits) + mantissa));
 }
 
-/// The number that `bits` mean, exactly.
+/// The number that `bits` mean, exactly. As on the device, a NaN of bfloat16 keeps its bits as the upper half
+/// of the float, and every NaN of half becomes 0x7FFFFFFF.
 template <int exponent_bits, int mantissa_bits>
 float widen(std::uint16_t bits) {
+  if constexpr (exponent_bits == 8) return std::bit_cast<float>(std::uint32_t{bits} << 16);
   constexpr unsigned greatest = (1u << exponent_bits) - 1;
   constexpr int bias = (1 << (exponent_bits - 1)) - 1;
   const float sign = bits & 0x8000 ? -1.0f : 1.0f;
   const unsigned exponent = bits >> mantissa_bits & greatest, mantissa = bits & ((1u << mantissa_bits) - 1);
   if (exponent == greatest) {
-    return std::copysign(
-        mantissa ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity(), sign);
+    if (mantissa != 0) return std::bit_cast<float>(std::uint32_t{0x7FFFFFFF});
+    return sign * std::numeric_limits<float>::infinity();
   }
   const unsigned leading = exponent == 0 ? 0 : 1u << mantissa_bits;
   const int scale = (exponent == 0 ? 1 : static_cast<int>(exponent)) - bias - mantissa_bits;
