@@ -13,10 +13,11 @@ namespace cuda_emulation {
 
 /// Where the byte for address `at` of shared memory lies under a swizzle of 32, 64 or 128 bytes (0 for none).
 /// Rows of so many bytes follow each other; in each, pieces of 16 bytes change places in pairs, and the
-/// address's bits from 7 on say which with which.
-constexpr std::uint32_t swizzled(std::uint32_t at, int swizzle_bytes) {
+/// address's bits from 7 on say which with which, less `base`: the pattern begins so many times 128 bytes
+/// behind a multiple of 1024.
+constexpr std::uint32_t swizzled(std::uint32_t at, int swizzle_bytes, std::uint32_t base = 0) {
   const std::uint32_t pieces = swizzle_bytes == 0 ? 1 : static_cast<std::uint32_t>(swizzle_bytes) / 16;
-  return at ^ (at >> 3 & (pieces - 1) << 4);
+  return at ^ ((at - 128 * base) >> 3 & (pieces - 1) << 4);
 }
 
 // --- wgmma
@@ -47,7 +48,7 @@ constexpr std::uint32_t operand_address(std::uint64_t descriptor, bool mn_major,
   const std::uint32_t next_along = exchanged ? stride : leading, next_across = exchanged ? leading : stride;
   return swizzled(address + inside + static_cast<std::uint32_t>(along / held) * next_along +
                       static_cast<std::uint32_t>(across / 8) * next_across,
-                  swizzle);
+                  swizzle, static_cast<std::uint32_t>(descriptor >> 49 & 7U));
 }
 
 struct Place {

@@ -8,8 +8,9 @@
 
 namespace vlp::cuda {
 
-/// 2^x for x <= 0, by the processor's own instruction. What is below 2^-126 is 0: exp2f, which keeps it,
-/// takes three instructions more, and kernels take four exponentials for every pair.
+/// 2^x for x <= 0, by the processor's own instruction, whose relative error is below 2^-22.7 (2^-22.80 on an
+/// H200). What is below 2^-126 is 0: exp2f, which keeps it, takes three instructions more, and kernels take
+/// four exponentials for every pair.
 __device__ inline float exp2_below(float x) {
 #ifdef VLP_CUDA_EMULATION
   const float out = exp2f(x);
@@ -24,8 +25,8 @@ __device__ inline float exp2_below(float x) {
 inline constexpr float log2_e = 1.44269504088896341F;  // e^x = 2^(log2_e x)
 inline constexpr float ln_2 = 0.693147180559945309F;
 
-/// exp(x) for x <= 0. Beside x its relative error is 2^-24 |x|; a softmax below 1 is off by less than a
-/// rounding of 1.
+/// exp(x) for x <= 0. Its relative error is below 1.25 x 2^-24 |x|, from log2(e) and from rounding the
+/// product, plus that of exp2_below; a softmax is off by less than 2^-22.
 __device__ inline float exp_below(float x) {
   return exp2_below(x * log2_e);
 }
