@@ -48,6 +48,18 @@ TEMPLATE_TEST_CASE("InfoNCE agrees with double on ragged shapes", "", VLP_TEST_S
   }
 }
 
+TEMPLATE_TEST_CASE("InfoNCE agrees with double at any scale", "", VLP_TEST_SCALARS) {
+  // A CUDA device sums exponentials without their maximum for scales of 2^-20 to 64.
+  Random random(10);
+  for (double scale : {1e-30, 9e-7, 1e-6, 1.0, 63.9, 64.1, 150.0}) {
+    const Arrays arrays = random_pairs(random, 33, 70, 11, scale);
+    CAPTURE(scale);
+    check_against<InfoNce<TestType>>(arrays, {});
+    check_against<InfoNce<TestType>>(arrays, {DuplicatePolicy::ignore, 0.2, 0.3, 0.9, 33 * 33 * 8}, {3, 0});
+    check_against<InfoNce<TestType>>(arrays, {DuplicatePolicy::positives, 0.1, 0, 1});
+  }
+}
+
 TEMPLATE_TEST_CASE("InfoNCE gives the same bits with scores kept", "", VLP_TEST_SCALARS) {
   for (DuplicatePolicy policy : policies) check_kept_scores<InfoNce<TestType>>({policy});
   check_kept_scores_of_batches_in_turn<InfoNce<TestType>>();

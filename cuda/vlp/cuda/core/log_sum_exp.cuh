@@ -37,7 +37,8 @@ __device__ inline float exp2_minus_one(float x) {
   return fabsf(x) < 0x1p-6F * log2_e ? near_0 : exp2_below(x) - 1;
 }
 
-/// log sum_k exp(x_k) = max + log(sum). A NaN or +inf makes the sum NaN; -inf adds nothing.
+/// log sum_k exp(x_k) = max + log(sum), where max is the largest x_k, or 0 if it is known beforehand that no
+/// exp(x_k) and no sum of them leaves the range of float. A NaN or +inf makes the sum NaN; -inf adds nothing.
 struct LogSumExp {
   float max = -3.402823466e38F;
   float sum = 0;

@@ -52,6 +52,15 @@ __host__ __device__ inline Scalar from_float(float x) {
   }
 }
 
+/// Product rounded on its own, never fused into a multiply-add, so that equal terms cancel exactly.
+__device__ inline float rounded_product(float x, float y) {
+#ifdef VLP_CUDA_EMULATION
+  return x * y;
+#else
+  return __fmul_rn(x, y);
+#endif
+}
+
 /// 16 bytes, or one element where an address is not so aligned: what a thread reads or writes at once.
 template <class Scalar, int Count>
 struct alignas(sizeof(Scalar) * Count) Pack {

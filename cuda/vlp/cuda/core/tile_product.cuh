@@ -45,13 +45,14 @@ class TileProduct {
   struct Tile {
     static constexpr int size = 128;
     static constexpr int row_count = 8, col_count = 8;  ///< rows and columns of which a lane has elements
+    static constexpr int rows_apart = 8;                ///< from one of the lane's rows to the next
     float value[4][4][4];
 
     /// Element (r, c) of the lane's own 8 x 8.
     __device__ float& operator()(int r, int c) { return value[r / 2][c / 2][r % 2 * 2 + c % 2]; }
     __device__ float operator()(int r, int c) const { return value[r / 2][c / 2][r % 2 * 2 + c % 2]; }
     /// Where in the tile the lane's r-th row lies, and its c-th column; columns 2k and 2k + 1 are adjacent.
-    __device__ static int row(int r) { return warp() / 4 * 64 + r / 2 * 16 + r % 2 * 8 + lane() / 4; }
+    __device__ static int row(int r) { return warp() / 4 * 64 + r * rows_apart + lane() / 4; }
     __device__ static int col(int c) { return warp() % 4 * 32 + c / 2 * 8 + lane() % 4 * 2 + c % 2; }
   };
 

@@ -33,8 +33,8 @@ struct ContrastShared {
 };
 static_assert(sizeof(ContrastShared<float>) <= 99 * 1024);
 
-/// Calls visit(scores, row, column) for each tile of this block: computed, or with ReadKept taken from what
-/// was kept.
+/// Calls visit(tile, row, column, is_kept) for each tile of this block: of dot products, or with ReadKept of
+/// the scores that were kept.
 template <bool ReadKept, class Scalar, class Visit>
 __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairScores<Scalar>& scores,
                                     const TileRuns& runs, Visit&& visit) {
@@ -42,17 +42,13 @@ __device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairSc
   using Tile = typename Product::Tile;
   const int row = runs.first_row_of_block();
   const int column = runs.first_column_of_block();
-  const float scale = scale_of(scores.log_scale);
   const bool is_kept = ReadKept && row < scores.kept_rows;
   Product::for_each_tile(shared.tiles.product, scores.image.operand, scores.text.operand,
                          is_kept ? 0 : scores.features, scores.aligned, row, column, runs.tiles(),
                          [&](Tile& tile, Index at) {
                            const int tile_column = static_cast<int>(at);
-                           if (ReadKept && is_kept)
-                             scores.read_kept(tile, row, tile_column);
-                           else
-                             scores.to_scores(tile, row, tile_column, scale);
-                           visit(tile, row, tile_column);
+                           if (is_kept) scores.read_kept(tile, row, tile_column);
+                           visit(tile, row, tile_column, is_kept);
                          });
 }
 
@@ -67,18 +63,29 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
   const int thread = static_cast<int>(threadIdx.x);
+  const typename PairScores<Scalar>::Scale scale(scores.log_scale);
   RowSums<Tile> row_sums_of_block;
   double target_score = 0;
-  for_each_score_tile<false>(shared, scores, runs, [&](Tile& tile, int row, int column) {
+  for_each_score_tile<false>(shared, scores, runs, [&](Tile& tile, int row, int column, bool) {
+    scores.to_scores(tile, row, column, scale);
     if (!Plain && row < scores.kept_rows) scores.keep(tile, row, column);
-    float of_tile = 0;
+    if (!Plain || !scale.bounded) {
+      float of_tile = 0;
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r)
-      of_tile += scores.template take_targets<Plain>(tile, r, row, column);
-    target_score += static_cast<double>(of_tile);
-    if (scores.row_weight > 0) row_sums_of_block.take(tile);
+      for (int r = 0; r < Tile::row_count; ++r)
+        of_tile += scores.template take_targets<Plain>(tile, r, row, column);
+      target_score += static_cast<double>(of_tile) * scale.unit();
+    }
+    if (scale.bounded) {
+      take_exponentials(tile);
+      if (Plain) target_score += scores.own_scores(tile, row, column);
+      if (scores.row_weight > 0) row_sums_of_block.take_exponentials(tile);
+      if (scores.column_weight > 0) shared.columns.take_exponentials(tile);
+    } else {
+      if (scores.row_weight > 0) row_sums_of_block.take(tile);
+      if (scores.column_weight > 0) shared.columns.take(tile);
+    }
     if (scores.column_weight == 0) return;
-    shared.columns.take(tile);
     __syncthreads();
     if (thread < Tile::size && column + thread < scores.batch)
       column_sums[Index{runs.row_tile()} * scores.batch + column + thread] = shared.columns[thread];
@@ -124,15 +131,26 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                          const LogSumExp* columns, float range, Rows<Scalar> out) {
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
-  for_each_score_tile<!Plain>(shared, scores, runs, [&](Tile& tile, int row, int column) {
-    const auto of_column = scores.template column_terms<Tile>(column, columns, range);
+  const typename PairScores<Scalar>::Scale scale(scores.log_scale);
+  const auto differentiate = [&](auto bounded, Tile& tile, int row, int column, bool is_kept) {
+    constexpr bool is_bounded = decltype(bounded)::value;
+    const float own_range = is_bounded ? __fdividef(range, scale.factor) : range;
+    const auto of_column = scores.template column_terms<is_bounded, Tile>(column, columns, scale, own_range);
     const Rows<Scalar> to{out[row - runs.row] + (column - runs.column), 0, out.stride};
-    const bool inside = scores.template is_inside<Tile>(row, column);
+    RowWriter<Scalar, Tile> writer(to, scores.template is_inside<Tile>(row, column), scores.batch - row,
+                                   scores.batch - column);
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {  // row by row, so that registers are free again soon
-      scores.template differentiate<Plain>(tile, r, row, column, rows, of_column);
-      write_row(tile, r, to, inside, scores.batch - row, scores.batch - column);
+    for (int r = 0; r < Tile::row_count; ++r) {
+      scores.template differentiate<Plain, is_bounded>(tile, r, row, column, is_kept, rows, columns,
+                                                       of_column, scale, own_range);
+      writer.write(tile, r);
     }
+  };
+  for_each_score_tile<!Plain>(shared, scores, runs, [&](Tile& tile, int row, int column, bool is_kept) {
+    if (scale.bounded)
+      differentiate(std::true_type{}, tile, row, column, is_kept);
+    else
+      differentiate(std::false_type{}, tile, row, column, is_kept);
   });
 }
 

@@ -38,18 +38,39 @@ struct PairScores {
     return row + Tile::size <= batch && column + Tile::size <= batch;
   }
 
+  /// The scale of scores, and how they are held in tiles.
+  ///
+  /// |S| <= exp(s). If that is small enough, exp(S) itself and sums of 2^31 of them are floats: log-sum-exps
+  /// then need no maximum, and rows and columns share one exponential. Tiles hold log2(e) S, which makes it a
+  /// single instruction. It must not be too small either, so that a gradient may be divided by it. In all
+  /// other cases tiles hold S.
+  struct Scale {
+    float factor;  // from products of unit rows to what tiles hold
+    bool bounded;
+
+    __device__ explicit Scale(const float* log_scale) : factor(scale_of(log_scale)), bounded(false) {
+      constexpr float least = 0x1p-20F, most = 64;
+      bounded = factor >= least && factor <= most;
+      if (bounded) factor *= log2_e;
+    }
+
+    /// From what tiles hold to S.
+    [[nodiscard]] __device__ double unit() const { return bounded ? 0.693147180559945309 : 1.0; }
+  };
+
   /// From dot products of operands to scores. Elements beyond the batch become -inf.
   template <class Tile>
-  __device__ void to_scores(Tile& tile, int row, int column, float scale) const {
+  __device__ void to_scores(Tile& tile, int row, int column, const Scale& scale) const {
     float of_column[Tile::col_count];
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c)
-      of_column[c] = scale * text.factor[min(column + Tile::col(c), batch - 1)];
+      of_column[c] = scale.factor * text.factor[within(column + Tile::col(c))];
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
-      const float of_row = image.factor[min(row + Tile::row(r), batch - 1)];
+      const float of_row = image.factor[within(row + Tile::row(r))];
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) tile(r, c) *= of_row * of_column[c];
+      for (int c = 0; c < Tile::col_count; ++c)
+        tile(r, c) = rounded_product(tile(r, c), of_row * of_column[c]);
     }
     if (is_inside<Tile>(row, column)) return;
 #pragma unroll
@@ -59,8 +80,8 @@ struct PairScores {
         if (row + Tile::row(r) >= batch || column + Tile::col(c) >= batch) tile(r, c) = -INFINITY;
   }
 
-  /// The lane's share, in its r-th row, of sum (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to
-  /// -inf.
+  /// The lane's share, in its r-th row, of sum (w_r q[i, j] + w_c q[j, i]) times what the tile holds of
+  /// S[i, j]; sets dropped scores to -inf.
   template <bool Plain, class Tile>
   __device__ float take_targets(Tile& tile, int r, int row, int column) const {
     const int i = row + Tile::row(r);
@@ -85,52 +106,86 @@ struct PairScores {
     return sum;
   }
 
+  /// The lane's share of sum (w_r + w_c) S[i, i], from a tile of exponentials. A logarithm of the very number
+  /// that was summed leaves a loss of nothing where the sum has no other.
+  template <class Tile>
+  __device__ double own_scores(const Tile& tile, int row, int column) const {
+    if (row >= column + Tile::size || column >= row + Tile::size) return 0;
+    double product = 1;  // of a lane's at most four
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+      for_each_member<true, Tile>(row + Tile::row(r), row, column,
+                                  [&](int c, int) { product *= static_cast<double>(tile(r, c)); });
+    return static_cast<double>(row_weight + column_weight) * log(product);
+  }
+
   /// What a lane's columns take to be differentiated.
   template <class Tile>
   struct ColumnTerms {
-    float max[Tile::col_count], scale[Tile::col_count], factor[Tile::col_count];
+    float max[Tile::col_count], weight[Tile::col_count], factor[Tile::col_count];
   };
-  template <class Tile>
-  __device__ ColumnTerms<Tile> column_terms(int column, const LogSumExp* columns, float range) const {
+  template <bool Bounded, class Tile>
+  __device__ ColumnTerms<Tile> column_terms(int column, const LogSumExp* columns, const Scale& scale,
+                                            float range) const {
     ColumnTerms<Tile> out;
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c) {
-      softmax_terms(columns, column + Tile::col(c), column_weight, out.max[c], out.scale[c]);
-      out.factor[c] = range * text.factor[min(column + Tile::col(c), batch - 1)];
+      const int j = within(column + Tile::col(c));
+      softmax_terms(columns, j, range * column_weight, out.max[c], out.weight[c]);
+      out.factor[c] = text.factor[j];
+      if (Bounded) out.factor[c] *= scale.factor;
     }
     return out;
   }
 
-  /// From the lane's r-th row of scores to that of B dL/dS, times `range` and the factors of row and columns:
-  /// what then multiplies operands.
-  template <bool Plain, class Tile>
-  __device__ void differentiate(Tile& tile, int r, int row, int column, const LogSumExp* rows,
-                                const ColumnTerms<Tile>& of_column) const {
-    const int i = row + Tile::row(r);
-    float max, scale;
-    softmax_terms(rows, i, row_weight, max, scale);
+  /// From the lane's r-th row of dot products, or of scores if they are `kept` ones, to that of `range` B
+  /// dL/dS times the factors of row and columns: what then multiplies operands. `range` is that of the terms
+  /// of columns, and with Bounded it is divided by the scale, which comes back with the factors.
+  template <bool Plain, bool Bounded, class Tile>
+  __device__ void differentiate(Tile& tile, int r, int row, int column, bool is_kept, const LogSumExp* rows,
+                                const LogSumExp* columns, const ColumnTerms<Tile>& of_column,
+                                const Scale& scale, float range) const {
+    const int i = within(row + Tile::row(r));
+    float max, weight;
+    softmax_terms(rows, i, range * row_weight, max, weight);
+    const float of_row = image.factor[i];
+    float factor[Tile::col_count], gradient[Tile::col_count];
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c)
-      tile(r, c) =
-          scale * exp_below(tile(r, c) - max) + of_column.scale[c] * exp_below(tile(r, c) - of_column.max[c]);
-    if (i >= batch) return;
+    for (int c = 0; c < Tile::col_count; ++c) {
+      factor[c] = of_row * of_column.factor[c];
+      float score = tile(r, c);  // by the same products as in to_scores, to the bit
+      if (!is_kept)
+        score = rounded_product(score, Bounded ? factor[c] : of_row * (scale.factor * of_column.factor[c]));
+      if (Bounded) tile(r, c) = exp2_below(score);
+      gradient[c] = Bounded ? tile(r, c) * (weight + of_column.weight[c])
+                            : weight * exp_below(score - max) +
+                                  of_column.weight[c] * exp_below(score - of_column.max[c]);
+    }
+    const auto smoothing = [&](int j) {
+      return range * fmaf(column_weight, targets.smoothing_of(j), row_weight * targets.smoothing_of(i));
+    };
     if (!Plain && targets.smooths) {
-      const float of_row = row_weight * targets.smoothing_of(i);
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) {
         const int j = column + Tile::col(c);
-        if (j < batch) tile(r, c) -= fmaf(column_weight, targets.smoothing_of(j), of_row);
+        if (j < batch) gradient[c] -= smoothing(j);
       }
     }
     for_each_member<Plain, Tile>(i, row, column, [&](int c, int j) {
-      if (!Plain && targets.drops(i, j))
-        tile(r, c) = 0;
-      else
-        tile(r, c) -= target_weight<Plain>(i);
+      if (!Plain && targets.drops(i, j)) {
+        gradient[c] = 0;
+      } else if (Bounded) {  // p - q = (exp(S) - q sum) / sum: the difference is exact where p is almost q
+        const float q = Plain ? 1.0F : targets.member_of(i);
+        float sum = !Plain && targets.smooths ? -smoothing(j) : 0.0F;
+        if (weight > 0) sum = fmaf(weight, fmaf(-q, rows[i].sum, tile(r, c)), sum);
+        if (column_weight > 0) sum = fmaf(of_column.weight[c], fmaf(-q, columns[j].sum, tile(r, c)), sum);
+        gradient[c] = sum;
+      } else {
+        gradient[c] -= range * target_weight<Plain>(i);
+      }
     });
-    const float factor = image.factor[i];
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) tile(r, c) *= factor * of_column.factor[c];
+    for (int c = 0; c < Tile::col_count; ++c) tile(r, c) = gradient[c] * factor[c];
   }
 
   template <class Tile>
@@ -145,11 +200,16 @@ struct PairScores {
   }
 
  private:
-  /// Softmax over a row or column = scale exp(score - max), times the weight; 0 without a weight.
-  __device__ void softmax_terms(const LogSumExp* sums, int i, float weight, float& max, float& scale) const {
-    const bool counts = weight > 0 && i < batch;
-    max = counts ? sums[i].max : INFINITY;
-    scale = counts ? __fdividef(weight, sums[i].sum) : 0;
+  /// An index within the batch. What is computed for rows and columns beyond it is neither summed nor
+  /// written.
+  [[nodiscard]] __device__ int within(int i) const {
+    return min(i, batch - 1);
+  }
+
+  /// Weight times the softmax over row or column i = scale exp(score - max); 0 without a weight.
+  __device__ static void softmax_terms(const LogSumExp* sums, int i, float weight, float& max, float& scale) {
+    max = weight > 0 ? sums[i].max : INFINITY;
+    scale = weight > 0 ? __fdividef(weight, sums[i].sum) : 0;
   }
 
   /// Of i's own score, or of those of its group: w_r + w_c where all pairs differ.

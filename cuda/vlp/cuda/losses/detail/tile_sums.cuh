@@ -31,11 +31,11 @@ struct TileRuns {
         columns(column_count),
         row_tiles(static_cast<int>((row_count + size - 1) / size)),
         column_tiles(static_cast<int>((column_count + size - 1) / size)),
-        run_tiles(std::clamp(static_cast<int>((Index{row_tiles} * column_tiles + wanted / 2) / wanted), 1,
-                             column_tiles)),
+        run_tiles(static_cast<int>(std::clamp((Index{row_tiles} * column_tiles + wanted / 2) / wanted,
+                                              Index{1}, Index{column_tiles}))),
         tile_size(size) {}
 
-  [[nodiscard]] int runs() const { return (column_tiles + run_tiles - 1) / run_tiles; }
+  [[nodiscard]] int runs() const { return (column_tiles - 1) / run_tiles + 1; }
   [[nodiscard]] Index block_count() const { return Index{row_tiles} * runs(); }
 
   /// Of this block: its row of tiles, its run, and how many tiles that has.
@@ -62,6 +62,36 @@ template <class Product>
           device.multiprocessors() * Product::blocks_per_multiprocessor * 4};
 }
 
+/// Deals numbers out to lanes. All lanes give x[0, Count), and of each Shares = 2^k neighbouring numbers
+/// every lane gets one, which it leaves at the same place among the first Count / Shares: number i of the
+/// lane's Shares, where bit b of i is the bit of the lane's number that counts `First` 2^b. With `Sum`, what
+/// it gets is the sum of that number over the Shares lanes which differ in those bits only; otherwise it is
+/// its own.
+///
+/// Sums of Count numbers that every lane is to have would take log2(Shares) Count exchanges. These take
+/// Count, less Count / Shares.
+template <bool Sum, int First, int Shares, int Count>
+__device__ void deal_out(float (&x)[Count]) {
+#pragma unroll
+  for (int share = 1, left = Count / 2; share < Shares; share *= 2, left /= 2) {
+    const bool upper = (lane() & First * share) != 0;
+#pragma unroll
+    for (int i = 0; i < left; ++i) {
+      const float own = upper ? x[2 * i + 1] : x[2 * i], other = upper ? x[2 * i] : x[2 * i + 1];
+      x[i] = Sum ? own + __shfl_xor_sync(whole_warp, other, First * share) : own;
+    }
+  }
+}
+
+/// From numbers x log2(e), no larger than 127, to exp(x).
+template <class Tile>
+__device__ void take_exponentials(Tile& tile) {
+#pragma unroll
+  for (int r = 0; r < Tile::row_count; ++r)
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c) tile(r, c) = exp2_below(tile(r, c));
+}
+
 /// The running log-sum-exps of the rows of a block's tiles. A row's columns are spread over four warps, and
 /// each keeps its own to the end: in registers, two of eight rows to each of the four lanes that share them.
 template <class Tile>
@@ -77,62 +107,101 @@ class RowSums {
     }
   };
 
-  /// Adds a tile to the sums of its rows.
+  /// Adds a tile of numbers x to the sums of its rows.
   __device__ void take(const Tile& tile) {
+    float max[Tile::row_count], sum[Tile::row_count];
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
-      LogSumExp row;
+      max[r] = LogSumExp{}.max;
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) row.max = fmaxf(row.max, tile(r, c));
-      row.max = fmaxf(row.max, __shfl_xor_sync(whole_warp, row.max, 1));
-      row.max = fmaxf(row.max, __shfl_xor_sync(whole_warp, row.max, 2));
+      for (int c = 0; c < Tile::col_count; ++c) max[r] = fmaxf(max[r], tile(r, c));
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) row.sum += exp_below(tile(r, c) - row.max);
-      row.sum += __shfl_xor_sync(whole_warp, row.sum, 1);
-      row.sum += __shfl_xor_sync(whole_warp, row.sum, 2);
-      if (lane() % 4 == r % 4) own_[r / 4].add(row);
+      for (int apart = 1; apart < lanes; apart *= 2)
+        max[r] = fmaxf(max[r], __shfl_xor_sync(whole_warp, max[r], apart));
+      sum[r] = 0;
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) sum[r] += exp_below(tile(r, c) - max[r]);
     }
+    deal_out<false, 1, lanes>(max);
+    deal_out<true, 1, lanes>(sum);
+#pragma unroll
+    for (int i = 0; i < own; ++i) own_[i].add({max[i], sum[i]});
+  }
+
+  /// Adds a tile of exponentials exp(x) to the sums of its rows, all of whose numbers must be given so.
+  __device__ void take_exponentials(const Tile& tile) {
+    float sum[Tile::row_count] = {};
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) sum[r] += tile(r, c);
+    deal_out<true, 1, lanes>(sum);
+#pragma unroll
+    for (int i = 0; i < own; ++i) own_[i] = {0, own_[i].sum + sum[i]};
   }
 
   /// Leaves the sums where all threads find them after a barrier.
   __device__ void share(Shared& shared) const {
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r)
-      if (lane() % 4 == r % 4) shared.of_row[warp() % 4][Tile::row(r)] = own_[r / 4];
+      if (lane() % lanes == r % lanes) shared.of_row[warp() % 4][Tile::row(r)] = own_[r / lanes];
   }
 
  private:
-  LogSumExp own_[Tile::row_count / 4];
+  static constexpr int lanes = 4, own = Tile::row_count / lanes;
+
+  LogSumExp own_[own];  // of rows lane % 4 and lane % 4 + 4
 };
 
-/// The log-sum-exps of one tile's columns. A column's rows are spread over two warps.
+/// The log-sum-exps of one tile's columns. A column's rows are spread over two warps, and in each over eight
+/// lanes, of which each gets the sum of one column.
 template <class Tile>
 struct ColumnSums {
   LogSumExp of_column[2][Tile::size];
 
-  /// Leaves the sums where all threads find them after a barrier.
+  /// Leaves the sums of a tile of numbers x where all threads find them after a barrier.
   __device__ void take(const Tile& tile) {
+    float max[Tile::col_count], sum[Tile::col_count];
 #pragma unroll
     for (int c = 0; c < Tile::col_count; ++c) {
-      LogSumExp column;
+      max[c] = LogSumExp{}.max;
 #pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r) column.max = fmaxf(column.max, tile(r, c));
-#pragma unroll
-      for (int apart = 4; apart < warp_size; apart *= 2)
-        column.max = fmaxf(column.max, __shfl_xor_sync(whole_warp, column.max, apart));
-#pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r) column.sum += exp_below(tile(r, c) - column.max);
+      for (int r = 0; r < Tile::row_count; ++r) max[c] = fmaxf(max[c], tile(r, c));
 #pragma unroll
       for (int apart = 4; apart < warp_size; apart *= 2)
-        column.sum += __shfl_xor_sync(whole_warp, column.sum, apart);
-      if (lane() / 4 == 0) of_column[warp() / 4][Tile::col(c)] = column;
+        max[c] = fmaxf(max[c], __shfl_xor_sync(whole_warp, max[c], apart));
+      sum[c] = 0;
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) sum[c] += exp_below(tile(r, c) - max[c]);
     }
+    deal_out<false, 4, lanes>(max);
+    deal_out<true, 4, lanes>(sum);
+    leave({max[0], sum[0]});
+  }
+
+  /// The same of a tile of exponentials exp(x).
+  __device__ void take_exponentials(const Tile& tile) {
+    float sum[Tile::col_count] = {};
+#pragma unroll
+    for (int r = 0; r < Tile::row_count; ++r)
+#pragma unroll
+      for (int c = 0; c < Tile::col_count; ++c) sum[c] += tile(r, c);
+    deal_out<true, 4, lanes>(sum);
+    leave({0, sum[0]});
   }
 
   [[nodiscard]] __device__ LogSumExp operator[](int c) const {
     LogSumExp out = of_column[0][c];
     out.add(of_column[1][c]);
     return out;
+  }
+
+ private:
+  static constexpr int lanes = warp_size / 4;
+  static_assert(lanes == Tile::col_count);
+
+  __device__ void leave(const LogSumExp& own) {
+    of_column[warp() / 4][Tile::col(lane() / 4)] = own;
   }
 };
 

@@ -105,15 +105,6 @@ __device__ inline float power_of_two(float x) {
   return __uint_as_float(__float_as_uint(x) & 0x7f800000U);
 }
 
-/// x y rounded, whatever is added to it: never one step of a fused multiply-add. What must cancel does.
-__device__ inline float rounded_product(float x, float y) {
-#ifdef VLP_CUDA_EMULATION
-  return x * y;
-#else
-  return __fmul_rn(x, y);
-#endif
-}
-
 /// Tokens x [n, N, D], words or regions, as operands: copies scaled by powers of two to lengths in [1, 2),
 /// which rounds nothing but what is 2^-14 of a row's length or less, and is one layout for whatever rows
 /// there are. Rows shorter than 1e-12 are scaled as if they had that length. Unit rows are x^ = factor *

@@ -20,37 +20,68 @@ __device__ std::uint32_t bits_of(const Pack<Scalar, 2>& two) {
   return out;
 }
 
-/// Writes the lane's r-th row of a tile, as numbers of another type, to `out`, where the tile's first element
-/// goes and whose rows are aligned to 16 bytes. Unless all of the tile is `inside`, only what lies in its
-/// first `rows` rows and `columns` columns. The whole warp calls it.
+/// Writes a tile, as numbers of another type, to `out`, where the tile's first element goes and whose rows
+/// are aligned to 16 bytes. Unless all of the tile is `inside`, only what lies in its first `rows` rows and
+/// `columns` columns. A lane's rows are written in their order, one at a time, so that registers are free
+/// again soon.
 ///
 /// A lane has two adjacent columns of each fragment. Numbers of 16 bits would leave as 4 bytes a lane, 16 a
 /// row, half of a sector; so lanes beside each other exchange one of two fragments, and then each has four
 /// adjacent columns of the other: 8 bytes a lane, 32 a row.
 template <class Scalar, class Tile>
-__device__ void write_row(const Tile& tile, int r, Rows<Scalar> out, bool inside, int rows, int columns) {
-  Scalar* const row = out[Tile::row(r)];
-  if (!inside) {
-#pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c)
-      if (Tile::row(r) < rows && Tile::col(c) < columns) row[Tile::col(c)] = from_float<Scalar>(tile(r, c));
-    return;
+class RowWriter {
+ public:
+  __device__ RowWriter(Rows<Scalar> out, bool inside, int rows, int columns)
+      : next_(out[Tile::row(0)] + (inside ? first_column() : Tile::col(0))),
+        stride_(Tile::rows_apart * out.stride),
+        inside_(inside),
+        rows_(rows),
+        columns_(columns) {}
+
+  /// Writes the lane's r-th row, after the r-1-th. The whole warp calls it.
+  __device__ void write(const Tile& tile, int r) {
+    if (inside_)
+      write_whole(tile, r);
+    else
+      write_part(tile, r);
+    next_ += stride_;
   }
-  const auto two = [&](int c) {
-    return Pack<Scalar, 2>{from_float<Scalar>(tile(r, c)), from_float<Scalar>(tile(r, c + 1))};
-  };
+
+ private:
+  __device__ static bool is_odd() { return lane() % 2 != 0; }
+  /// An odd lane begins with the second fragment, where the lane before it would have its columns.
+  __device__ static int first_column() {
+    return is_16_bit<Scalar> && is_odd() ? Tile::col(2) - 2 : Tile::col(0);
+  }
+
+  __device__ void write_whole(const Tile& tile, int r) const {
+    const auto two = [&](int c) {
+      return Pack<Scalar, 2>{from_float<Scalar>(tile(r, c)), from_float<Scalar>(tile(r, c + 1))};
+    };
 #pragma unroll
-  for (int c = 0; c < Tile::col_count; c += is_16_bit<Scalar> ? 4 : 2) {
-    if constexpr (!is_16_bit<Scalar>) {
-      *reinterpret_cast<Pack<Scalar, 2>*>(row + Tile::col(c)) = two(c);
-    } else {
-      const std::uint32_t first = bits_of(two(c)), second = bits_of(two(c + 2));
-      const bool is_odd = lane() % 2 != 0;
-      const std::uint32_t other = __shfl_xor_sync(whole_warp, is_odd ? first : second, 1);
-      *reinterpret_cast<uint2*>(row + (is_odd ? Tile::col(c + 2) - 2 : Tile::col(c))) =
-          is_odd ? make_uint2(other, second) : make_uint2(first, other);
+    for (int c = 0; c < Tile::col_count; c += is_16_bit<Scalar> ? 4 : 2) {
+      Scalar* const to = next_ + (Tile::col(c) - Tile::col(0));
+      if constexpr (!is_16_bit<Scalar>) {
+        *reinterpret_cast<Pack<Scalar, 2>*>(to) = two(c);
+      } else {
+        const std::uint32_t first = bits_of(two(c)), second = bits_of(two(c + 2));
+        const std::uint32_t other = __shfl_xor_sync(whole_warp, is_odd() ? first : second, 1);
+        *reinterpret_cast<uint2*>(to) = is_odd() ? make_uint2(other, second) : make_uint2(first, other);
+      }
     }
   }
-}
+
+  __device__ void write_part(const Tile& tile, int r) const {
+    if (Tile::row(r) >= rows_) return;
+#pragma unroll
+    for (int c = 0; c < Tile::col_count; ++c)
+      if (Tile::col(c) < columns_) next_[Tile::col(c) - Tile::col(0)] = from_float<Scalar>(tile(r, c));
+  }
+
+  Scalar* next_;
+  Index stride_;
+  bool inside_;
+  int rows_, columns_;
+};
 
 }  // namespace vlp::cuda::detail
