@@ -42,6 +42,7 @@ struct Thread {
   Combine combine = nullptr;
   std::exception_ptr failure;
   AsyncCopies copies;
+  AsyncProducts products;
 
   bool meets(const Thread& other) const {
     return state == other.state && mask == other.mask && combine == other.combine &&
@@ -67,6 +68,7 @@ class Scheduler {
   std::size_t launches = 0;
   unsigned char* shared = nullptr;
   std::size_t shared_bytes = 0;
+  std::vector<unsigned> unfenced;
 
  private:
   std::vector<std::size_t> order(std::size_t count);
@@ -165,6 +167,7 @@ void Scheduler::run_grid(dim3 grid, dim3 block, std::size_t bytes, const std::fu
     blockIdx = {static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
                 static_cast<unsigned>(b / grid.x / grid.y)};
     std::memset(shared, 0xFF, bytes);
+    unfenced.assign((bytes + 15) / 16, 0);
     in_block_ = true;
     try {
       run_block();
@@ -189,6 +192,9 @@ void Scheduler::run_block() {
     thread.index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y};
     thread.state = State::ready;
     thread.copies = {};
+    thread.copies.writer = n + 1;
+    thread.products = {};
+    thread.products.warp = n / 32;
   }
   do {
     for (const std::size_t warp : order((threads_.size() + 31) / 32)) run_warp(warp);
@@ -367,6 +373,22 @@ std::uint64_t draw() {
 
 AsyncCopies& async_copies() {
   return scheduler().running("cp.async").copies;
+}
+
+std::vector<unsigned>& unfenced_pieces() {
+  return scheduler().unfenced;
+}
+
+AsyncProducts& async_products() {
+  return scheduler().running("wgmma").products;
+}
+
+unsigned char* shared_memory_begin() {
+  return scheduler().shared;
+}
+
+std::size_t shared_bytes() {
+  return scheduler().shared_bytes;
 }
 
 }  // namespace cuda_emulation

@@ -191,6 +191,10 @@ void ldmatrix_x4_trans(std::uint32_t (&r)[4], const void* row) {
 
 namespace {
 
+std::size_t piece_of(const void* shared) {
+  return static_cast<std::size_t>(static_cast<const unsigned char*>(shared) - shared_memory_begin()) / 16;
+}
+
 void copy(const AsyncCopies::Copy& one) {
   if (one.bytes != 0) std::memcpy(one.shared, one.global, one.bytes);
   std::memset(static_cast<char*>(one.shared) + one.bytes, 0, 16 - one.bytes);
@@ -205,10 +209,11 @@ void cp_async_16(void* shared, const void* global, int source_bytes) {
   if (source_bytes < 0 || source_bytes > 16)
     fail("cp.async: " + std::to_string(source_bytes) + " bytes of 16");
   AsyncCopies& copies = async_copies();
-  copies.pending.push_back({shared, global, static_cast<std::size_t>(source_bytes), copies.group});
+  copies.pending.push_back({shared, global, static_cast<std::size_t>(source_bytes), copies.group, false});
+  unfenced_pieces()[piece_of(shared)] = copies.writer;
   if (draw() % 2 == 1) {
     copy(copies.pending.back());
-    copies.pending.pop_back();
+    copies.pending.back().is_done = true;
   }
 }
 
@@ -220,8 +225,10 @@ void cp_async_wait(int groups_left) {
   AsyncCopies& copies = async_copies();
   std::erase_if(copies.pending, [&](const AsyncCopies::Copy& one) {
     const bool done = one.group + static_cast<std::size_t>(groups_left) < copies.group;
-    if (done) copy(one);
-    return done;
+    if (!done) return false;
+    if (!one.is_done) copy(one);
+    copies.arrived.push_back(piece_of(one.shared));
+    return true;
   });
 }
 

@@ -17,19 +17,38 @@ using vlp::Half;
 using vlp::Index;
 using namespace vlp::cuda;
 
+/// Which products a kernel is made of. On a device a kernel's name must not depend on what its code was
+/// compiled for, and code without wgmma cannot name it.
+struct Native {
+  template <class Scalar>
+  using Product = TileProduct<Scalar>;
+};
+struct ByWarps {
+  template <class Scalar>
+  using Product = TileProduct<Scalar, 128, 3, WarpProducts>;
+};
+#ifdef VLP_CUDA_EMULATION
+struct ByGroups {
+  template <class Scalar>
+  using Product = TileProduct<Scalar, 128, 3, GroupProducts>;
+};
+#else
+using ByGroups = Native;
+#endif
+
 /// Block (x, y) takes row x of tiles and a run of `tiles` columns of them, the y-th, and writes what it is
 /// given.
-template <class Scalar>
+template <class Scalar, class Products>
 __global__ void __launch_bounds__(256) write_products(Rows<const Scalar> a, Rows<const Scalar> b, Index depth,
                                                       bool aligned, int tiles, Rows<float> out) {
-  using Product = TileProduct<Scalar>;
+  using Product = typename Products::template Product<Scalar>;
   auto& shared = shared_memory<typename Product::Shared>();
   const Index row = static_cast<Index>(blockIdx.x) * Product::rows;
   const Index first_column = static_cast<Index>(blockIdx.y) * tiles * Product::cols;
   Product::for_each_tile(shared, a, b, depth, aligned, row, first_column, tiles,
                          [&](typename Product::Tile& tile, Index column) {
-                           for (int r = 0; r < 8; ++r)
-                             for (int c = 0; c < 8; ++c)
+                           for (int r = 0; r < tile.row_count; ++r)
+                             for (int c = 0; c < tile.col_count; ++c)
                                out[row + tile.row(r)][column + tile.col(c)] = tile(r, c);
                          });
 }
@@ -69,7 +88,7 @@ struct Operand {
 };
 
 /// Every block computes `run` tiles beside each other.
-template <class Scalar>
+template <class Scalar, class Products>
 void check_products(Index rows, Index cols, Index depth, Layout left_layout, Layout right_layout,
                     int run = 3) {
   CAPTURE(rows, cols, depth, left_layout.stride, right_layout.stride, right_layout.offset, run);
@@ -80,8 +99,8 @@ void check_products(Index rows, Index cols, Index depth, Layout left_layout, Lay
   vlp::Cuda device = make_device(7);
   dim3 grid = blocks(all_rows / 128);
   grid.y = static_cast<unsigned>(runs);
-  launch(write_products<Scalar>, grid, 256, sizeof(typename TileProduct<Scalar>::Shared), device.stream(),
-         left.rows, right.rows, depth, left.rows.aligned() && right.rows.aligned(), run,
+  launch(write_products<Scalar, Products>, grid, 256, sizeof(typename TileProduct<Scalar>::Shared),
+         device.stream(), left.rows, right.rows, depth, left.rows.aligned() && right.rows.aligned(), run,
          Rows<float>{out.data(), all_rows, all_cols});
   out.download();
   Index wrong = 0;
@@ -96,12 +115,20 @@ void check_products(Index rows, Index cols, Index depth, Layout left_layout, Lay
   CHECK(wrong == 0);
 }
 
+template <class Of, class By>
+struct Case {
+  using Scalar = Of;
+  using Products = By;
+};
+
 }  // namespace
 
-TEMPLATE_TEST_CASE("CUDA tile product is exact whatever the extents and the alignment", "", float, BFloat16,
-                   Half) {
-  constexpr Index step = 128 / sizeof(TestType), piece = 16 / sizeof(TestType);
-  const auto check = check_products<TestType>;
+TEMPLATE_TEST_CASE("CUDA tile product is exact whatever the extents and the alignment", "",
+                   (Case<float, Native>), (Case<BFloat16, ByWarps>), (Case<Half, ByWarps>),
+                   (Case<BFloat16, ByGroups>), (Case<Half, ByGroups>)) {
+  using Scalar = typename TestType::Scalar;
+  constexpr Index step = 128 / sizeof(Scalar), piece = 16 / sizeof(Scalar);
+  const auto check = check_products<Scalar, typename TestType::Products>;
   check(1, 1, 1, {1}, {1}, 1);
   check(128, 256, 4 * step, {4 * step}, {5 * step}, 2);  // more steps than stages, two tiles
   check(129, 300, 2 * step, {2 * step}, {2 * step}, 3);  // whole steps beside ragged rows and columns

@@ -96,7 +96,7 @@ void check_sums(void (*kernel)(const float*, int, double*, double*), float sprea
 template <class Scalar>
 __global__ void __launch_bounds__(256) write_tile(bool inside, int rows, int columns, Rows<Scalar> out) {
   Tile tile;
-  RowWriter<Scalar, Tile> writer(out, inside, rows, columns);
+  RowWriter<Scalar, Tile> writer(out, 0, inside, rows, columns);
   for (int r = 0; r < Tile::row_count; ++r) {
     for (int c = 0; c < Tile::col_count; ++c)
       tile(r, c) = static_cast<float>(Tile::row(r)) + static_cast<float>(Tile::col(c)) / 128;

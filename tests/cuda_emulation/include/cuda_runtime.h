@@ -12,3 +12,4 @@
 #include "cuda_emulation/runtime.hpp"
 #include "cuda_emulation/tensor.hpp"
 #include "cuda_emulation/warp.hpp"
+#include "cuda_emulation/wgmma.hpp"

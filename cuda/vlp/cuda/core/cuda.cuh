@@ -53,6 +53,12 @@ class Cuda {
     cuda::check(cudaGetDevice(&device_), "looking for a device");
     cuda::check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device_),
                 "asking for the number of multiprocessors");
+    int major = 0, minor = 0;
+    cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_),
+                "asking for the compute capability");
+    cuda::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device_),
+                "asking for the compute capability");
+    is_hopper_ = major == 9 && minor == 0;
     cublasHandle_t handle = nullptr;
     cuda::check(cublasCreate(&handle), "making a handle");
     cublas_.reset(handle);
@@ -90,6 +96,8 @@ class Cuda {
     return cublas_.get();
   }
   [[nodiscard]] int multiprocessors() const noexcept { return multiprocessors_; }
+  /// Whether the device has compute capability 9.0. Its kernels may then have been compiled for wgmma.cuh.
+  [[nodiscard]] bool is_hopper() const noexcept { return is_hopper_; }
 
   /// Scratch memory for the duration of one call: the next call on this stream may use the same.
   [[nodiscard]] BasicArena<cuda::DeviceMemory>& scratch() noexcept { return scratch_; }
@@ -125,6 +133,7 @@ class Cuda {
   int device_ = 0;
   bool was_captured_ = false;
   int multiprocessors_ = 0;
+  bool is_hopper_ = false;
   cuda::Buffer<std::byte> workspace_;  // outlives the handle
   std::unique_ptr<std::remove_pointer_t<cublasHandle_t>, Destroy> cublas_;
   BasicArena<cuda::DeviceMemory> scratch_;

@@ -112,7 +112,7 @@ __device__ inline T& shared_memory() {
 #ifdef VLP_CUDA_EMULATION
   return *static_cast<T*>(cuda_emulation::dynamic_shared_memory(sizeof(T), alignof(T)));
 #else
-  extern __shared__ __align__(128) unsigned char vlp_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char vlp_shared_memory[];
   return *reinterpret_cast<T*>(vlp_shared_memory);
 #endif
 }

@@ -5,6 +5,7 @@
 
 #include "language.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -69,10 +70,37 @@ struct AsyncCopies {
     void* shared;
     const void* global;
     std::size_t bytes, group;
+    bool is_done;
   };
   std::vector<Copy> pending;
   std::size_t group = 0;
+  unsigned writer = 0;               ///< this thread in unfenced_pieces()
+  std::vector<std::size_t> arrived;  ///< pieces that it has waited for, and not fenced since
 };
 AsyncCopies& async_copies();
+
+/// Of each 16 bytes of the block's shared memory, which thread's copy has written them, or may yet, without
+/// fence.proxy.async since: its number plus 1, or 0.
+std::vector<unsigned>& unfenced_pieces();
+
+/// Products by the running thread's warpgroup that it has begun and not waited for.
+struct AsyncProducts {
+  struct Product {
+    float* d;
+    std::uint64_t a, b;
+    bool is_bf16;
+  };
+  std::vector<Product> pending;  ///< those whose operands have not been read
+  float* d = nullptr;            ///< where the sums go, null while none are in flight
+  std::array<float, 64> sums{};  ///< what they are meanwhile
+  bool is_fenced = false;        ///< since the last wait
+  bool is_committed = true;      ///< all that were begun
+  unsigned warp = 0;
+};
+AsyncProducts& async_products();
+
+/// The block's dynamic shared memory.
+unsigned char* shared_memory_begin();
+std::size_t shared_bytes();
 
 }  // namespace cuda_emulation

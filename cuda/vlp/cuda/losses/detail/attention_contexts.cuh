@@ -53,30 +53,41 @@ __global__ void __launch_bounds__(256)
   if (row == 0 && lane() == 0) image_factor[image] = 1 / power;
 }
 
-template <class Scalar>
+/// Rows of at most that many numbers of 16 bits, such as those of 49 regions, make products of one step and
+/// of half a tile's columns.
+inline constexpr int short_gram = 64;
+
+/// What take_gram_norms multiplies by.
+template <class Scalar, bool Short>
+using GramProduct =
+    std::conditional_t<Short, TileProduct<Scalar, short_gram, 1, WarpProducts>, TileProduct<Scalar>>;
+
+template <class Scalar, bool Short>
 struct GramNormsShared {
-  typename TileProduct<Scalar>::Shared product;
-  float sum[4][TileProduct<Scalar>::Tile::size];
+  using Product = GramProduct<Scalar, Short>;
+  typename Product::Shared product;
+  float sum[4][Product::rows];  // of as many warps as stand beside each other
 };
-static_assert(sizeof(GramNormsShared<float>) <= 99 * 1024);
+static_assert(sizeof(GramNormsShared<float, false>) <= 99 * 1024);
 
 /// |c_w|^2 = a G a^T without storing a G: block (x, i) multiplies 128 rows of attention in image i by G_i, a
-/// tile of 128 columns at a time, and each tile by the attention again as it is finished.
-template <class Scalar>
-__global__ void __launch_bounds__(TileProduct<Scalar>::threads,
-                                  TileProduct<Scalar>::blocks_per_multiprocessor)
+/// tile of columns at a time, and each tile by the attention again as it is finished.
+template <class Scalar, bool Short>
+__global__ void __launch_bounds__(GramProduct<Scalar, Short>::threads,
+                                  GramProduct<Scalar, Short>::blocks_per_multiprocessor)
     take_gram_norms(AttentionTile<Scalar> tile, const Scalar* gram, const float* image_factor,
                     float* squared_norm, Index norm_stride) {
-  using Product = TileProduct<Scalar>;
+  using Product = GramProduct<Scalar, Short>;
   using Tile = typename Product::Tile;
-  auto& shared = shared_memory<GramNormsShared<Scalar>>();
+  auto& shared = shared_memory<GramNormsShared<Scalar, Short>>();
   const Index image = blockIdx.y;
-  const int first = static_cast<int>(blockIdx.x) * Tile::size, padded = tile.padded;
+  const int first = static_cast<int>(blockIdx.x) * Product::rows, padded = tile.padded;
   const Rows<const Scalar> attention{tile.attention(image, 0), tile.rows, tile.attention.stride};
   const Rows<const Scalar> products{gram + image * padded * padded, padded, padded};
   float sum[Tile::row_count] = {};
   Product::for_each_tile(shared.product, attention, products, padded, true, first, 0,
-                         (padded + Tile::size - 1) / Tile::size, [&](const Tile& product, Index column) {
+                         (padded + Product::cols - 1) / Product::cols,
+                         [&](const Tile& product, Index column) {
 #pragma unroll
                            for (int r = 0; r < Tile::row_count; ++r) {
                              const int row = first + Tile::row(r);
@@ -95,13 +106,14 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   for (int r = 0; r < Tile::row_count; ++r) {
     sum[r] += __shfl_xor_sync(whole_warp, sum[r], 1);
     sum[r] += __shfl_xor_sync(whole_warp, sum[r], 2);
-    if (lane() % 4 == 0) shared.sum[warp() % 4][Tile::row(r)] = sum[r];
+    if (lane() % 4 == 0) shared.sum[warp() % Product::warp_columns][Tile::row(r)] = sum[r];
   }
   __syncthreads();
   const int thread = static_cast<int>(threadIdx.x), row = first + thread;
-  if (thread >= Tile::size || row < tile.begin() || row >= tile.end()) return;
-  const float all =
-      (shared.sum[0][thread] + shared.sum[1][thread]) + (shared.sum[2][thread] + shared.sum[3][thread]);
+  if (thread >= Product::rows || row < tile.begin() || row >= tile.end()) return;
+  float all = shared.sum[0][thread];
+  if constexpr (Product::warp_columns > 1) all += shared.sum[1][thread];
+  if constexpr (Product::warp_columns > 2) all += shared.sum[2][thread] + shared.sum[3][thread];
   const float inverse = tile.inverse_sum[image * tile.rows + row];
   squared_norm[image * norm_stride + row] = (all < 0 ? 0 : all) * inverse * inverse * image_factor[image];
 }
@@ -191,8 +203,16 @@ class AttentionContexts {
     if (gram_) {
       dim3 grid = blocks(tile.rows, TileProduct<Scalar>::Tile::size);
       grid.y = static_cast<unsigned>(images());
-      launch(take_gram_norms<Scalar>, grid, TileProduct<Scalar>::threads, sizeof(GramNormsShared<Scalar>),
-             device.stream(), tile, operand_, image_factor_, squared_norm, norm_stride);
+      const auto launch_norms = [&](auto is_short) {
+        constexpr bool short_rows = decltype(is_short)::value;
+        launch(take_gram_norms<Scalar, short_rows>, grid, GramProduct<Scalar, short_rows>::threads,
+               sizeof(GramNormsShared<Scalar, short_rows>), device.stream(), tile, operand_, image_factor_,
+               squared_norm, norm_stride);
+      };
+      if constexpr (is_16_bit<Scalar>) {
+        if (tile.padded <= short_gram) return launch_norms(std::true_type{});
+      }
+      launch_norms(std::false_type{});
     } else {
       make_contexts(device, tile, {squared_norm, norm_stride, {}, nullptr});
     }

@@ -26,12 +26,23 @@
 namespace vlp::cuda::detail {
 
 /// What a block of the kernels below shares.
-template <class Scalar>
+template <class Scalar, class Products = NativeProducts>
 struct ContrastShared {
-  TileShared<TileProduct<Scalar>> tiles;
-  ColumnSums<typename TileProduct<Scalar>::Tile> columns;
+  using Product = TileProduct<Scalar, 128, 3, Products>;
+  TileShared<Product> tiles;
+  ColumnSums<typename Product::Tile> columns;
 };
 static_assert(sizeof(ContrastShared<float>) <= 99 * 1024);
+static_assert(sizeof(ContrastShared<Half, WarpProducts>) <= 99 * 1024);
+static_assert(sizeof(ContrastShared<Half, GroupProducts>) <= 113 * 1024);  // two on a multiprocessor
+
+/// Its bytes in whatever code the device runs, of which the host does not know for what it was compiled.
+template <class Scalar>
+[[nodiscard]] std::size_t contrast_shared_bytes(const Cuda& device) {
+  constexpr std::size_t by_warps = sizeof(ContrastShared<Scalar, WarpProducts>),
+                        by_groups = sizeof(ContrastShared<Scalar, GroupProducts>);
+  return device.is_hopper() ? std::max(by_warps, by_groups) : by_warps;
+}
 
 /// Calls visit(tile, row, column, is_kept) for each tile of this block: of dot products, or with ReadKept of
 /// the scores that were kept.
@@ -135,15 +146,19 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   const auto differentiate = [&](auto bounded, Tile& tile, int row, int column, bool is_kept) {
     constexpr bool is_bounded = decltype(bounded)::value;
     const float own_range = is_bounded ? __fdividef(range, scale.factor) : range;
-    const auto of_column = scores.template column_terms<is_bounded, Tile>(column, columns, scale, own_range);
     const Rows<Scalar> to{out[row - runs.row] + (column - runs.column), 0, out.stride};
-    RowWriter<Scalar, Tile> writer(to, scores.template is_inside<Tile>(row, column), scores.batch - row,
-                                   scores.batch - column);
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      scores.template differentiate<Plain, is_bounded>(tile, r, row, column, is_kept, rows, columns,
-                                                       of_column, scale, own_range);
-      writer.write(tile, r);
+    for (int first = 0; first < Tile::col_count; first += column_terms) {
+      const auto of_column =
+          scores.template terms_of_columns<is_bounded, Tile>(first, column, columns, scale, own_range);
+      RowWriter<Scalar, Tile, column_terms> writer(to, first, scores.template is_inside<Tile>(row, column),
+                                                   scores.batch - row, scores.batch - column);
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) {
+        scores.template differentiate<Plain, is_bounded>(tile, r, row, column, is_kept, rows, columns,
+                                                         of_column, scale, own_range);
+        writer.write(tile, r);
+      }
     }
   };
   for_each_score_tile<!Plain>(shared, scores, runs, [&](Tile& tile, int row, int column, bool is_kept) {
@@ -242,8 +257,8 @@ class PairContrast {
     for (Index row = 0; row < batch; row += strip_rows) {
       const TileRuns runs = runs_of(row);
       launch(scores.is_plain() ? take_scores<Scalar, true> : take_scores<Scalar, false>,
-             blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>), device.stream(), scores,
-             runs, row_sums, column_sums, next_target_scores);
+             blocks(runs.block_count()), threads, contrast_shared_bytes<Scalar>(device), device.stream(),
+             scores, runs, row_sums, column_sums, next_target_scores);
       launch(merge_sums<LogSumExp>, blocks(std::max(batch, runs.rows), 256), 256, 0, device.stream(), runs,
              batch, row_sums, runs.runs(), column_sums, rows_.data(), columns_.data());
       next_target_scores += runs.block_count();
@@ -273,8 +288,8 @@ class PairContrast {
         [&](Index row, Index row_count, Index column, Index column_count, Rows<Scalar> block) {
           const TileRuns runs = tile_runs<Product>(device, row, row_count, column, column_count);
           launch(scores.is_plain() ? differentiate_scores<Scalar, true> : differentiate_scores<Scalar, false>,
-                 blocks(runs.block_count()), threads, sizeof(ContrastShared<Scalar>), device.stream(), scores,
-                 runs, rows_.data(), columns_.data(), range, block);
+                 blocks(runs.block_count()), threads, contrast_shared_bytes<Scalar>(device), device.stream(),
+                 scores, runs, rows_.data(), columns_.data(), range, block);
         },
         FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
         GradientRows<Scalar>{d_image, accumulate, by_text ? nullptr : dots},

@@ -14,6 +14,9 @@
 
 namespace vlp::cuda::detail {
 
+/// Of how many of its columns a lane has terms in registers at a time.
+inline constexpr int column_terms = 8;
+
 /// S = exp(s) X^ Y^T [B, B], with the cross-entropies' weights and targets.
 ///
 /// Kernels come in two kinds. The plain one, for pairs that all differ, labels that are not smoothed and no
@@ -61,16 +64,15 @@ struct PairScores {
   /// From dot products of operands to scores. Elements beyond the batch become -inf.
   template <class Tile>
   __device__ void to_scores(Tile& tile, int row, int column, const Scale& scale) const {
-    float of_column[Tile::col_count];
+    float of_row[Tile::row_count];
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c)
-      of_column[c] = scale.factor * text.factor[within(column + Tile::col(c))];
+    for (int r = 0; r < Tile::row_count; ++r) of_row[r] = image.factor[within(row + Tile::row(r))];
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r) {
-      const float of_row = image.factor[within(row + Tile::row(r))];
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const float of_column = scale.factor * text.factor[within(column + Tile::col(c))];
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c)
-        tile(r, c) = rounded_product(tile(r, c), of_row * of_column[c]);
+      for (int r = 0; r < Tile::row_count; ++r)
+        tile(r, c) = rounded_product(tile(r, c), of_row[r] * of_column);
     }
     if (is_inside<Tile>(row, column)) return;
 #pragma unroll
@@ -95,7 +97,7 @@ struct PairScores {
         if (j < batch) sum = fmaf(fmaf(column_weight, targets.smoothing_of(j), of_row), tile(r, c), sum);
       }
     }
-    for_each_member<Plain, Tile>(i, row, column, [&](int c, int j) {
+    for_each_member<Plain, Tile, Tile::col_count>(i, row, column, 0, [&](int c, int j) {
       if (!Plain && targets.drops(i, j)) {
         sum -= (row_weight * targets.smoothing_of(i) + column_weight * targets.smoothing_of(j)) * tile(r, c);
         tile(r, c) = -INFINITY;
@@ -114,23 +116,25 @@ struct PairScores {
     double product = 1;  // of a lane's at most four
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r)
-      for_each_member<true, Tile>(row + Tile::row(r), row, column,
-                                  [&](int c, int) { product *= static_cast<double>(tile(r, c)); });
+      for_each_member<true, Tile, Tile::col_count>(row + Tile::row(r), row, column, 0, [&](int c, int) {
+        product *= static_cast<double>(tile(r, c));
+      });
     return static_cast<double>(row_weight + column_weight) * log(product);
   }
 
-  /// What a lane's columns take to be differentiated.
-  template <class Tile>
+  /// What `column_terms` of a lane's columns take to be differentiated, from the first-th on.
   struct ColumnTerms {
-    float max[Tile::col_count], weight[Tile::col_count], factor[Tile::col_count];
+    int first;
+    float max[column_terms], weight[column_terms], factor[column_terms];
   };
   template <bool Bounded, class Tile>
-  __device__ ColumnTerms<Tile> column_terms(int column, const LogSumExp* columns, const Scale& scale,
-                                            float range) const {
-    ColumnTerms<Tile> out;
+  __device__ ColumnTerms terms_of_columns(int first, int column, const LogSumExp* columns, const Scale& scale,
+                                          float range) const {
+    ColumnTerms out;
+    out.first = first;
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) {
-      const int j = within(column + Tile::col(c));
+    for (int c = 0; c < column_terms; ++c) {
+      const int j = within(column + Tile::col(first + c));
       softmax_terms(columns, j, range * column_weight, out.max[c], out.weight[c]);
       out.factor[c] = text.factor[j];
       if (Bounded) out.factor[c] *= scale.factor;
@@ -138,26 +142,27 @@ struct PairScores {
     return out;
   }
 
-  /// From the lane's r-th row of dot products, or of scores if they are `kept` ones, to that of `range` B
-  /// dL/dS times the factors of row and columns: what then multiplies operands. `range` is that of the terms
-  /// of columns, and with Bounded it is divided by the scale, which comes back with the factors.
+  /// From some columns of the lane's r-th row of dot products, or of scores if they are `kept` ones, to those
+  /// of `range` B dL/dS times the factors of row and columns: what then multiplies operands. `range` is that
+  /// of the terms of columns, and with Bounded it is divided by the scale, which comes back with the factors.
   template <bool Plain, bool Bounded, class Tile>
   __device__ void differentiate(Tile& tile, int r, int row, int column, bool is_kept, const LogSumExp* rows,
-                                const LogSumExp* columns, const ColumnTerms<Tile>& of_column,
-                                const Scale& scale, float range) const {
+                                const LogSumExp* columns, const ColumnTerms& of_column, const Scale& scale,
+                                float range) const {
     const int i = within(row + Tile::row(r));
     float max, weight;
     softmax_terms(rows, i, range * row_weight, max, weight);
     const float of_row = image.factor[i];
-    float factor[Tile::col_count], gradient[Tile::col_count];
+    float factor[column_terms], gradient[column_terms];
+    const int first = of_column.first;
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) {
+    for (int c = 0; c < column_terms; ++c) {
       factor[c] = of_row * of_column.factor[c];
-      float score = tile(r, c);  // by the same products as in to_scores, to the bit
+      float score = tile(r, first + c);  // by the same products as in to_scores, to the bit
       if (!is_kept)
         score = rounded_product(score, Bounded ? factor[c] : of_row * (scale.factor * of_column.factor[c]));
-      if (Bounded) tile(r, c) = exp2_below(score);
-      gradient[c] = Bounded ? tile(r, c) * (weight + of_column.weight[c])
+      if (Bounded) tile(r, first + c) = exp2_below(score);
+      gradient[c] = Bounded ? tile(r, first + c) * (weight + of_column.weight[c])
                             : weight * exp_below(score - max) +
                                   of_column.weight[c] * exp_below(score - of_column.max[c]);
     }
@@ -166,26 +171,28 @@ struct PairScores {
     };
     if (!Plain && targets.smooths) {
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) {
-        const int j = column + Tile::col(c);
+      for (int c = 0; c < column_terms; ++c) {
+        const int j = column + Tile::col(first + c);
         if (j < batch) gradient[c] -= smoothing(j);
       }
     }
-    for_each_member<Plain, Tile>(i, row, column, [&](int c, int j) {
+    for_each_member<Plain, Tile, column_terms>(i, row, column, first, [&](int own, int j) {
+      const int c = own - first;
       if (!Plain && targets.drops(i, j)) {
         gradient[c] = 0;
       } else if (Bounded) {  // p - q = (exp(S) - q sum) / sum: the difference is exact where p is almost q
         const float q = Plain ? 1.0F : targets.member_of(i);
         float sum = !Plain && targets.smooths ? -smoothing(j) : 0.0F;
-        if (weight > 0) sum = fmaf(weight, fmaf(-q, rows[i].sum, tile(r, c)), sum);
-        if (column_weight > 0) sum = fmaf(of_column.weight[c], fmaf(-q, columns[j].sum, tile(r, c)), sum);
+        if (weight > 0) sum = fmaf(weight, fmaf(-q, rows[i].sum, tile(r, first + c)), sum);
+        if (column_weight > 0)
+          sum = fmaf(of_column.weight[c], fmaf(-q, columns[j].sum, tile(r, first + c)), sum);
         gradient[c] = sum;
       } else {
         gradient[c] -= range * target_weight<Plain>(i);
       }
     });
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) tile(r, c) = gradient[c] * factor[c];
+    for (int c = 0; c < column_terms; ++c) tile(r, first + c) = gradient[c] * factor[c];
   }
 
   template <class Tile>
@@ -218,14 +225,15 @@ struct PairScores {
     return (row_weight + column_weight) * (Plain ? 1.0F : targets.member_of(i));
   }
 
-  /// Calls visit(c, j) for the lane's columns j that are of i's group, i itself among it.
-  template <bool Plain, class Tile, class Visit>
-  __device__ void for_each_member(int i, int row, int column, Visit&& visit) const {
+  /// Calls visit(c, j) for `Count` of the lane's columns, from the first-th on, that are of i's group, i
+  /// itself among it: the lane's c-th column is column j of S.
+  template <bool Plain, class Tile, int Count, class Visit>
+  __device__ void for_each_member(int i, int row, int column, int first, Visit&& visit) const {
     const bool diagonal = row < column + Tile::size && column < row + Tile::size;
     if (!diagonal && (Plain || !targets.grouped)) return;
     const int own = Plain ? i : targets.group_of(i);
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) {
+    for (int c = first; c < first + Count; ++c) {
       const int j = column + Tile::col(c);
       if (j < batch && (Plain ? j : targets.group_of(j)) == own) visit(c, j);
     }

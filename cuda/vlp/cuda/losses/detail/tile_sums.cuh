@@ -72,6 +72,7 @@ template <class Product>
 /// Count, less Count / Shares.
 template <bool Sum, int First, int Shares, int Count>
 __device__ void deal_out(float (&x)[Count]) {
+  static_assert(Count % Shares == 0);
 #pragma unroll
   for (int share = 1, left = Count / 2; share < Shares; share *= 2, left /= 2) {
     const bool upper = (lane() & First * share) != 0;
@@ -92,17 +93,18 @@ __device__ void take_exponentials(Tile& tile) {
     for (int c = 0; c < Tile::col_count; ++c) tile(r, c) = exp2_below(tile(r, c));
 }
 
-/// The running log-sum-exps of the rows of a block's tiles. A row's columns are spread over four warps, and
-/// each keeps its own to the end: in registers, two of eight rows to each of the four lanes that share them.
+/// The running log-sum-exps of the rows of a block's tiles. A row's columns are spread over the warps that
+/// stand beside each other, and each keeps its own to the end: in registers, dealt out to the four lanes that
+/// share its rows.
 template <class Tile>
 class RowSums {
  public:
   struct Shared {
-    LogSumExp of_row[4][Tile::size];
+    LogSumExp of_row[4][Tile::size];  // as many are used as warps stand beside each other
 
     [[nodiscard]] __device__ LogSumExp operator[](int r) const {
       LogSumExp out = of_row[0][r];
-      for (int w = 1; w < 4; ++w) out.add(of_row[w][r]);
+      for (int w = 1; w < Tile::warp_columns; ++w) out.add(of_row[w][r]);
       return out;
     }
   };
@@ -122,8 +124,8 @@ class RowSums {
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) sum[r] += exp_below(tile(r, c) - max[r]);
     }
-    deal_out<false, 1, lanes>(max);
-    deal_out<true, 1, lanes>(sum);
+    deal_out<false, 1, shares>(max);
+    add_up(sum);
 #pragma unroll
     for (int i = 0; i < own; ++i) own_[i].add({max[i], sum[i]});
   }
@@ -135,7 +137,7 @@ class RowSums {
     for (int r = 0; r < Tile::row_count; ++r)
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) sum[r] += tile(r, c);
-    deal_out<true, 1, lanes>(sum);
+    add_up(sum);
 #pragma unroll
     for (int i = 0; i < own; ++i) own_[i] = {0, own_[i].sum + sum[i]};
   }
@@ -144,64 +146,83 @@ class RowSums {
   __device__ void share(Shared& shared) const {
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r)
-      if (lane() % lanes == r % lanes) shared.of_row[warp() % 4][Tile::row(r)] = own_[r / lanes];
+      if (lane() % lanes == r % shares)
+        shared.of_row[warp() % Tile::warp_columns][Tile::row(r)] = own_[r / shares];
   }
 
  private:
-  static constexpr int lanes = 4, own = Tile::row_count / lanes;
+  static constexpr int lanes = 4;  // that share rows
+  static constexpr int shares = Tile::row_count < lanes ? Tile::row_count : lanes;
+  static constexpr int own = Tile::row_count / shares;
 
-  LogSumExp own_[own];  // of rows lane % 4 and lane % 4 + 4
+  /// Sums over the lanes that share rows, dealt out. What is over of lanes has the same rows as others.
+  __device__ static void add_up(float (&sum)[Tile::row_count]) {
+#pragma unroll
+    for (int apart = shares; apart < lanes; apart *= 2)
+#pragma unroll
+      for (int r = 0; r < Tile::row_count; ++r) sum[r] += __shfl_xor_sync(whole_warp, sum[r], apart);
+    deal_out<true, 1, shares>(sum);
+  }
+
+  LogSumExp own_[own];  // of rows lane % shares + shares i
 };
 
-/// The log-sum-exps of one tile's columns. A column's rows are spread over two warps, and in each over eight
-/// lanes, of which each gets the sum of one column.
+/// The log-sum-exps of one tile's columns. A column's rows are spread over the warps that stand below each
+/// other, and in each over eight lanes, of which each gets the sum of one of eight columns.
 template <class Tile>
 struct ColumnSums {
-  LogSumExp of_column[2][Tile::size];
+  LogSumExp of_column[Tile::warp_rows][Tile::size];
 
   /// Leaves the sums of a tile of numbers x where all threads find them after a barrier.
   __device__ void take(const Tile& tile) {
-    float max[Tile::col_count], sum[Tile::col_count];
 #pragma unroll
-    for (int c = 0; c < Tile::col_count; ++c) {
-      max[c] = LogSumExp{}.max;
+    for (int first = 0; first < Tile::col_count; first += lanes) {
+      float max[lanes], sum[lanes];
 #pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r) max[c] = fmaxf(max[c], tile(r, c));
+      for (int c = 0; c < lanes; ++c) {
+        max[c] = LogSumExp{}.max;
 #pragma unroll
-      for (int apart = 4; apart < warp_size; apart *= 2)
-        max[c] = fmaxf(max[c], __shfl_xor_sync(whole_warp, max[c], apart));
-      sum[c] = 0;
+        for (int r = 0; r < Tile::row_count; ++r) max[c] = fmaxf(max[c], tile(r, first + c));
 #pragma unroll
-      for (int r = 0; r < Tile::row_count; ++r) sum[c] += exp_below(tile(r, c) - max[c]);
+        for (int apart = 4; apart < warp_size; apart *= 2)
+          max[c] = fmaxf(max[c], __shfl_xor_sync(whole_warp, max[c], apart));
+        sum[c] = 0;
+#pragma unroll
+        for (int r = 0; r < Tile::row_count; ++r) sum[c] += exp_below(tile(r, first + c) - max[c]);
+      }
+      deal_out<false, 4, lanes>(max);
+      deal_out<true, 4, lanes>(sum);
+      leave(first, {max[0], sum[0]});
     }
-    deal_out<false, 4, lanes>(max);
-    deal_out<true, 4, lanes>(sum);
-    leave({max[0], sum[0]});
   }
 
   /// The same of a tile of exponentials exp(x).
   __device__ void take_exponentials(const Tile& tile) {
-    float sum[Tile::col_count] = {};
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r)
+    for (int first = 0; first < Tile::col_count; first += lanes) {
+      float sum[lanes] = {};
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) sum[c] += tile(r, c);
-    deal_out<true, 4, lanes>(sum);
-    leave({0, sum[0]});
+      for (int r = 0; r < Tile::row_count; ++r)
+#pragma unroll
+        for (int c = 0; c < lanes; ++c) sum[c] += tile(r, first + c);
+      deal_out<true, 4, lanes>(sum);
+      leave(first, {0, sum[0]});
+    }
   }
 
   [[nodiscard]] __device__ LogSumExp operator[](int c) const {
     LogSumExp out = of_column[0][c];
-    out.add(of_column[1][c]);
+#pragma unroll
+    for (int w = 1; w < Tile::warp_rows; ++w) out.add(of_column[w][c]);
     return out;
   }
 
  private:
   static constexpr int lanes = warp_size / 4;
-  static_assert(lanes == Tile::col_count);
+  static_assert(Tile::col_count % lanes == 0);
 
-  __device__ void leave(const LogSumExp& own) {
-    of_column[warp() / 4][Tile::col(lane() / 4)] = own;
+  __device__ void leave(int first, const LogSumExp& own) {
+    of_column[warp() / Tile::warp_columns][Tile::col(first + lane() / 4)] = own;
   }
 };
 

@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   for_each_logit_tile(shared, logits, runs, [&](Tile& tile, int row, int column) {
     const Rows<Scalar> to{out[row - runs.row] + (column - runs.column), 0, out.stride};
     const int rows = logits.rows - row, columns = logits.vocabulary - column;
-    RowWriter<Scalar, Tile> writer(to, rows >= Tile::size && columns >= Tile::size, rows, columns);
+    RowWriter<Scalar, Tile> writer(to, 0, rows >= Tile::size && columns >= Tile::size, rows, columns);
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
       logits.differentiate(tile, r, row, column, sums, range);
