@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds all programs that run on a CUDA device into build/gpu/programs: ./scripts/build_gpu_programs.sh. They are for
-# compute capability 9.0, or GPU_ARCHITECTURE ("80"). For 9.0 they are compiled for 90a, which has wgmma. With CI set, warnings are errors.
+# compute capability 9.0, or GPU_ARCHITECTURE ("80"). For 9.0 they are compiled for 90a, which has wgmma. With CI set,
+# warnings are errors.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -8,6 +8,7 @@
 #include <vlp/cuda/losses/detail/tile_sums.cuh>
 #include <vlp/cuda/losses/detail/write_row.cuh>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -21,19 +22,31 @@ using vlp::Index;
 using namespace vlp::cuda;
 using namespace vlp::cuda::detail;
 
-using Tile = TileProduct<BFloat16>::Tile;
-constexpr Index size = Tile::size;
+/// Which tiles a kernel has; its name must not depend on what its code was compiled for.
+struct Native {
+  using Tile = TileProduct<BFloat16>::Tile;
+};
+template <class Products>
+struct By {
+  using Tile = TileProduct<BFloat16, 128, 3, Products>::Tile;
+};
+constexpr Index size = Native::Tile::size;
 
+template <class Tile>
 struct SumsShared {
-  RowSums<Tile>::Shared rows;
+  typename RowSums<Tile>::Shared rows;
   ColumnSums<Tile> columns;
 };
+/// Enough for tiles of either kind.
+constexpr std::size_t shared_bytes =
+    std::max(sizeof(SumsShared<By<WarpProducts>::Tile>), sizeof(SumsShared<By<GroupProducts>::Tile>));
 
 /// The log-sum-exps of each row over all tiles [128, 128], of numbers that are given, and of each column of
 /// each tile: by their maxima, or without.
-template <bool Exponentials>
+template <class Kind, bool Exponentials>
 __global__ void __launch_bounds__(256) sum_tiles(const float* x, int tiles, double* rows, double* columns) {
-  auto& shared = shared_memory<SumsShared>();
+  using Tile = typename Kind::Tile;
+  auto& shared = shared_memory<SumsShared<Tile>>();
   const int thread = static_cast<int>(threadIdx.x);
   RowSums<Tile> sums;
   for (int t = 0; t < tiles; ++t) {
@@ -68,8 +81,8 @@ void check_sums(void (*kernel)(const float*, int, double*, double*), float sprea
   DeviceArray<float> memory(x);
   DeviceArray<double> rows(std::vector<double>(size, 0)), columns(std::vector<double>(tiles * size, 0));
   vlp::Cuda device = make_device(3);
-  launch(kernel, 1, 256, sizeof(SumsShared), device.stream(), memory.data(), static_cast<int>(tiles),
-         rows.data(), columns.data());
+  launch(kernel, 1, 256, shared_bytes, device.stream(), memory.data(), static_cast<int>(tiles), rows.data(),
+         columns.data());
   rows.download();
   columns.download();
   const auto at = [&](Index t, Index r, Index c) {
@@ -93,8 +106,9 @@ void check_sums(void (*kernel)(const float*, int, double*, double*), float sprea
 }
 
 /// Writes a tile of row + column / 128 as numbers of another type.
-template <class Scalar>
+template <class Kind, class Scalar>
 __global__ void __launch_bounds__(256) write_tile(bool inside, int rows, int columns, Rows<Scalar> out) {
+  using Tile = typename Kind::Tile;
   Tile tile;
   RowWriter<Scalar, Tile> writer(out, 0, inside, rows, columns);
   for (int r = 0; r < Tile::row_count; ++r) {
@@ -104,14 +118,14 @@ __global__ void __launch_bounds__(256) write_tile(bool inside, int rows, int col
   }
 }
 
-template <class Scalar>
+template <class Kind, class Scalar>
 void check_written(int rows, int columns) {
   constexpr Index stride = size + 8;
   CAPTURE(rows, columns);
   DeviceArray<Scalar> out(
       std::vector<Scalar>(static_cast<std::size_t>(size * stride), from_float<Scalar>(-1)));
   vlp::Cuda device = make_device(2);
-  launch(write_tile<Scalar>, 1, 256, 0, device.stream(), rows == size && columns == size, rows, columns,
+  launch(write_tile<Kind, Scalar>, 1, 256, 0, device.stream(), rows == size && columns == size, rows, columns,
          Rows<Scalar>{out.data(), size, stride});
   out.download();
   Index wrong = 0;
@@ -128,17 +142,22 @@ void check_written(int rows, int columns) {
 
 }  // namespace
 
-TEST_CASE("CUDA log-sum-exps of the rows and the columns of tiles") {
-  check_sums(sum_tiles<false>, 1, 1e-6F);
-  check_sums(sum_tiles<false>, 500, 1e-4F);  // beyond the range of float
-  check_sums(sum_tiles<true>, 1, 1e-6F);
-  check_sums(sum_tiles<true>, 60, 1e-5F);
+TEMPLATE_TEST_CASE("CUDA log-sum-exps of the rows and the columns of tiles", "", Native, By<WarpProducts>,
+                   By<GroupProducts>) {
+  check_sums(sum_tiles<TestType, false>, 1, 1e-6F);
+  check_sums(sum_tiles<TestType, false>, 500, 1e-4F);  // beyond the range of float
+  check_sums(sum_tiles<TestType, true>, 1, 1e-6F);
+  check_sums(sum_tiles<TestType, true>, 60, 1e-5F);
 }
 
 TEMPLATE_TEST_CASE("CUDA tiles are written whole and in part", "", float, BFloat16, vlp::Half) {
-  check_written<TestType>(size, size);
-  check_written<TestType>(77, size);
-  check_written<TestType>(size, 33);
+  const auto check = [](const auto& check_written) {
+    check_written(size, size);
+    check_written(77, size);
+    check_written(size, 33);
+  };
+  check(check_written<By<WarpProducts>, TestType>);
+  check(check_written<By<GroupProducts>, TestType>);
 }
 
 TEST_CASE("CUDA runs of tiles are cut to what there is") {
