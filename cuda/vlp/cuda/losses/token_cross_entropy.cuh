@@ -9,6 +9,7 @@
 #include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/column_sums.cuh>
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/token_logits.cuh>
 #include <vlp/losses/interface/token_cross_entropy.hpp>
@@ -16,6 +17,7 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <type_traits>
 
 namespace vlp {
@@ -91,21 +93,19 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
                    256, 0, device.stream(), logits, cuda::rows_of(copy));
       hidden = cuda::rows_of(MatrixView<const Scalar>(copy));
     }
-    float* bias_sums = gradients.bias.empty() ? nullptr : scratch.template take<float>(shape[2]);
+    std::optional<cuda::detail::RunningColumnSums<Scalar>> bias_sums;
+    if (!gradients.bias.empty()) bias_sums.emplace(scratch, shape[0], shape[2]);
     const cuda::detail::FinishMean<Scalar> finish{factor, inverse_count_.data()};
     cuda::detail::gradient_products<Scalar>(
         device, hidden, logits.weight, shape[1],
         [&](Index row, Index rows, Index column, Index columns, cuda::Rows<Scalar> block) {
           differentiate(device, logits, row, rows, column, columns, range, block);
-          if (bias_sums == nullptr) return;
-          cuda::launch(cuda::detail::add_column_sums<Scalar>, cuda::blocks(columns, 2 * cuda::warp_size), 256,
-                       sizeof(cuda::detail::ColumnSumsShared), device.stream(),
-                       cuda::Rows<const Scalar>{block.data, rows, block.stride}, columns, row == 0,
-                       row + rows == shape[0], bias_sums + column, factor, inverse_count_.data(),
-                       gradients.accumulate, gradients.bias.data() + column);
+          if (bias_sums) bias_sums->add(device, {block.data, rows, block.stride}, row, column, columns);
         },
         finish, {cuda::rows_of(gradients.hidden), gradients.accumulate, nullptr}, finish,
-        {cuda::rows_of(gradients.weight), gradients.accumulate, nullptr}, bias_sums != nullptr);
+        {cuda::rows_of(gradients.weight), gradients.accumulate, nullptr}, bias_sums.has_value());
+    if (bias_sums)
+      bias_sums->finish(device, factor, inverse_count_.data(), gradients.accumulate, gradients.bias.data());
   }
 
  private:

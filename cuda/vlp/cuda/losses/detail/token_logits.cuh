@@ -204,38 +204,6 @@ __global__ void __launch_bounds__(256) copy_rows_that_count(TokenLogits<Scalar> 
     out[n][d] = counts ? logits.hidden[n][d] : from_float<Scalar>(0);
 }
 
-struct ColumnSumsShared {
-  float sum[256 / warp_size][2 * warp_size];
-};
-
-/// The gradient of the bias: adds the column sums of a block of rows to sums [columns]; with `last` writes
-/// factor / N' times them. A thread adds two columns over every eighth row.
-template <class Scalar>
-__global__ void __launch_bounds__(256)
-    add_column_sums(Rows<const Scalar> block, Index columns, bool first, bool last, float* sums, float factor,
-                    const float* inverse_count, bool accumulate, Scalar* out) {
-  auto& shared = shared_memory<ColumnSumsShared>();
-  constexpr int warps = 256 / warp_size, width = 2 * warp_size;
-  const Index begin = static_cast<Index>(blockIdx.x) * width, column = begin + 2 * lane();
-  float left = 0, right = 0;
-  for (Index r = warp(); r < block.count; r += warps) {
-    if (column < columns) left += to_float(block[r][column]);
-    if (column + 1 < columns) right += to_float(block[r][column + 1]);
-  }
-  shared.sum[warp()][2 * lane()] = left;
-  shared.sum[warp()][2 * lane() + 1] = right;
-  __syncthreads();
-  const int own = static_cast<int>(threadIdx.x);
-  if (own >= width || begin + own >= columns) return;
-  float sum = first ? 0.0F : sums[begin + own];
-  for (int w = 0; w < warps; ++w) sum += shared.sum[w][own];
-  sums[begin + own] = sum;
-  if (!last) return;
-  float value = factor * *inverse_count * sum;
-  if (accumulate) value += to_float(out[begin + own]);
-  out[begin + own] = from_float<Scalar>(value);
-}
-
 /// From sums of products to the gradients of rows: a mean over N'.
 template <class Scalar>
 struct FinishMean {
