@@ -51,28 +51,47 @@ struct KeptPerturbations {
   double *dot, *dot_sum;                 // <z, B dL/dz> of each image, [B], and their sum
 };
 
+/// Warps of a forward block: a report and nine perturbations have one each, and four blocks fit a
+/// multiprocessor, so that 528 images are on their way at once on one of 132.
+inline constexpr int most_scoring_warps = 10;
+
 struct PerturbationShared {
-  BlockRoom<double> max, sum, others, losses, dots;
+  double score[warp_size];  // of the first candidates
+  BlockRoom<double> losses, dots;
   LastBlockRoom last;
 };
 
 /// z = exp(s) <x^, y^> of one candidate by one warp, with all norms; x comes from the cache after the first.
 /// Products of 16-bit numbers and of floats are exact in double.
 template <class Scalar, int Width>
-__device__ void take_score(const Perturbations<Scalar>& in, const KeptPerturbations& kept, double scale,
-                           Index b, Index k) {
+__device__ void take_score(const Perturbations<Scalar>& in, const KeptPerturbations& kept, Index b, Index k,
+                           PerturbationShared& shared) {
   using Piece = Pack<Scalar, Width>;
+  constexpr int ahead = 3;  // pieces of both rows that are on their way at once
+  constexpr Index step = warp_size * Width;
   const Scalar *x = in.image[b], *y = in.text(b, k);
   double xx = 0, xy = 0, yy = 0;
-#pragma unroll 4
-  for (Index d = Index{lane()} * Width; d < in.features; d += warp_size * Width) {
-    const Piece of_x = *reinterpret_cast<const Piece*>(x + d), of_y = *reinterpret_cast<const Piece*>(y + d);
+#pragma unroll 1
+  for (Index begin = Index{lane()} * Width; begin < in.features; begin += ahead * step) {
+    // The last piece of a row stands in for those beyond it: loads under conditions wait for each other.
+    Piece of_x[ahead], of_y[ahead];
 #pragma unroll
-    for (int e = 0; e < Width; ++e) {
-      const double u = to_float(of_x.value[e]), v = to_float(of_y.value[e]);
-      xx += u * u;
-      xy += u * v;
-      yy += v * v;
+    for (int j = 0; j < ahead; ++j) {
+      const Index d = min(begin + j * step, in.features - Width);
+      of_x[j] = *reinterpret_cast<const Piece*>(x + d);
+      of_y[j] = *reinterpret_cast<const Piece*>(y + d);
+    }
+#pragma unroll
+    for (int j = 0; j < ahead; ++j) {
+      const bool inside = begin + j * step < in.features;
+#pragma unroll
+      for (int e = 0; e < Width; ++e) {
+        const double u = inside ? to_float(of_x[j].value[e]) : 0.0F;
+        const double v = inside ? to_float(of_y[j].value[e]) : 0.0F;
+        xx += u * u;
+        xy += u * v;
+        yy += v * v;
+      }
     }
   }
   xx = warp_sum(xx);
@@ -80,66 +99,79 @@ __device__ void take_score(const Perturbations<Scalar>& in, const KeptPerturbati
   yy = warp_sum(yy);
   if (lane() != 0) return;
   const double x_inverse = inverse_norm(xx), y_inverse = inverse_norm(yy);
+  const double score = in.scale() * x_inverse * (xy * y_inverse);
   const Index at = b * in.candidates + k;
-  kept.score[at] = scale * x_inverse * (xy * y_inverse);
+  kept.score[at] = score;
+  if (k < warp_size) shared.score[k] = score;
   kept.text_inverse[at] = y_inverse;
   if (k == 0) kept.image_inverse[b] = x_inverse;
 }
 
-/// From the scores of image b to the gradients for them; returns its loss. By the whole block.
+/// From the scores of image b to the gradients for them; returns its loss. By one warp: candidates are few.
 template <class Scalar>
 __device__ double take_softmax(const Perturbations<Scalar>& in, const KeptPerturbations& kept, Index b,
-                               PerturbationShared& shared) {
+                               const PerturbationShared& shared) {
   const double* score = kept.score + b * in.candidates;
   double* d_score = kept.d_score + b * in.candidates;
-  const Index thread = static_cast<Index>(threadIdx.x), threads = static_cast<Index>(blockDim.x);
-  double max = -INFINITY, sum = 0;
-  for (Index k = thread; k < in.candidates; k += threads) max = fmax(max, score[k]);
-  max = block_reduce(max, -static_cast<double>(INFINITY), shared.max,
-                     [](double x, double y) { return fmax(x, y); });
-  for (Index k = thread; k < in.candidates; k += threads) sum += exp(score[k] - max);
-  sum = block_sum(sum, shared.sum);
+  const auto score_of = [&](Index k) { return k < warp_size ? shared.score[k] : score[k]; };
+  const double of_report = score_of(0);
+  double max = -INFINITY;
+#pragma unroll 1
+  for (Index k = lane(); k < in.candidates; k += warp_size) max = fmax(max, score_of(k));
+  max = warp_reduce(max, [](double x, double y) { return fmax(x, y); });
   // p_0 - 1 is taken as minus the sum of the others, which does not cancel when the report is well told
   // apart.
-  const double of_report = score[0];
-  double others = 0, dot = 0;
-  for (Index k = thread; k < in.candidates; k += threads) {
+  double others = 0, dot = 0, own = 0;
+#pragma unroll 1
+  for (Index k = lane(); k < in.candidates; k += warp_size) {
+    own = exp(score_of(k) - max);
+    if (in.candidates > warp_size) d_score[k] = own;
     if (k == 0) continue;
-    const double p = exp(score[k] - max) / sum;
-    d_score[k] = p;
-    others += p;
-    if (!(p == 0)) dot += p * (score[k] - of_report);
+    others += own;
+    if (!(own == 0)) dot += own * (score_of(k) - of_report);
   }
-  others = block_sum(others, shared.others);
-  dot = block_sum(dot, shared.dots);
-  if (thread == 0) {
-    d_score[0] = -others;
-    kept.dot[b] = dot;
-  }
+  others = warp_sum(others);
+  dot = warp_sum(dot);
+  const double sum = others + exp(of_report - max);
+#pragma unroll 1
+  for (Index k = lane(); k < in.candidates; k += warp_size)
+    d_score[k] = k == 0 ? -others / sum : (in.candidates > warp_size ? d_score[k] : own) / sum;
+  if (lane() == 0) kept.dot[b] = dot / sum;
   return log(sum) + (max - of_report);
 }
 
 /// Forward: a block takes an image, its warps take turns at the candidates; the last block to end adds up.
 template <class Scalar, int Width>
-__global__ void __launch_bounds__(512) score_perturbations(Perturbations<Scalar> in, KeptPerturbations kept,
-                                                           double* losses, unsigned* arrived, float* loss) {
+__global__ void __launch_bounds__(warp_size* most_scoring_warps, 4)
+    score_perturbations(Perturbations<Scalar> in, KeptPerturbations kept, double* losses, unsigned* arrived,
+                        float* loss) {
   auto& shared = shared_memory<PerturbationShared>();
   const Index b = static_cast<Index>(blockIdx.x);
-  const double scale = in.scale();
+#pragma unroll 1
   for (Index k = warp(); k < in.candidates; k += static_cast<Index>(blockDim.x) / warp_size) {
     if (in.is_valid(b, k)) {
-      take_score<Scalar, Width>(in, kept, scale, b, k);
+      take_score<Scalar, Width>(in, kept, b, k, shared);
     } else if (lane() == 0) {
-      kept.score[b * in.candidates + k] = k == 0 ? NAN : -INFINITY;
+      const double score = k == 0 ? NAN : -INFINITY;
+      kept.score[b * in.candidates + k] = score;
+      if (k < warp_size) shared.score[k] = score;
       if (k == 0) kept.image_inverse[b] = NAN;
     }
   }
   __syncthreads();
-  const double of_image = take_softmax(in, kept, b, shared);
-  if (threadIdx.x == 0) losses[b] = of_image;
+  if (warp() == 0) {
+    const double of_image = take_softmax(in, kept, b, shared);
+    if (lane() == 0) losses[b] = of_image;
+  }
   if (!last_block(arrived, shared.last)) return;
-  const double sum = block_sum_of(losses, in.image.count, shared.losses);
-  const double dot_sum = block_sum_of(kept.dot, in.image.count, shared.max);
+  double sum = 0, dot_sum = 0;
+#pragma unroll 1
+  for (Index i = static_cast<Index>(threadIdx.x); i < in.image.count; i += static_cast<Index>(blockDim.x)) {
+    sum += losses[i];
+    dot_sum += kept.dot[i];
+  }
+  sum = block_sum(sum, shared.losses);
+  dot_sum = block_sum(dot_sum, shared.dots);
   if (threadIdx.x != 0) return;
   *kept.dot_sum = dot_sum;
   if (loss != nullptr) *loss = static_cast<float>(sum / static_cast<double>(in.image.count));
@@ -195,14 +227,25 @@ __device__ void write_piece(Scalar* to, const float (&value)[Width], bool accumu
 /// Backward: block (b, i) takes image b and the i-th run of features, a thread `Width` of these, over which
 /// all candidates pass. Lanes work out the factors of 32 candidates at a time and hand them round.
 template <class Scalar, int Width>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(128, 4)
     differentiate_perturbations(Perturbations<Scalar> in, KeptPerturbations kept, double factor,
                                 PerturbationGradients<Scalar> out) {
   using Piece = Pack<Scalar, Width>;
-  constexpr int ahead = 4;  // candidates whose pieces are on their way at once
+  constexpr int ahead = 5;  // candidates whose pieces are on their way while as many are worked on
   const Index b = static_cast<Index>(blockIdx.x);
   const Index d = (Index{blockIdx.y} * Index{blockDim.x} + Index{threadIdx.x}) * Width;
   const bool inside = d < in.features;
+  // Threads beyond the row and candidates beyond the last read what the last one reads, invalid candidates
+  // are read as any other: loads under conditions wait for each other.
+  const Index d_read = inside ? d : in.features - Width;
+  const auto read = [&](Index first, Piece(&y)[ahead]) {
+#pragma unroll
+    for (int j = 0; j < ahead; ++j)
+      y[j] = *reinterpret_cast<const Piece*>(in.text(b, min(first + j, in.candidates - 1)) + d_read);
+  };
+  Piece next[ahead];
+  read(0, next);
+  const Piece image = *reinterpret_cast<const Piece*>(in.image[b] + d_read);
   if (b == 0 && d == 0 && out.log_scale != nullptr)
     *out.log_scale = static_cast<float>(factor * *kept.dot_sum) + (out.accumulate ? *out.log_scale : 0.0F);
   if (out.image.data == nullptr && out.text.data == nullptr) return;
@@ -210,11 +253,8 @@ __global__ void __launch_bounds__(128)
   const double inverse = kept.image_inverse[b], scale = in.scale();
   float x[Width] = {};
   double d_x[Width] = {};
-  if (inside) {
-    const Piece piece = *reinterpret_cast<const Piece*>(in.image[b] + d);
 #pragma unroll
-    for (int e = 0; e < Width; ++e) x[e] = static_cast<float>(inverse) * to_float(piece.value[e]);
-  }
+  for (int e = 0; e < Width; ++e) x[e] = static_cast<float>(inverse) * to_float(image.value[e]);
   for (Index first = 0; first < in.candidates; first += warp_size) {
     const int count = static_cast<int>(min(in.candidates - first, Index{warp_size}));
     const bool is_valid = lane() < count && in.is_valid(b, first + lane());
@@ -224,12 +264,11 @@ __global__ void __launch_bounds__(128)
     for (int at = 0; at < count; at += ahead) {
       Piece y[ahead];
 #pragma unroll
-      for (int j = 0; j < ahead; ++j)
-        if (inside && (valid >> (at + j) & 1) != 0)
-          y[j] = *reinterpret_cast<const Piece*>(in.text(b, first + at + j) + d);
+      for (int j = 0; j < ahead; ++j) y[j] = next[j];
+      read(min(first + at + ahead, first + warp_size), next);
 #pragma unroll
       for (int j = 0; j < ahead; ++j) {
-        const CandidateFactors factors = of_lane(own, at + j);
+        const CandidateFactors factors = of_lane(own, (at + j) % warp_size);
         if (!inside || at + j >= count) continue;
         const bool counts = (valid >> (at + j) & 1) != 0;
         float d_y[Width] = {};
@@ -289,7 +328,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
     const Perturbations in = perturbations(inputs);
     const auto kernel = aligned(in) ? cuda::detail::score_perturbations<Scalar, cuda::pack_size<Scalar>>
                                     : cuda::detail::score_perturbations<Scalar, 1>;
-    const auto warps = static_cast<unsigned>(std::min<Index>(candidates, most_warps));
+    const auto warps = static_cast<unsigned>(std::min<Index>(candidates, cuda::detail::most_scoring_warps));
     auto scratch = device.scratch().scope();
     cuda::launch(kernel, cuda::blocks(batch), warps * cuda::warp_size,
                  sizeof(cuda::detail::PerturbationShared), device.stream(), in, kept(),
@@ -323,7 +362,6 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
  private:
   using Shape = std::array<Index, 2>;
   using Perturbations = cuda::detail::Perturbations<Scalar>;
-  static constexpr Index most_warps = 16;    // of a forward block
   static constexpr Index most_pieces = 128;  // of a backward block, a thread each
 
   [[nodiscard]] static Perturbations perturbations(const Inputs& inputs) {
