@@ -79,6 +79,25 @@ TEMPLATE_TEST_CASE("local alignment agrees with double for any number of regions
   for (Index regions : {49, 64}) check(regions, 37, 4);  // more words than a block takes at once
 }
 
+TEMPLATE_TEST_CASE("local alignment agrees with double for reports of any length", "", VLP_TEST_SCALARS) {
+  // Around what a block takes at once, and what it can keep between the passes of backward; rows of an odd
+  // image of 49 or 63 regions begin between two elements of a pair.
+  Random random(22);
+  const std::pair<Index, Index> cases[] = {{49, 23}, {49, 25}, {48, 24},  {63, 49},  {1, 26},  {49, 97},
+                                           {64, 97}, {57, 9},  {49, 168}, {49, 169}, {3, 168}, {65, 105}};
+  for (const auto& [regions, words] : cases) {
+    const LocalAlignmentForm form = forms[words % 2];
+    CAPTURE(regions, words, static_cast<int>(form));
+    check_against<LocalAlignment<TestType>>(
+        words_and_regions(random, {.batch = regions > 40 && words > 90 ? 2 : 3,
+                                   .regions = regions,
+                                   .words = words,
+                                   .features = 8,
+                                   .scale = 0.3}),
+        with_form(form), words % 3 == 0 ? Padding{1, 3} : Padding{});
+  }
+}
+
 TEMPLATE_TEST_CASE("local alignment agrees with double for all options", "", VLP_TEST_SCALARS) {
   Random random(12);
   const Arrays arrays = words_and_regions(

@@ -320,13 +320,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                                                         cuda::rows_of(d_scores),
                                                         weighted(memory, tile),
                                                         of_pairs.powers};
-    using Shared = cuda::detail::DifferentiateShared;
-    // 55 KiB: four blocks share the 228 KiB of a multiprocessor of compute capability 9.0.
-    constexpr Index most_kept = 104;
-    const Index kept = std::min(words_.most_words(), most_kept);
-    cuda::launch(cuda::detail::differentiate_attention<Scalar>, grid_of(tile), 256,
-                 sizeof(Shared) + static_cast<std::size_t>(kept) * sizeof(Shared::Word), device.stream(),
-                 tile, given, static_cast<int>(kept));
+    cuda::detail::start_differentiate(tile, given, words_.most_words(), grid_of(tile), device.stream());
     return d_scores;
   }
 

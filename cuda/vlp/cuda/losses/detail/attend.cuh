@@ -146,10 +146,8 @@ template <class Scalar, class Columns, bool IsTame>
 
 template <class Scalar, bool IsTame>
 [[nodiscard]] AttendKernel<Scalar> attend_kernel(int regions, bool wants_dot) {
-  using Grid = FewColumns<7, 6>;  // the 7 x 7 regions of many encoders
-  using Few = FewColumns<8, 0>;
-  if (Grid::hold(regions)) return attend_few_kernel<Scalar, Grid, IsTame>(wants_dot);
-  if (Few::hold(regions)) return attend_few_kernel<Scalar, Few, IsTame>(wants_dot);
+  if (GridColumns::hold(regions)) return attend_few_kernel<Scalar, GridColumns, IsTame>(wants_dot);
+  if (AnyFewColumns::hold(regions)) return attend_few_kernel<Scalar, AnyFewColumns, IsTame>(wants_dot);
   const bool is_one_chunk = regions <= ColumnChunk<attend_columns>::size;
   return {is_one_chunk ? attend<Scalar, IsTame, true> : attend<Scalar, IsTame, false>, 256,
           sizeof(AttendShared)};

@@ -113,6 +113,9 @@ struct FewColumns {
   [[nodiscard]] __device__ bool has(int c) const { return c < Full || column(c) < regions; }
 };
 
+using GridColumns = FewColumns<7, 6>;  // the 7 x 7 regions of many encoders
+using AnyFewColumns = FewColumns<8, 0>;
+
 /// Threads of a block: few, since what each warp has to find out before it begins counts as much as the rows
 /// of short reports.
 inline constexpr int attend_few_threads = 128;

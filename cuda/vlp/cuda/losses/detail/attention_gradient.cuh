@@ -8,56 +8,14 @@
 #include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/cuda/losses/detail/aligned_words.cuh>
+#include <vlp/cuda/losses/detail/attention_gradient_few_regions.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
+#include <vlp/cuda/losses/detail/word_gradient.cuh>
+
+#include <algorithm>
+#include <cstddef>
 
 namespace vlp::cuda::detail {
-
-/// What backward adds to a tile.
-template <class Scalar>
-struct AttentionGradient {
-  AlignedWords aligned;
-  BatchRows<const float> seen;   // (image, row): <c_w, C_r>, up to factors
-  const float* look_factor;      // [images, rows] of seen, and of the rows that look at c_w (see Contexts)
-  const float* image_factor;     // [images] of seen, too; null: 1
-  Rows<Scalar> d_scores;         // [rows, images R] dL/dA times a power of two
-  BatchRows<Scalar> weighted;    // (image, row): attention times its factor in |c_w|^2; 0 in padding
-  const GradientPowers* powers;  // what d_scores and weighted are multiplied by
-};
-
-/// What a word in an image contributes to the gradient of its attention, with a for base plus what
-/// `attention` holds, A for what `scores` holds, and s for what `seen` holds: g = a (of_score A + of_seen s -
-/// mean) for its softmax's logits, times the temperature; of_attention a for the scores directly; weight a
-/// for `weighted`.
-struct WordGradient {
-  float base, of_score, of_seen, mean, of_attention, weight;
-};
-__device__ inline WordGradient of_lane(const WordGradient& own, int from) {
-  return {__shfl_sync(whole_warp, own.base, from),         __shfl_sync(whole_warp, own.of_score, from),
-          __shfl_sync(whole_warp, own.of_seen, from),      __shfl_sync(whole_warp, own.mean, from),
-          __shfl_sync(whole_warp, own.of_attention, from), __shfl_sync(whole_warp, own.weight, from)};
-}
-
-/// dot = sum_r a_r A_r and |c|^2 = a G a^T give the attention's gradient d_dot A_r + d_norm2 (a G)_r, whose
-/// mean under the attention is d_dot dot + d_norm2 |c|^2; d_norm2 is twice the gradient of |c|^2.
-template <class Scalar>
-__device__ WordGradient word_gradient(const AttentionTile<Scalar>& tile,
-                                      const AttentionGradient<Scalar>& given, int image, int report,
-                                      int row) {
-  const Index at = Index{image} * tile.rows + row;
-  const int word = tile.first_row + row, i = tile.first_image + image;
-  const AlignedWord of_word = given.aligned.differentiate(i, report, word);
-  const float inverse = tile.inverse_sum[at], look = given.look_factor[at], d_norm2 = of_word.d_squared_norm;
-  const float factor = tile.temperature * inverse;
-  const float image_factor = given.image_factor != nullptr ? given.image_factor[image] : 1;
-  const float base = to_float(tile.attention(image, row)[tile.regions]) / tile.mean_scale;
-  return {base,
-          ln_2 * factor * of_word.d_dot,
-          factor * d_norm2 * look * image_factor,
-          factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm),
-          inverse * of_word.d_dot,
-          d_norm2 * inverse * look * given.powers->weighted};
-}
 
 /// Columns that a lane has of a chunk in backward.
 inline constexpr int gradient_columns = 2;
@@ -135,10 +93,10 @@ __device__ inline void sum_means(float (&mean)[gradient_columns], DifferentiateS
   __syncthreads();  // sums may be used anew
 }
 
-/// Backward: from what is seen to the gradient for the scores, and to `weighted`. Blocks as in `attend`. For
-/// each chunk of regions a first pass over the report's words takes the mean that the softmax over them
-/// subtracts, a second one writes. What the second needs lies in shared memory, where each warp finds what it
-/// left itself; for reports of more than `most_kept` words it is computed again.
+/// Backward, for any R: from what is seen to the gradient for the scores, and to `weighted`. Blocks as in
+/// `attend`. For each chunk of regions a first pass over the report's words takes the mean that the softmax
+/// over them subtracts, a second one writes. What the second needs lies in shared memory, where each warp
+/// finds what it left itself; for reports of more than `most_kept` words it is computed again.
 template <class Scalar>
 __global__ void __launch_bounds__(256, 4)
     differentiate_attention(AttentionTile<Scalar> tile, AttentionGradient<Scalar> given, int most_kept) {
@@ -204,12 +162,37 @@ __global__ void __launch_bounds__(256, 4)
     for (int row = begin + warp(); row < begin + count; row += 8)
       if (beyond < tile.padded) given.weighted(image, row)[beyond] = from_float<Scalar>(0);
   }
-  tile.for_each_other_row([&](int row) {
-    for (int r = lane(); r < tile.regions; r += warp_size)
-      given.d_scores[row][image * tile.regions + r] = from_float<Scalar>(0);
-    for (int r = lane(); r < tile.padded; r += warp_size)
-      given.weighted(image, row)[r] = from_float<Scalar>(0);
-  });
+  clear_other_gradients(tile, given, image);
+}
+
+/// Starts differentiate_few, unless Columns do not hold R or a report of `words` words is more than a block
+/// keeps. Returns whether it was started.
+template <class Columns, class Scalar>
+[[nodiscard]] bool start_differentiate_few(const AttentionTile<Scalar>& tile,
+                                           const AttentionGradient<Scalar>& given, Index words, dim3 grid,
+                                           cudaStream_t stream) {
+  using Shared = DifferentiateFewShared;
+  // Within a report the kernel counts elements by 32 bits.
+  const Index furthest = words * std::max(tile.scores.stride, tile.attention.stride);
+  if (!Columns::hold(tile.regions) || words > Shared::most_words || furthest >= Index{1} << 31) return false;
+  launch(differentiate_few<Scalar, Columns>, grid, few_gradient_threads,
+         Shared::template bytes<Columns>(words), stream, tile, given);
+  return true;
+}
+
+/// Starts the kernel for a tile of reports of `words` words at most.
+template <class Scalar>
+void start_differentiate(const AttentionTile<Scalar>& tile, const AttentionGradient<Scalar>& given,
+                         Index words, dim3 grid, cudaStream_t stream) {
+  if (start_differentiate_few<GridColumns>(tile, given, words, grid, stream)) return;
+  if (start_differentiate_few<AnyFewColumns>(tile, given, words, grid, stream)) return;
+  using Shared = DifferentiateShared;
+  // 55 KiB: four blocks share the 228 KiB of a multiprocessor of compute capability 9.0.
+  constexpr Index most_kept = 104;
+  const Index kept = std::min(words, most_kept);
+  launch(differentiate_attention<Scalar>, grid, 256,
+         sizeof(Shared) + static_cast<std::size_t>(kept) * sizeof(Shared::Word), stream, tile, given,
+         static_cast<int>(kept));
 }
 
 }  // namespace vlp::cuda::detail
