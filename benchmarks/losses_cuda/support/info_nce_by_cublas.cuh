@@ -249,7 +249,7 @@ class InfoNceByCublas : public InfoNceInterface<ScalarType> {
     const float factor = upstream / static_cast<float>(batch);
     auto scratch = device.scratch().scope();
     float* dots = scratch.take<float>(batch);
-    const cuda::detail::BlockExtents extents(device, batch, batch, sizeof(Scalar));
+    const auto extents = cuda::detail::gradient_blocks<Scalar>(device, batch, batch, inputs.image.cols());
     Stored* stored = nullptr;  // scores of the gradients' type are overwritten by them
     if constexpr (!std::is_same_v<Stored, Scalar>)
       stored = scratch.take<Stored>(extents.rows * extents.columns);

@@ -21,7 +21,9 @@ namespace vlp {
 struct CudaOptions {
   /// Scores of all pairs, of all tokens, or of all words and regions, and gradients by them, exist a block at
   /// a time. A block of gradients takes about this many bytes: enough to fill the card, few enough to stay in
-  /// its cache.
+  /// its cache. Local alignment takes twice as many. InfoNCE and token cross-entropy take up to four times as
+  /// many where they need more memory than that anyway, for sums over the blocks of a large batch or
+  /// vocabulary.
   std::size_t score_block_bytes = std::size_t{16} << 20;
   /// Memory for cuBLAS to split products in, asked for with the first product: what NVIDIA recommends for its
   /// largest cards. With memory of its own it is deterministic and may be captured.

@@ -69,9 +69,12 @@ struct AlignmentPlan {
   /// of words has up to W - 1 rows of the next for its last report: so tiles are about twice as wide as high.
   void choose_strips(const Cuda& device) {
     constexpr Index fewest_rows = 8, most_images = 65535;  // the latter what a grid has along y
+    // Each tile costs some twenty launches, so it has twice the elements of a block of scores.
+    constexpr Index times = 2;
     // Of the direct form a tile has contexts [words, D] for each image, too.
     const Index share = gram_forward && gram_backward ? 1 : std::max(Index{1}, features / regions);
-    const auto elements = static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar)) / share;
+    const auto elements =
+        times * static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar)) / share;
     const auto columns_of_tile = static_cast<Index>(std::sqrt(2 * static_cast<double>(elements)));
     const auto images_for = [&](Index columns) {
       const Index images = std::clamp(columns / regions, Index{1}, std::min(batch, most_images));

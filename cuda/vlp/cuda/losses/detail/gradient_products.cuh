@@ -14,7 +14,9 @@
 #include <vlp/cuda/core/scalar.cuh>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 namespace vlp::cuda::detail {
@@ -115,21 +117,45 @@ __global__ void __launch_bounds__(256)
       [&](int k, Index d) { out[d] = from_float<Scalar>(value[k]); });
 }
 
-/// Extents of a block of the gradient of A B^T: twice as high as wide, since sums over blocks below each
-/// other go to memory and those beside each other do not, of about the bytes that the device allows, in whole
-/// tiles.
+/// Extents of a block of the gradient of A B^T, in whole tiles.
+///
+/// Blocks are about twice as high as wide, since sums over blocks below each other go to memory and those
+/// beside each other do not. Their height is a power of two where there are rows enough: products of 4096 and
+/// 8192 rows by 512 columns then are 128 tiles of cuBLAS's for 132 multiprocessors, where heights between
+/// them would leave a last round of tiles that fills little of the device. Rows and columns are cut evenly,
+/// for the same reason.
 struct BlockExtents {
   Index rows, columns;
 
-  BlockExtents(const Cuda& device, Index row_count, Index column_count, std::size_t element_bytes) {
+  /// Blocks of about the bytes that the device allows, or of half of sums_bytes, what sums over blocks take
+  /// in scratch in any case, up to four times what the device allows: each block costs four launches and the
+  /// incomplete rounds at their ends.
+  BlockExtents(const Cuda& device, Index row_count, Index column_count, std::size_t element_bytes,
+               std::size_t sums_bytes = 0) {
     static constexpr Index tile = 128;
-    const auto whole = [](Index n) { return std::max(tile, n / tile * tile); };
-    const auto elements = static_cast<Index>(device.options().score_block_bytes / element_bytes);
-    const Index high = whole(static_cast<Index>(std::sqrt(static_cast<double>(elements * 2))));
-    rows = std::min(high, (row_count + tile - 1) / tile * tile);
-    columns = std::min(whole(elements / rows), (column_count + tile - 1) / tile * tile);
+    const auto tiles = [](Index n) { return (n + tile - 1) / tile; };
+    // the number of tiles in each of as few pieces as there are with no more than `most`
+    const auto cut = [](Index n, Index most) {
+      const Index pieces = (n + most - 1) / most;
+      return (n + pieces - 1) / pieces;
+    };
+    const std::size_t allowed = device.options().score_block_bytes;
+    const auto elements =
+        static_cast<Index>(std::clamp(sums_bytes / 2, allowed, 4 * allowed) / element_bytes);
+    const auto high = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(elements * 2)));
+    const auto most_high = static_cast<Index>(std::bit_ceil((high + tile - 1) / tile));
+    rows = cut(tiles(row_count), std::max(most_high, Index{1})) * tile;
+    columns = cut(tiles(column_count), std::max(elements / rows / tile, Index{1})) * tile;
   }
 };
+
+/// Extents of the blocks of gradient_products for A [row_count, features] and B [column_count, features].
+template <class Scalar>
+[[nodiscard]] BlockExtents gradient_blocks(const Cuda& device, Index row_count, Index column_count,
+                                           Index features) {
+  const Index sums = is_16_bit<Scalar> ? column_count * features * Index{sizeof(std::uint16_t)} : 0;
+  return {device, row_count, column_count, sizeof(Scalar), static_cast<std::size_t>(sums)};
+}
 
 /// dA = G B and dB = G^T A for A [N, D], B [M, D] and G [N, M], of which fill(row, rows, column, columns,
 /// block) writes a block at a time. Products are plain ones of 16-bit (or float) numbers with sums in float.
@@ -142,7 +168,7 @@ void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b,
                        const FinishA& finish_a, const GradientRows<Scalar>& gradient_a,
                        const FinishB& finish_b, const GradientRows<Scalar>& gradient_b,
                        bool fill_anyway = false) {
-  const BlockExtents extents(device, a.count, b.count, sizeof(Scalar));
+  const BlockExtents extents = gradient_blocks<Scalar>(device, a.count, b.count, features);
   const bool wants_a = gradient_a.out.data != nullptr || gradient_a.dots != nullptr;
   const bool wants_b = gradient_b.out.data != nullptr || gradient_b.dots != nullptr;
   if (!wants_a && !wants_b && !fill_anyway) return;
