@@ -58,7 +58,8 @@ TEMPLATE_TEST_CASE("Perturbation sensitivity agrees with double on ragged shapes
                                                 {129, 1, 1},
                                                 {2, 200, 33},
                                                 {1, 127, 128},
-                                                {7, 32, 200}})
+                                                {7, 32, 200},
+                                                {1, 5, 1544}})
     for (bool mask : {false, true}) {
       CAPTURE(batch, perturbations, features, mask);
       // In one dimension nothing is left of gradients but what cancels.

@@ -235,13 +235,15 @@ __global__ void __launch_bounds__(128, 4)
   const Index b = static_cast<Index>(blockIdx.x);
   const Index d = (Index{blockIdx.y} * Index{blockDim.x} + Index{threadIdx.x}) * Width;
   const bool inside = d < in.features;
-  // Threads beyond the row and candidates beyond the last read what the last one reads, invalid candidates
-  // are read as any other: loads under conditions wait for each other.
+  // Threads beyond the row read its last piece, the report stands in for candidates that are not valid, and
+  // the last candidate for those beyond it: loads under conditions wait for each other.
   const Index d_read = inside ? d : in.features - Width;
   const auto read = [&](Index first, Piece(&y)[ahead]) {
 #pragma unroll
-    for (int j = 0; j < ahead; ++j)
-      y[j] = *reinterpret_cast<const Piece*>(in.text(b, min(first + j, in.candidates - 1)) + d_read);
+    for (int j = 0; j < ahead; ++j) {
+      const Index k = min(first + j, in.candidates - 1);
+      y[j] = *reinterpret_cast<const Piece*>(in.text(b, in.is_valid(b, k) ? k : 0) + d_read);
+    }
   };
   Piece next[ahead];
   read(0, next);
