@@ -30,7 +30,10 @@ template <class Scalar, class Products = NativeProducts>
 struct ContrastShared {
   using Product = TileProduct<Scalar, 128, 3, Products>;
   TileShared<Product> tiles;
-  ColumnSums<typename Product::Tile> columns;
+  union {
+    ColumnSums<typename Product::Tile> columns;
+    ColumnTerm of_column[Product::cols];
+  };
 };
 static_assert(sizeof(ContrastShared<float>) <= 99 * 1024);
 static_assert(sizeof(ContrastShared<Half, WarpProducts>) <= 99 * 1024);
@@ -147,10 +150,15 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
     constexpr bool is_bounded = decltype(bounded)::value;
     const float own_range = is_bounded ? __fdividef(range, scale.factor) : range;
     const Rows<Scalar> to{out[row - runs.row] + (column - runs.column), 0, out.stride};
+    const int thread = static_cast<int>(threadIdx.x);
+    __syncthreads();  // all are done with the terms of the tile before
+    if (thread < Tile::size)
+      shared.of_column[thread] =
+          scores.template term_of_column<is_bounded>(column + thread, columns, scale, own_range);
+    __syncthreads();
 #pragma unroll
     for (int first = 0; first < Tile::col_count; first += column_terms) {
-      const auto of_column =
-          scores.template terms_of_columns<is_bounded, Tile>(first, column, columns, scale, own_range);
+      const auto of_column = PairScores<Scalar>::ColumnTerms::template of<Tile>(shared.of_column, first);
       RowWriter<Scalar, Tile, column_terms> writer(to, first, scores.template is_inside<Tile>(row, column),
                                                    scores.batch - row, scores.batch - column);
 #pragma unroll

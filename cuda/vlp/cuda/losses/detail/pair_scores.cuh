@@ -17,6 +17,11 @@ namespace vlp::cuda::detail {
 /// Of how many of its columns a lane has terms in registers at a time.
 inline constexpr int column_terms = 8;
 
+/// What all rows take of a column to be differentiated: the softmax over it is weight exp(S - max).
+struct alignas(16) ColumnTerm {
+  float weight, factor, max;
+};
+
 /// S = exp(s) X^ Y^T [B, B], with the cross-entropies' weights and targets.
 ///
 /// Kernels come in two kinds. The plain one, for pairs that all differ, labels that are not smoothed and no
@@ -122,25 +127,37 @@ struct PairScores {
     return static_cast<double>(row_weight + column_weight) * log(product);
   }
 
-  /// What `column_terms` of a lane's columns take to be differentiated, from the first-th on.
+  /// What a column takes to be differentiated.
+  template <bool Bounded>
+  [[nodiscard]] __device__ ColumnTerm term_of_column(int j, const LogSumExp* columns, const Scale& scale,
+                                                     float range) const {
+    j = within(j);
+    ColumnTerm out;
+    softmax_terms(columns, j, range * column_weight, out.max, out.weight);
+    out.factor = text.factor[j];
+    if (Bounded) out.factor *= scale.factor;
+    return out;
+  }
+
+  /// The terms of some of a lane's columns, from the first-th on.
   struct ColumnTerms {
     int first;
     float max[column_terms], weight[column_terms], factor[column_terms];
-  };
-  template <bool Bounded, class Tile>
-  __device__ ColumnTerms terms_of_columns(int first, int column, const LogSumExp* columns, const Scale& scale,
-                                          float range) const {
-    ColumnTerms out;
-    out.first = first;
+
+    template <class Tile>
+    __device__ static ColumnTerms of(const ColumnTerm* of_tile, int first) {
+      ColumnTerms out;
+      out.first = first;
 #pragma unroll
-    for (int c = 0; c < column_terms; ++c) {
-      const int j = within(column + Tile::col(first + c));
-      softmax_terms(columns, j, range * column_weight, out.max[c], out.weight[c]);
-      out.factor[c] = text.factor[j];
-      if (Bounded) out.factor[c] *= scale.factor;
+      for (int c = 0; c < column_terms; ++c) {
+        const ColumnTerm& own = of_tile[Tile::col(first + c)];
+        out.max[c] = own.max;
+        out.weight[c] = own.weight;
+        out.factor[c] = own.factor;
+      }
+      return out;
     }
-    return out;
-  }
+  };
 
   /// From some columns of the lane's r-th row of dot products, or of scores if they are `kept` ones, to those
   /// of `range` B dL/dS times the factors of row and columns: what then multiplies operands. `range` is that
