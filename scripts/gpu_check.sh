@@ -325,7 +325,7 @@ profile_kernels() {
   counters scores take_scores "${pairs[@]}"
   counters "their gradient" differentiate_scores "${pairs[@]}"
   counters attention "attend" --only local_alignment --bars --shape B=512
-  counters "its gradient" differentiate_attention --only local_alignment --bars --shape B=512
+  counters "its gradient" "differentiate_attention|differentiate_few" --only local_alignment --bars --shape B=512
   counters logits take_logits "${tokens[@]}"
   counters "their gradient's products" differentiate_logits "${tokens[@]}"
 }
