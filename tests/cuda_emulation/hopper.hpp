@@ -82,12 +82,15 @@ inline void check_column(int column) {
 }
 
 /// Calls visit(index in `shared`, row, column) for each element of the tile that begins at (row, column).
-/// Rows of a tile are packed; `address` is that of its first byte, and shared[0] lies at a multiple of 1024.
+/// `address` is that of its first byte, and shared[0] lies at a multiple of 1024. Rows of a tile follow each
+/// other without a gap where nothing is swizzled, and otherwise as rows of the swizzle's pattern, however
+/// narrow they are.
 template <class T, class Visit>
 void visit_tile(const TensorMap<T>& map, int row, int column, std::uint32_t address, Visit visit) {
   for (int i = 0; i < map.box_rows; ++i)
     for (int j = 0; j < map.box_columns; ++j) {
-      const auto offset = static_cast<std::uint32_t>(2 * (i * map.box_columns + j));
+      const int pitch = map.swizzle_bytes == 0 ? 2 * map.box_columns : map.swizzle_bytes;
+      const auto offset = static_cast<std::uint32_t>(i * pitch + 2 * j);
       visit(swizzled(address + offset, map.swizzle_bytes) / 2, row + i, column + j);
     }
 }

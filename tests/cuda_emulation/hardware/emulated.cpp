@@ -62,7 +62,7 @@ void emulate_tiles(Output& out) {
   const auto map = [](auto* data, const Tile& tile) {
     return cuda_emulation::TensorMap<std::remove_pointer_t<decltype(data)>>{
         data,      tensor_rows,      tensor_columns, tensor_pitch,
-        tile_rows, tile.box_columns, tile.swizzle,   static_cast<std::uint16_t>(tile.fill_nan ? 0x7fff : 0)};
+        tile_rows, tile.box_columns, tile.swizzle,   static_cast<std::uint16_t>(tile.fill_nan ? 0x7ff7 : 0)};
   };
   for (const Tile& tile : tiles) {
     std::vector<std::uint16_t> shared(tile_dump, unwritten);
