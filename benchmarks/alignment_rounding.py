@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What rounding to 16 bits costs local alignment: the table of docs/cuda.md.
+"""What rounding to 16 bits costs local alignment: the table of docs/cuda_design.md.
 
 Computes the loss and its gradients in double, rounding where the CUDA kernels round, and where plain PyTorch under
 autocast would (products, their operands and results). Prints the largest error of the gradients of regions and of
