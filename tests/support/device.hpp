@@ -27,7 +27,11 @@ namespace vlp::test {
 
 #ifdef VLP_TEST_CUDA
 using Device = Cuda;
+#ifdef VLP_TEST_SCALAR  // only one, where others would test again what was tested
+#define VLP_TEST_SCALARS VLP_TEST_SCALAR
+#else
 #define VLP_TEST_SCALARS float, vlp::BFloat16, vlp::Half
+#endif
 #else
 using Device = Cpu;
 #define VLP_TEST_SCALARS float, double
