@@ -22,5 +22,5 @@ c++filt | awk '
     if (count == 0) exit
     printf "%-72s %-6s %9s %8s\n", "kernel", "", "registers", "spilled"
     fflush()
-    for (i = 1; i <= count; ++i) print line[i] | "sort"
+    for (i = 1; i <= count; ++i) print line[i] | "sort -u"
   }'
