@@ -34,6 +34,9 @@ default_seconds=280
 if [[ $mode == profile ]]; then default_seconds=170; fi
 seconds=${VLP_GPU_CHECK_SECONDS:-$default_seconds}
 python=${PYTHON:-python3}
+commit=$(cat pack/commit 2>/dev/null || echo unknown)
+# Where Python's packages lie, and among them PyTorch and CUDA's libraries.
+site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$results"
@@ -102,7 +105,7 @@ describe_machine() {
   card=${card# } capability=${capability# } driver=${driver# }
   {
     echo "date       $(date -u +%Y-%m-%d)"
-    echo "commit     $(cat pack/commit 2>/dev/null || echo unknown)"
+    echo "commit     $commit"
     echo "card       ${said:-nvidia-smi is not there or finds none} ($fields)"
     echo "processor  $(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1), $(nproc) cores"
     "$python" -c 'import platform, importlib.metadata as m
@@ -114,8 +117,7 @@ print("Python    ", platform.python_version(), "PyTorch", m.version("torch"))' 2
 
 # The libraries of CUDA that the programs were linked with: the toolkit's, else those that PyTorch's wheels bring along.
 find_libraries() {
-  local site missing
-  site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null || true)
+  local folder missing
   for folder in "${CUDA_HOME:-/usr/local/cuda}/lib64" "$site"/nvidia/*/lib; do
     missing=$(missing_libraries)
     [[ -n $missing ]] || break
@@ -134,8 +136,7 @@ missing_libraries() {
 
 # Reads PyTorch's files into memory, and installs the wheels that were packed, while the device is busy with other things.
 prepare_python() {
-  local site
-  site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null) || return 0
+  [[ -n $site ]] || return 0
   if compgen -G "pack/wheels/*.whl" >/dev/null; then
     "$python" -m pip install -q --no-index --no-deps --no-compile --target "$work/site" pack/wheels/*.whl \
       >"$work/wheels.log" 2>&1 || true
@@ -158,7 +159,7 @@ benchmark() {
   shift 2
   mkdir -p "$work/rows"
   step "$name" "$limit" "$programs/benchmark_losses_cuda" "$@" --json "$json" --note date="$(date -u +%Y-%m-%d)" \
-    --note driver="$driver" --note commit="$(cat pack/commit 2>/dev/null || echo unknown)" || status=$?
+    --note driver="$driver" --note commit="$commit" || status=$?
   local log=$work/${name// /_}.log
   # Of all tables but the first the rows alone.
   if ((benchmarks > 1 && status <= 1)); then sed -i '/^|/!d; /^| loss /d; /^|---/d' "$log"; fi
@@ -219,7 +220,7 @@ compare() {
     return
   fi
   local unscaled=$(((limit * default_seconds + seconds - 1) / seconds))
-  VLP_COMMIT=$(cat pack/commit 2>/dev/null || echo unknown) PYTHONPATH=$work/site \
+  VLP_COMMIT=$commit PYTHONPATH=$work/site \
     step comparison "$unscaled" "$python" benchmarks/compare_pytorch.py --device cuda --bridge "$bridge" \
     --time-limit $((limit - 3)) --output "$results/pytorch" || true
   report comparison "$work/comparison.log"

@@ -41,7 +41,7 @@ enum class Capture {
 };
 
 namespace detail {
-/// Of the call that the thread is in (Cuda::Call); never outside of calls.
+/// State of the call that this thread is in (Cuda::Call). Outside of calls it is Capture::never.
 inline thread_local Capture capture_of_call = Capture::never;
 }  // namespace detail
 
@@ -53,8 +53,8 @@ inline thread_local Capture capture_of_call = Capture::never;
 /// waits. (The runtime's documentation of cudaFree excepts only memory of cudaMallocAsync and of pools.)
 struct DeviceMemory {
   static constexpr bool is_host = false;
-  /// That of cudaMalloc. cuBLAS may sum in another way for another alignment of its operands, so scratch has
-  /// the same, wherever in the arena it lies.
+  /// Alignment of memory from cudaMalloc. cuBLAS may choose another order of sums for another alignment of
+  /// its operands, so all scratch memory has this one, wherever in the arena it lies.
   static constexpr std::size_t alignment = 256;
 
   struct Delete {

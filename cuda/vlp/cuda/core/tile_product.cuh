@@ -20,8 +20,9 @@ namespace vlp::cuda {
 /// together, out of shared memory (wgmma.cuh).
 struct WarpProducts {};
 struct GroupProducts {};
-/// What the code that is compiled here has. Host code does not know it: what it reads of a TileProduct, and
-/// types and arguments of kernels, are the same for both.
+/// The kind of products of the architecture that is being compiled. Host code cannot know that architecture,
+/// so the constants that it reads from a TileProduct, and the kernels' types and arguments, are equal for
+/// both.
 using NativeProducts = std::conditional_t<has_group_products, GroupProducts, WarpProducts>;
 
 /// A block of 256 threads computes tiles [128, Columns] of A B^T, for A [N, D] and B [M, D] of any extents,

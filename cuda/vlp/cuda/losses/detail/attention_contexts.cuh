@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(256)
 /// of half a tile's columns.
 inline constexpr int short_gram = 64;
 
-/// What take_gram_norms multiplies by.
+/// The tile product of take_gram_norms.
 template <class Scalar, bool Short>
 using GramProduct =
     std::conditional_t<Short, TileProduct<Scalar, short_gram, 1, WarpProducts>, TileProduct<Scalar>>;
@@ -254,8 +254,8 @@ class AttentionContexts {
     has_gathered_ = true;
   }
 
-  /// What was gathered, as gradients for the regions [images padded, D], 0 but for the first R of each image,
-  /// to be multiplied by the image's factor.
+  /// Gradients for the regions [images padded, D], from all tiles that were gathered. They are to be
+  /// multiplied by the image's factor, and are 0 in the rows after the first R of each image.
   struct Gathered {
     Rows<const float> rows;
     const float* image_factor;  // [images]; null: 1
@@ -272,7 +272,8 @@ class AttentionContexts {
   [[nodiscard]] Index images() const { return regions_.extent(0); }
   [[nodiscard]] Index padded() const { return regions_.extent(1); }
   [[nodiscard]] Index features() const { return regions_.extent(2); }
-  /// Of rows of contexts_ and gathered_. What cuBLAS reads or writes has rows at multiples of 16 bytes.
+  /// Distance between rows of contexts_ and of gathered_, in elements. cuBLAS reads and writes them, so each
+  /// row begins at a multiple of 16 bytes.
   [[nodiscard]] Index sum_stride() const { return whole_packs<float>(features()); }
   [[nodiscard]] BatchView<float> products() const { return {products_, {images(), padded(), padded()}}; }
   [[nodiscard]] BatchView<const Scalar> operand() const { return {operand_, {images(), padded(), padded()}}; }

@@ -26,7 +26,7 @@ inline constexpr int few_gradient_threads = 192;
 template <class Columns>
 inline constexpr int few_gradient_blocks = Columns::count > 7 ? 3 : 4;
 
-/// What a block shares, and behind it what it keeps of each word between the two passes.
+/// Shared memory of a block. Behind the struct lies what the first pass leaves of each word for the second.
 struct DifferentiateFewShared {
   /// 95 KiB at most; and a warp has as many words as lanes.
   static constexpr Index most_words = 168;

@@ -156,7 +156,8 @@ struct AttentionSums {
   }
 };
 
-/// What a row's attention is to be multiplied by, and then <t_w, c_w>, from sums over all regions.
+/// The factor that divides a row's attention by its sum, from the sum of its deviations over all regions.
+/// With it, dot_of gives <t_w, c_w>.
 __device__ inline float inverse_of_sum(float base, int regions, float deviation) {
   return __fdividef(1, fmaf(base, static_cast<float>(regions), deviation));
 }

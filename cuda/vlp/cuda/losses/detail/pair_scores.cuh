@@ -14,7 +14,7 @@
 
 namespace vlp::cuda::detail {
 
-/// Of how many of its columns a lane has terms in registers at a time.
+/// The number of columns whose terms a lane has in registers at a time.
 inline constexpr int column_terms = 8;
 
 /// What all rows take of a column to be differentiated: the softmax over it is weight exp(S - max).
