@@ -22,18 +22,15 @@
 
 namespace vlp::cuda::detail {
 
-/// Largest |x| of each matrix x [regions, regions] of a batch, as bits: block (x, i) takes `each` rows of
-/// matrix i, a warp a row.
+/// Largest |x| of each matrix of a batch, as bits: block (x, i) takes `each` of the `elements` of matrix i.
 template <class Float>
 __global__ void __launch_bounds__(256)
-    bound_matrices(BatchRows<const Float> x, int regions, int each, unsigned* bounds) {
+    bound_matrices(const Float* x, Index elements, Index each, unsigned* bounds) {
   auto& room = shared_memory<BlockRoom<float>>();
-  const int begin = static_cast<int>(blockIdx.x) * each, end = min(begin + each, regions);
+  const Float* const from = x + Index{blockIdx.y} * elements;
+  const Index begin = Index{blockIdx.x} * each, end = min(begin + each, elements);
   float largest = 0;
-  for (int row = begin + warp(); row < end; row += 256 / warp_size) {
-    const Float* const from = x(blockIdx.y, row);
-    for (int r = lane(); r < regions; r += warp_size) largest = fmaxf(largest, fabsf(from[r]));
-  }
+  for (Index k = begin + threadIdx.x; k < end; k += 256) largest = fmaxf(largest, fabsf(from[k]));
   largest = block_max(largest, room);
   if (threadIdx.x == 0) atomicMax(bounds + blockIdx.y, __float_as_uint(largest));
 }
@@ -42,14 +39,12 @@ __global__ void __launch_bounds__(256)
 /// image_factor [images]. Warp w of the grid takes row w of image y.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    round_matrices(BatchRows<const float> x, int padded, const unsigned* bounds, Scalar* to,
-                   float* image_factor) {
+    round_matrices(const float* x, int padded, const unsigned* bounds, Scalar* to, float* image_factor) {
   const int row = static_cast<int>(blockIdx.x) * (256 / warp_size) + warp();
   if (row >= padded) return;
-  const Index image = blockIdx.y;
+  const Index image = blockIdx.y, begin = (image * padded + row) * padded;
   const float power = bounds != nullptr ? power_below(__uint_as_float(bounds[image])) : 1;
-  for (int r = lane(); r < padded; r += warp_size)
-    to[(image * padded + row) * padded + r] = from_float<Scalar>(power * x(image, row)[r]);
+  for (int r = lane(); r < padded; r += warp_size) to[begin + r] = from_float<Scalar>(power * x[begin + r]);
   if (row == 0 && lane() == 0) image_factor[image] = 1 / power;
 }
 
@@ -304,21 +299,21 @@ class AttentionContexts {
 
   /// Makes operands of the products.
   void round_products(Cuda& device) {
-    const auto products_of_images = batch_rows_of(BatchView<const float>(products()));
     const auto count = static_cast<int>(padded());
     const auto image_count = static_cast<unsigned>(images());
     if constexpr (std::is_same_v<Scalar, Half>) {
       check(cudaMemsetAsync(bounds_, 0, image_count * sizeof(unsigned), device.stream()), "clearing bounds");
-      constexpr int each = 32;
-      dim3 grid = blocks(count, each);
+      constexpr Index each = 4096;
+      const Index elements = padded() * padded();
+      dim3 grid = blocks(elements, each);
       grid.y = image_count;
-      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), products_of_images,
-             count, each, bounds_);
+      launch(bound_matrices<float>, grid, 256, sizeof(BlockRoom<float>), device.stream(), products_, elements,
+             each, bounds_);
     }
     dim3 grid = blocks(count, 256 / warp_size);
     grid.y = image_count;
-    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_of_images, count, bounds_,
-           operand_, image_factor_);
+    launch(round_matrices<Scalar>, grid, 256, 0, device.stream(), products_, count, bounds_, operand_,
+           image_factor_);
   }
 
   bool gram_;
