@@ -118,13 +118,12 @@ inline LossTerms held_out_losses(Model<>& model, Cpu& device, BatchMaker& maker,
     model.embed(device, batch);
     const LossTerms terms = model.losses(device, batch);
     const auto weight = static_cast<double>(batch.pairs) / static_cast<double>(examples.size());
-    total += weight * static_cast<double>(terms.total);
-    global += weight * static_cast<double>(terms.global);
-    local += weight * static_cast<double>(terms.local);
-    perturbation += weight * static_cast<double>(terms.perturbation);
+    total += weight * terms.total;
+    global += weight * terms.global;
+    local += weight * terms.local;
+    perturbation += weight * terms.perturbation;
   });
-  return {static_cast<float>(total), static_cast<float>(global), static_cast<float>(local),
-          static_cast<float>(perturbation)};
+  return {total, global, local, perturbation};
 }
 
 /// Evaluates a model on held-out pairs. `perturbations` are those that `maker` makes. Attention of the first

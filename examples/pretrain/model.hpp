@@ -23,11 +23,11 @@
 namespace vlp::pretrain {
 
 /// The largest factor that a learnable scale may reach: exp(s) <= 100, as in CLIP.
-inline constexpr float largest_scale = 100.0f;
+inline constexpr double largest_scale = 100;
 
 /// Losses of one batch; a term of weight 0 is 0.
 struct LossTerms {
-  float total = 0, global = 0, local = 0, perturbation = 0;
+  double total = 0, global = 0, local = 0, perturbation = 0;
 };
 
 /// images -> image encoder -> global feature, regions -> heads -> embedding [B, E], regions [B, R, E]
@@ -90,13 +90,15 @@ class Model {
   /// Keeps the scales within exp(s) <= largest_scale; to be called after each step of the optimiser.
   void clamp_scales() {
     for (auto* scale : {&log_scale_, &perturbation_log_scale_})
-      scale->value[0] = std::min(scale->value[0], std::log(largest_scale));
+      scale->value[0] = std::min(scale->value[0], std::log(static_cast<Scalar>(largest_scale)));
   }
 
   /// Everything up to the inputs of the losses.
   void embed(Device& device, const Batch& batch) {
     const Index regions = image_encoder_.regions(), width = options_.width, embedding = options_.embedding;
     const Index texts = batch.pairs * batch.texts_per_pair;
+    std::copy(batch.images.begin(), batch.images.end(),
+              images_.resize(static_cast<Index>(batch.images.size())));
     const auto region_features = region_features_.reshape(batch.pairs, regions, width);
     const auto global_feature = global_feature_.reshape(batch.pairs, width);
     image_encoder_.forward(device, images(batch), region_features, global_feature);
@@ -127,14 +129,15 @@ class Model {
   /// The losses of the batch after embed(). `attention` [B, W, R], if given, receives that of each report's
   /// words over its own image's regions.
   LossTerms losses(Device& device, const Batch& batch, BatchView<Scalar> attention = {}) {
-    LossTerms terms;
+    typename MultiScale<Scalar, Device>::Accumulator total = 0, global = 0, local = 0, perturbation = 0;
     objective_.forward(device, inputs(batch),
-                       {.loss = &terms.total,
-                        .global = &terms.global,
-                        .local = &terms.local,
-                        .perturbation = &terms.perturbation,
+                       {.loss = &total,
+                        .global = &global,
+                        .local = &local,
+                        .perturbation = &perturbation,
                         .attention = attention});
-    return terms;
+    return {static_cast<double>(total), static_cast<double>(global), static_cast<double>(local),
+            static_cast<double>(perturbation)};
   }
 
   /// The gradients of the last losses() by what the heads made; backward() goes on from there.
@@ -202,7 +205,7 @@ class Model {
   [[nodiscard]] bool has_local() const { return options_.alpha > 0; }
 
   [[nodiscard]] ImageView<const Scalar> images(const Batch& batch) const {
-    return {batch.images.data(), {batch.pairs, options_.image_size, options_.image_size, 1}};
+    return {images_.data(), {batch.pairs, options_.image_size, options_.image_size, 1}};
   }
   [[nodiscard]] static nn::Tokens tokens(const Batch& batch) {
     return {.ids = batch.pieces, .offsets = batch.offsets};
@@ -239,7 +242,7 @@ class Model {
   Parameter<Scalar, Device> log_scale_, perturbation_log_scale_;
   MultiScale<Scalar, Device> objective_;
   // What the heads read, and what they make of it
-  Buffer<Scalar> region_features_, global_feature_, cls_, pieces_, word_features_, projected_words_;
+  Buffer<Scalar> images_, region_features_, global_feature_, cls_, pieces_, word_features_, projected_words_;
   Buffer<Scalar> image_, text_, regions_, words_;
   Buffer<Scalar> d_image_, d_text_, d_regions_, d_words_;
   BatchView<const Scalar> text_view_;

@@ -243,23 +243,21 @@ class Trainer {
     }
     ++progression_.step;
     log_.append({static_cast<double>(progression_.step),
-                 static_cast<double>((progression_.step - 1) / steps_per_epoch_ + 1),
-                 static_cast<double>(terms.total), static_cast<double>(terms.global),
-                 static_cast<double>(terms.local), static_cast<double>(terms.perturbation), learning_rate,
-                 norm, static_cast<double>(model_.log_scale())});
+                 static_cast<double>((progression_.step - 1) / steps_per_epoch_ + 1), terms.total,
+                 terms.global, terms.local, terms.perturbation, learning_rate, norm,
+                 static_cast<double>(model_.log_scale())});
     return terms;
   }
 
   void finish_epoch() {
     const LossTerms terms = held_out_losses(model_, device_, held_out_maker_, data_.held_out, batch_size_);
     held_out_log_.append({static_cast<double>(progression_.step / steps_per_epoch_),
-                          static_cast<double>(progression_.step), static_cast<double>(terms.total),
-                          static_cast<double>(terms.global), static_cast<double>(terms.local),
-                          static_cast<double>(terms.perturbation)});
+                          static_cast<double>(progression_.step), terms.total, terms.global, terms.local,
+                          terms.perturbation});
     ensure(std::isfinite(terms.total), "the held-out loss after step ", progression_.step, " is ",
            terms.total, " (", text_of(terms), "); ", advice());
-    if (static_cast<double>(terms.total) < progression_.best_loss) {
-      progression_.best_loss = static_cast<double>(terms.total);
+    if (terms.total < progression_.best_loss) {
+      progression_.best_loss = terms.total;
       progression_.best_step = progression_.step;
       save_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_, progression_);
     }
@@ -280,9 +278,8 @@ class Trainer {
 
   [[nodiscard]] static std::string text_of(const LossTerms& terms) {
     char text[128];
-    std::snprintf(text, sizeof text, "loss %.3f (global %.3f, local %.3f, perturbation %.3f)",
-                  static_cast<double>(terms.total), static_cast<double>(terms.global),
-                  static_cast<double>(terms.local), static_cast<double>(terms.perturbation));
+    std::snprintf(text, sizeof text, "loss %.3f (global %.3f, local %.3f, perturbation %.3f)", terms.total,
+                  terms.global, terms.local, terms.perturbation);
     return text;
   }
 
