@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <vlp/core/errors.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/io/safetensors.hpp>
 #include <vlp/optim/adamw.hpp>
 
@@ -35,13 +35,13 @@ struct Provenance {
 
 namespace detail {
 inline io::TensorRef tensor_of(const std::string& name, const std::vector<Index>& extents,
-                               const Buffer<float>& values) {
+                               VectorView<float> values) {
   return io::tensor_ref(name, std::span<const float>(values.data(), static_cast<std::size_t>(values.size())),
                         extents);
 }
 
 inline void read_tensor(const io::SafeTensors& file, const std::string& name,
-                        const std::vector<Index>& extents, const Buffer<float>& values) {
+                        const std::vector<Index>& extents, VectorView<float> values) {
   ensure(file.shape(name) == extents, file.path(), ": tensor '", name,
          "' has another shape than in this model");
   std::ranges::copy(file.values<float>(name), values.data());
@@ -54,10 +54,10 @@ inline void save_checkpoint(const std::string& path, const ParameterList<float>&
                             const Progression& progression) {
   std::vector<io::TensorRef> tensors;
   for (const auto& [name, parameter] : parameters)
-    tensors.push_back(detail::tensor_of(name, parameter->extents, parameter->value));
+    tensors.push_back(detail::tensor_of(name, parameter->extents(), parameter->value()));
   if (optimiser != nullptr)
     optimiser->for_each_state(
-        [&](const std::string& name, const std::vector<Index>& extents, const Buffer<float>& values) {
+        [&](const std::string& name, const std::vector<Index>& extents, VectorView<float> values) {
           tensors.push_back(detail::tensor_of("optimiser." + name, extents, values));
         });
   io::write_safetensors(path, tensors,
@@ -80,13 +80,13 @@ inline Progression load_checkpoint(const std::string& path, const ParameterList<
   ensure(optimiser == nullptr || file.metadata("data") == provenance.data, path,
          ": the images or reports have changed since this run began; start in another --out");
   for (const auto& [name, parameter] : parameters)
-    detail::read_tensor(file, name, parameter->extents, parameter->value);
+    detail::read_tensor(file, name, parameter->extents(), parameter->value());
   Progression progression{std::strtoll(file.metadata("step").c_str(), nullptr, 10),
                           std::strtod(file.metadata("best_loss").c_str(), nullptr),
                           std::strtoll(file.metadata("best_step").c_str(), nullptr, 10)};
   if (optimiser != nullptr) {
     optimiser->for_each_state(
-        [&](const std::string& name, const std::vector<Index>& extents, const Buffer<float>& values) {
+        [&](const std::string& name, const std::vector<Index>& extents, VectorView<float> values) {
           detail::read_tensor(file, "optimiser." + name, extents, values);
         });
     optimiser->set_steps(progression.step);

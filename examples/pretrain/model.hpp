@@ -7,14 +7,17 @@
 #include "pretrain/options.hpp"
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
 #include <vlp/nn/image_encoder.hpp>
 #include <vlp/nn/projection_head.hpp>
 #include <vlp/nn/text_encoder.hpp>
+#include <vlp/nn/tokens.hpp>
 #include <vlp/nn/unit_norm.hpp>
+#include <vlp/nn/word_slots.hpp>
+#include <vlp/optim/clamp_above.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -63,11 +66,9 @@ class Model {
                      Random(options.seed, weights_stream, 4)),
         word_head_({.inputs = options.width, .outputs = options.embedding},
                    Random(options.seed, weights_stream, 5)),
-        log_scale_({1}),
-        perturbation_log_scale_({1}),
-        objective_(objective_options(options)) {
-    log_scale_.value[0] = perturbation_log_scale_.value[0] = std::log(Scalar(1) / Scalar(0.07));
-  }
+        log_scale_({1}, WeightDecay::no, std::log(Scalar(1) / Scalar(0.07))),
+        perturbation_log_scale_({1}, WeightDecay::no, std::log(Scalar(1) / Scalar(0.07))),
+        objective_(objective_options(options)) {}
 
   template <class Visit>
   void for_each_parameter(std::string_view prefix, Visit&& visit) {
@@ -85,12 +86,13 @@ class Model {
 
   /// The regions form a square grid of this many a side.
   [[nodiscard]] Index grid() const { return image_encoder_.grid(); }
-  [[nodiscard]] Scalar log_scale() const { return log_scale_.value[0]; }
+  [[nodiscard]] Scalar log_scale() const { return log_scale_.value()[0]; }
 
   /// Keeps the scales within exp(s) <= largest_scale; to be called after each step of the optimiser.
-  void clamp_scales() {
-    for (auto* scale : {&log_scale_, &perturbation_log_scale_})
-      scale->value[0] = std::min(scale->value[0], std::log(static_cast<Scalar>(largest_scale)));
+  void clamp_scales(Device& device) {
+    const Scalar bound = std::log(static_cast<Scalar>(largest_scale));
+    optim::clamp_above(device, log_scale_, bound);
+    if (options_.beta > 0) optim::clamp_above(device, perturbation_log_scale_, bound);
   }
 
   /// Everything up to the inputs of the losses.
@@ -106,7 +108,8 @@ class Model {
 
     const auto cls = cls_.reshape(texts, width);
     const auto pieces = pieces_.reshape(has_local() ? static_cast<Index>(batch.pieces.size()) : 0, width);
-    text_encoder_.forward(device, tokens(batch), cls, has_local() ? pieces : MatrixView<Scalar>());
+    tokens_.assign(device, batch.pieces, batch.offsets);
+    text_encoder_.forward(device, tokens_, cls, has_local() ? pieces : MatrixView<Scalar>());
     text_head_.forward(device, cls, text_.reshape(texts, embedding));
     text_view_ = {text_.data(), {batch.pairs, batch.texts_per_pair, embedding}};
 
@@ -114,7 +117,8 @@ class Model {
     region_head_.forward(device, flatten_rows(region_features),
                          regions_.reshape(batch.pairs * regions, embedding));
     const auto words = word_features_.reshape(batch.pairs * batch.max_words, width);
-    nn::aggregate_to_words<Scalar>(device, pieces, batch.word_slot, Pooling::sum, words);
+    word_slots_.assign(device, batch.word_slot);
+    nn::aggregate_to_words<Scalar>(device, pieces, word_slots_, nn::Pooling::sum, words);
     const auto projected = projected_words_.reshape(words.rows(), embedding);
     word_head_.forward(device, words, projected);
     unit_words_.forward(device, projected, words_.reshape(words.rows(), embedding));
@@ -156,8 +160,8 @@ class Model {
       gradients.words = d_words_.reshape(batch.pairs, batch.max_words, embedding);
     }
     objective_.backward(device, inputs(batch), 1, gradients);
-    log_scale_.gradient[0] += d_log_scale;
-    perturbation_log_scale_.gradient[0] += d_perturbation_log_scale;
+    log_scale_.gradient()[0] += d_log_scale;
+    if (options_.beta > 0) perturbation_log_scale_.gradient()[0] += d_perturbation_log_scale;
   }
 
   /// Adds the gradients of the losses to those of the parameters, after differentiate_losses().
@@ -181,11 +185,11 @@ class Model {
                            rows(d_words_, words));
       word_head_.backward(device, rows(word_features_, words), rows(d_words_, words), d_word_features);
       d_pieces = scope.template take_view<Scalar>(static_cast<Index>(batch.pieces.size()), width);
-      nn::aggregate_to_words_gradient<Scalar>(device, d_word_features, batch.word_slot, Pooling::sum,
+      nn::aggregate_to_words_gradient<Scalar>(device, d_word_features, word_slots_, nn::Pooling::sum,
                                               d_pieces);
     }
     image_encoder_.backward(device, images(batch), d_region_features, d_global);
-    text_encoder_.backward(device, tokens(batch), d_cls, d_pieces);
+    text_encoder_.backward(device, tokens_, d_cls, d_pieces);
   }
 
  private:
@@ -207,16 +211,13 @@ class Model {
   [[nodiscard]] ImageView<const Scalar> images(const Batch& batch) const {
     return {images_.data(), {batch.pairs, options_.image_size, options_.image_size, 1}};
   }
-  [[nodiscard]] static nn::Tokens tokens(const Batch& batch) {
-    return {.ids = batch.pieces, .offsets = batch.offsets};
-  }
   [[nodiscard]] typename MultiScale<Scalar, Device>::Inputs inputs(const Batch& batch) const {
     typename MultiScale<Scalar, Device>::Inputs in;
     in.image = image_embedding();
     in.text = text_view_;
     in.valid = {batch.valid.data(), {batch.pairs, batch.texts_per_pair}};
-    in.log_scale = log_scale_.value.data();
-    in.perturbation_log_scale = perturbation_log_scale_.value.data();
+    in.log_scale = log_scale_.value().data();
+    if (options_.beta > 0) in.perturbation_log_scale = perturbation_log_scale_.value().data();
     in.group = batch.group;
     if (has_local()) {
       in.regions = {regions_.data(), {batch.pairs, image_encoder_.regions(), options_.embedding}};
@@ -239,6 +240,8 @@ class Model {
   nn::TextEncoder<Scalar, Device> text_encoder_;
   nn::ProjectionHead<Scalar, Device> image_head_, text_head_, region_head_, word_head_;
   nn::UnitNorm<Scalar, Device> unit_words_;
+  nn::Tokens<Device> tokens_;
+  nn::WordSlots<Device> word_slots_;
   Parameter<Scalar, Device> log_scale_, perturbation_log_scale_;
   MultiScale<Scalar, Device> objective_;
   // What the heads read, and what they make of it

@@ -84,6 +84,7 @@ class Trainer {
         provenance_{to_json(options_), fingerprint(data_)},
         word_piece_(detail::choose_vocabulary(options_, data_)),
         model_(options_, static_cast<Index>(word_piece_.vocabulary().size())),
+        parameters_(device_, model_),
         training_maker_(options_, word_piece_, training_perturbations(), options_.perturbations_per_step),
         held_out_maker_(options_, word_piece_, training_perturbations(), options_.perturbations_per_step),
         evaluation_maker_(options_, word_piece_, perturbations_),
@@ -91,20 +92,18 @@ class Trainer {
                                          "learning_rate", "gradient_norm", "log_scale"}),
         held_out_log_(options_.out + "/held_out.csv",
                       {"epoch", "step", "loss", "global", "local", "perturbation"}) {
-    append_parameters(parameters_, "", model_);
     optimiser_ = std::make_unique<optim::AdamW<float>>(
-        parameters_, optim::AdamWOptions{.beta2 = 0.98, .weight_decay = options_.weight_decay});
+        device_, parameters_.list(),
+        optim::AdamWOptions{.beta2 = 0.98, .weight_decay = options_.weight_decay});
     batch_size_ = std::min(options_.batch_size, static_cast<Index>(data_.train.size()));
     steps_per_epoch_ = static_cast<Index>(data_.train.size()) / batch_size_;
     total_steps_ = steps_per_epoch_ * options_.epochs;
     if (options_.eval_only)
-      progression_ = load_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_);
+      progression_ = load_checkpoint(path("best.safetensors"), parameters_.list(), nullptr, provenance_);
     else if (options_.resume)
       resume();
     for (const std::string& note : data_.notes) std::printf("%s\n", note.c_str());
-    Index count = 0;
-    for (const auto& named : parameters_) count += named.parameter->size();
-    std::printf("%td parameters, %zu word pieces, %td steps of %td pairs, %d threads\n", count,
+    std::printf("%td parameters, %zu word pieces, %td steps of %td pairs, %d threads\n", parameters_.size(),
                 word_piece_.vocabulary().size(), total_steps_, batch_size_, device_.threads());
     std::fflush(stdout);
   }
@@ -121,7 +120,7 @@ class Trainer {
     std::printf("run folder: %s\n", options_.out.c_str());
     if (!train()) return false;
     // What is reported, and drawn, is the checkpoint that a user would take.
-    load_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_);
+    load_checkpoint(path("best.safetensors"), parameters_.list(), nullptr, provenance_);
     const Evaluation evaluation = evaluate_held_out(attended);
     std::printf("\n%s", tables(evaluation).c_str());
     for (const std::string& note :
@@ -142,7 +141,8 @@ class Trainer {
   void resume() {
     lock_.emplace(options_.out);
     if (!std::filesystem::exists(path("last.safetensors"))) return;  // killed before the first checkpoint
-    progression_ = load_checkpoint(path("last.safetensors"), parameters_, optimiser_.get(), provenance_);
+    progression_ =
+        load_checkpoint(path("last.safetensors"), parameters_.list(), optimiser_.get(), provenance_);
     log_.load(static_cast<double>(progression_.step));
     held_out_log_.load(static_cast<double>(progression_.step / steps_per_epoch_));
     std::printf("going on after step %td\n", progression_.step);
@@ -218,7 +218,7 @@ class Trainer {
   LossTerms train_step(const Batch& batch, double learning_rate) {
     LossTerms terms;
     double norm = 0;
-    zero_gradients(device_, parameters_);
+    parameters_.zero_gradients(device_);
     {
       const detail::Stopwatch stopwatch(timing_.encoders);
       model_.embed(device_, batch);
@@ -235,11 +235,11 @@ class Trainer {
     }
     {
       const detail::Stopwatch stopwatch(timing_.optimiser);
-      norm = optim::clip_gradient_norm(device_, parameters_, options_.clip);
+      norm = optim::clip_gradient_norm(device_, parameters_.list(), options_.clip);
       ensure(std::isfinite(norm), "the gradient of step ", progression_.step + 1, " is ", norm,
              " though its losses are ", text_of(terms), "; ", advice());
       optimiser_->step(device_, learning_rate);
-      model_.clamp_scales();
+      model_.clamp_scales(device_);
     }
     ++progression_.step;
     log_.append({static_cast<double>(progression_.step),
@@ -259,7 +259,7 @@ class Trainer {
     if (terms.total < progression_.best_loss) {
       progression_.best_loss = terms.total;
       progression_.best_step = progression_.step;
-      save_checkpoint(path("best.safetensors"), parameters_, nullptr, provenance_, progression_);
+      save_checkpoint(path("best.safetensors"), parameters_.list(), nullptr, provenance_, progression_);
     }
     save();
   }
@@ -268,7 +268,8 @@ class Trainer {
   void save() {
     log_.save();
     held_out_log_.save();
-    save_checkpoint(path("last.safetensors"), parameters_, optimiser_.get(), provenance_, progression_);
+    save_checkpoint(path("last.safetensors"), parameters_.list(), optimiser_.get(), provenance_,
+                    progression_);
   }
 
   [[nodiscard]] Evaluation evaluate_held_out(std::vector<AttendedPair>& attended) {
@@ -330,10 +331,10 @@ class Trainer {
   std::optional<RunLock> lock_;
   text::WordPiece word_piece_;
   Model<> model_;
+  Parameters<float> parameters_;
   BatchMaker training_maker_, held_out_maker_,
       evaluation_maker_;  // as in training (input thread, this thread), all
   Log log_, held_out_log_;
-  ParameterList<float> parameters_;
   std::unique_ptr<optim::AdamW<float>> optimiser_;
   Progression progression_;
   Timing timing_;

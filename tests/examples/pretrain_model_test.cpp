@@ -2,7 +2,7 @@
 #include "pretrain/model.hpp"
 #include "support/catch.hpp"
 
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/text/build_vocabulary.hpp>
 
 #include <algorithm>
@@ -67,13 +67,13 @@ TEST_CASE("the gradient of the whole model agrees with central differences") {
 
   Cpu device(1);
   pretrain::Model<double> model(options, static_cast<Index>(word_piece.vocabulary().size()));
-  ParameterList<double> parameters;
-  append_parameters(parameters, "", model);
+  const Parameters<double> memory(device, model);
+  const auto& parameters = memory.list();
   // Off the starting values, where biases are zero and both scales are equal.
   Random random(5);
   for (auto& [name, parameter] : parameters)
     for (Index i = 0; i < parameter->size(); ++i)
-      parameter->value[i] += 0.1 * static_cast<double>(random.normal());
+      parameter->value()[i] += 0.1 * static_cast<double>(random.normal());
 
   const auto loss = [&] {
     model.embed(device, batch);
@@ -81,7 +81,7 @@ TEST_CASE("the gradient of the whole model agrees with central differences") {
   };
   // Backward adds to what the gradients hold.
   for (auto& [name, parameter] : parameters)
-    for (Index i = 0; i < parameter->size(); ++i) parameter->gradient[i] = 0.25;
+    for (Index i = 0; i < parameter->size(); ++i) parameter->gradient()[i] = 0.25;
   const double value = loss();
   CHECK(std::isfinite(value));
   model.differentiate_losses(device, batch);
@@ -90,7 +90,7 @@ TEST_CASE("the gradient of the whole model agrees with central differences") {
   for (auto& [name, parameter] : parameters) {
     double largest = 0;
     for (Index i = 0; i < parameter->size(); ++i)
-      largest = std::max(largest, std::abs(parameter->gradient[i] - 0.25));
+      largest = std::max(largest, std::abs(parameter->gradient()[i] - 0.25));
     INFO("parameter " << name);
     // Without the local term nothing reads the regions.
     CHECK((largest > 0) == (options.alpha > 0 || name.find("region_norm") == std::string::npos));
@@ -99,15 +99,15 @@ TEST_CASE("the gradient of the whole model agrees with central differences") {
       const Index i = parameter->size() <= most
                           ? k
                           : static_cast<Index>(random.below(static_cast<std::uint32_t>(parameter->size())));
-      const double before = parameter->value[i], step = 2e-5;
+      const double before = parameter->value()[i], step = 2e-5;
       const auto loss_at = [&](double steps) {
-        parameter->value[i] = before + steps * step;
+        parameter->value()[i] = before + steps * step;
         return loss();
       };
       const double numeric = (8 * (loss_at(1) - loss_at(-1)) - (loss_at(2) - loss_at(-2))) / (12 * step);
-      parameter->value[i] = before;
+      parameter->value()[i] = before;
       INFO("element " << i);
-      CHECK(std::abs(parameter->gradient[i] - 0.25 - numeric) <= 2e-7 * (1 + std::abs(numeric)));
+      CHECK(std::abs(parameter->gradient()[i] - 0.25 - numeric) <= 2e-7 * (1 + std::abs(numeric)));
     }
   }
 }

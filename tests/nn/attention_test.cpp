@@ -50,25 +50,28 @@ TEST_CASE("attention agrees with its definition") {
   const Index width = 6, heads = 2;
   // A sequence of one token, an empty one, and one longer than a block of queries.
   const std::vector<Index> offsets{0, 5, 6, 6, 306};
+  nn::Sequences<> sequences;
+  sequences.assign(device, offsets);
   const Index tokens = offsets.back();
   const Values packed = normal_values(tokens * 3 * width, 1);
-  for (AttentionMask mask : {AttentionMask::none, AttentionMask::causal}) {
+  for (nn::AttentionMask mask : {nn::AttentionMask::none, nn::AttentionMask::causal}) {
     Values out(static_cast<std::size_t>(tokens * width), std::nan(""));
     Values log_sum_exp(static_cast<std::size_t>(tokens * heads));
-    attention_forward<double>(device, as_view(packed, tokens, 3 * width), offsets, heads, mask,
+    attention_forward<double>(device, as_view(packed, tokens, 3 * width), sequences.view(), heads, mask,
                               as_view(out, tokens, width), log_sum_exp.data());
-    CHECK(largest_difference(
-              out, literal_attention(packed, offsets, width, heads, mask == AttentionMask::causal)) < 1e-12);
+    CHECK(largest_difference(out, literal_attention(packed, offsets, width, heads,
+                                                    mask == nn::AttentionMask::causal)) < 1e-12);
   }
 }
 
 TEST_CASE("scores far from zero do not overflow") {
   Cpu device(1);
-  const std::vector<Index> offsets{0, 3};
+  nn::Sequences<> sequences;
+  sequences.assign_equal(device, 1, 3);
   std::vector<float> packed(9 * 2, 300.0f), out(6), log_sum_exp(3), d(6, 1.0f), dpacked(18);
-  attention_forward<float>(device, as_view(packed, 3, 6), offsets, 1, AttentionMask::none, as_view(out, 3, 2),
-                           log_sum_exp.data());
-  attention_backward<float>(device, as_view(packed, 3, 6), offsets, 1, AttentionMask::none,
+  attention_forward<float>(device, as_view(packed, 3, 6), sequences.view(), 1, nn::AttentionMask::none,
+                           as_view(out, 3, 2), log_sum_exp.data());
+  attention_backward<float>(device, as_view(packed, 3, 6), sequences.view(), 1, nn::AttentionMask::none,
                             log_sum_exp.data(), as_view(d, 3, 2), as_view(dpacked, 3, 6));
   CHECK(largest_difference(out, std::vector<float>(6, 300.0f)) < 1e-3);
   CHECK(largest_difference(dpacked, dpacked) == 0);  // no NaN
@@ -77,8 +80,9 @@ TEST_CASE("scores far from zero do not overflow") {
 TEST_CASE("the gradient of attention agrees with central differences beyond one block of queries") {
   Cpu device(2);
   const Index width = 4, heads = 2, tokens = 263;
-  const std::vector<Index> offsets{0, 3, tokens};
-  for (AttentionMask mask : {AttentionMask::none, AttentionMask::causal}) {
+  nn::Sequences<> sequences;
+  sequences.assign(device, std::vector<Index>{0, 3, tokens});
+  for (nn::AttentionMask mask : {nn::AttentionMask::none, nn::AttentionMask::causal}) {
     Values packed = normal_values(tokens * 3 * width, 1), dpacked, out, dout;
     Values log_sum_exp(static_cast<std::size_t>(tokens * heads));
     LayerGradient gradient(device);
@@ -86,12 +90,12 @@ TEST_CASE("the gradient of attention agrees with central differences beyond one 
     gradient.output(out, dout, tokens * width);
     gradient.check(
         [&] {
-          attention_forward<double>(device, as_view(packed, tokens, 3 * width), offsets, heads, mask,
+          attention_forward<double>(device, as_view(packed, tokens, 3 * width), sequences.view(), heads, mask,
                                     as_view(out, tokens, width), log_sum_exp.data());
         },
         [&] {
-          attention_backward<double>(device, as_view(packed, tokens, 3 * width), offsets, heads, mask,
-                                     log_sum_exp.data(), as_view(dout, tokens, width),
+          attention_backward<double>(device, as_view(packed, tokens, 3 * width), sequences.view(), heads,
+                                     mask, log_sum_exp.data(), as_view(dout, tokens, width),
                                      as_view(dpacked, tokens, 3 * width));
         });
   }
@@ -100,7 +104,8 @@ TEST_CASE("the gradient of attention agrees with central differences beyond one 
 TEST_CASE("gradients of attention and blocks agree with central differences") {
   Cpu device(1);  // many passes over little work
   const Index width = 6, tokens = 9;
-  const std::vector<Index> offsets{0, 4, 5, 9};
+  nn::Sequences<> offsets;
+  offsets.assign(device, std::vector<Index>{0, 4, 5, 9});
   Values x = normal_values(tokens * width, 1), dx, y, dy;
   LayerGradient gradient(device);
   gradient.input("x", x, dx);
@@ -120,7 +125,7 @@ TEST_CASE("gradients of attention and blocks agree with central differences") {
     check(layer);
   }
   SECTION("causal attention") {
-    nn::MultiHeadAttention<double> layer(width, 2, random, AttentionMask::causal);
+    nn::MultiHeadAttention<double> layer(width, 2, random, nn::AttentionMask::causal);
     check(layer);
   }
   SECTION("a block that normalises before") {
@@ -137,11 +142,13 @@ TEST_CASE("gradients of attention and blocks agree with central differences") {
 TEST_CASE("a block's backward pass may work in place") {
   Cpu device(2);
   const Index width = 6, tokens = 9;
-  const std::vector<Index> offsets{0, 4, 9};
+  nn::Sequences<> offsets;
+  offsets.assign(device, std::vector<Index>{0, 4, 9});
   const Values x = normal_values(tokens * width, 1), dy = normal_values(tokens * width, 2);
   for (nn::NormPlace norm : {nn::NormPlace::before, nn::NormPlace::after}) {
     Random random(8);
     nn::TransformerBlock<double> block({.width = width, .heads = 2, .norm = norm}, random);
+    const Parameters<double> parameters(device, block);
     Values y(x.size()), dx(x.size()), in_place = dy;
     block.forward(device, as_view(x, tokens, width), offsets, as_view(y, tokens, width));
     block.backward(device, as_view(x, tokens, width), offsets, as_view(dy, tokens, width),
@@ -155,8 +162,10 @@ TEST_CASE("a block's backward pass may work in place") {
 TEST_CASE("a causal block does not look ahead") {
   Cpu device(1);
   Random random(8);
-  nn::TransformerBlock<double> block({.width = 4, .heads = 2, .mask = AttentionMask::causal}, random);
-  const std::vector<Index> offsets{0, 6};
+  nn::TransformerBlock<double> block({.width = 4, .heads = 2, .mask = nn::AttentionMask::causal}, random);
+  const Parameters<double> parameters(device, block);
+  nn::Sequences<> offsets;
+  offsets.assign_equal(device, 1, 6);
   Values x = normal_values(24, 1), y(24), changed(24);
   block.forward(device, as_view(x, 6, 4), offsets, as_view(y, 6, 4));
   x[5 * 4 + 1] += 1;
@@ -172,7 +181,10 @@ TEST_CASE("attention names what does not fit") {
   CHECK_THROWS_AS((nn::MultiHeadAttention<double>(6, 0, random)), std::invalid_argument);
   nn::MultiHeadAttention<double> layer(4, 2, random);
   Values x(20), y(20);
-  for (const std::vector<Index>& offsets : {std::vector<Index>{}, {0, 4}, {1, 5}, {0, 3, 2, 5}})
-    CHECK_THROWS_AS(layer.forward(device, as_view(x, 5, 4), offsets, as_view(y, 5, 4)),
-                    std::invalid_argument);
+  nn::Sequences<> sequences;
+  for (const std::vector<Index>& offsets : {std::vector<Index>{}, {1, 5}, {0, 3, 2, 5}})
+    CHECK_THROWS_AS(sequences.assign(device, offsets), std::invalid_argument);
+  sequences.assign_equal(device, 1, 4);
+  CHECK_THROWS_AS(layer.forward(device, as_view(x, 5, 4), sequences, as_view(y, 5, 4)),
+                  std::invalid_argument);
 }

@@ -18,7 +18,7 @@ using Values = std::vector<double>;
 namespace {
 
 Values literal_convolution(const Values& x, const ImageView<double>::Extents& in, const Values& weight,
-                           const Values& bias, const Window& w, const ImageView<double>::Extents& out) {
+                           const Values& bias, const nn::Window& w, const ImageView<double>::Extents& out) {
   Values y;
   for (Index b = 0; b < out[0]; ++b)
     for (Index oy = 0; oy < out[1]; ++oy)
@@ -42,8 +42,8 @@ Values literal_convolution(const Values& x, const ImageView<double>::Extents& in
 
 TEST_CASE("convolutions agree with their definition and with central differences") {
   Cpu device(2);
-  const auto window =
-      GENERATE(Window{3, 1, 1}, Window{3, 2, 1}, Window{2, 2, 0}, Window{5, 3, 4}, Window{1, 1, 0});
+  const auto window = GENERATE(nn::Window{3, 1, 1}, nn::Window{3, 2, 1}, nn::Window{2, 2, 0},
+                               nn::Window{5, 3, 4}, nn::Window{1, 1, 0});
   const auto in = GENERATE(ImageView<double>::Extents{2, 6, 7, 3}, ImageView<double>::Extents{1, 2, 2, 1});
   Random random(4);
   nn::Convolution<double> layer(in[3], 2, window, random);
@@ -58,17 +58,18 @@ TEST_CASE("convolutions agree with their definition and with central differences
 
   ParameterList<double> list;
   append_parameters(list, "", layer);
-  const auto copy = [](const Buffer<double>& b) { return Values(b.data(), b.data() + b.size()); };
   layer.forward(device, xv, yv);
-  CHECK(largest_difference(y, literal_convolution(x, in, copy(list[0].parameter->value),
-                                                  copy(list[1].parameter->value), window, out)) < 1e-12);
+  CHECK(largest_difference(y, literal_convolution(x, in, download_value(device, *list[0].parameter),
+                                                  download_value(device, *list[1].parameter), window, out)) <
+        1e-12);
 }
 
 TEST_CASE("a batch whose patches are taken in several runs is convolved as its images alone") {
   Cpu device(2);
   Random random(4);
   const Index batch = 5, size = 96, channels = 16;  // 96 * 96 * 9 * 16 elements an image: three images a run
-  nn::Convolution<float> layer(channels, 3, Window{3, 1, 1}, random);
+  nn::Convolution<float> layer(channels, 3, nn::Window{3, 1, 1}, random);
+  Parameters<float> parameters(device, layer);
   const auto x = normal_values<float>(batch * size * size * channels, 1);
   std::vector<float> y(static_cast<std::size_t>(batch * size * size * 3)), alone(y.size() / 5);
   layer.forward(device, as_view(x, batch, size, size, channels), as_view(y, batch, size, size, 3));
@@ -101,9 +102,9 @@ TEST_CASE("gradients of the stem agree with central differences") {
 TEST_CASE("convolutions name what does not fit") {
   Cpu device(1);
   Random random(1);
-  CHECK_THROWS_AS((nn::Convolution<double>(1, 1, Window{3, 0, 1}, random)), std::invalid_argument);
-  CHECK_THROWS_AS((nn::Convolution<double>(1, 1, Window{3, 1, -1}, random)), std::invalid_argument);
-  nn::Convolution<double> layer(2, 3, Window{3, 1, 0}, random);
+  CHECK_THROWS_AS((nn::Convolution<double>(1, 1, nn::Window{3, 0, 1}, random)), std::invalid_argument);
+  CHECK_THROWS_AS((nn::Convolution<double>(1, 1, nn::Window{3, 1, -1}, random)), std::invalid_argument);
+  nn::Convolution<double> layer(2, 3, nn::Window{3, 1, 0}, random);
   Values x(100), y(100);
   CHECK(message_of<std::invalid_argument>([&] {
           layer.forward(device, as_view(x, 1, 4, 4, 2), as_view(y, 1, 4, 4, 3));

@@ -36,7 +36,11 @@ struct Reports {
   }
   [[nodiscard]] Index tokens() const { return static_cast<Index>(ids.size()); }
   [[nodiscard]] Index sequences() const { return static_cast<Index>(offsets.size()) - 1; }
-  [[nodiscard]] nn::Tokens view() const { return {ids, offsets}; }
+  [[nodiscard]] nn::Tokens<> tokens_on(Cpu& device, bool with_types = false) const {
+    nn::Tokens<> out;
+    out.assign(device, ids, offsets, with_types ? types : std::vector<std::int32_t>());
+    return out;
+  }
 };
 
 template <class Scalar>
@@ -48,18 +52,17 @@ template <class Scalar>
 TextResult<Scalar> run_text(const nn::TextEncoderOptions& options, const Reports& reports, int threads) {
   Cpu device(threads);
   nn::TextEncoder<Scalar> encoder(options, Random(1));
-  ParameterList<Scalar> list;
-  append_parameters(list, "text", encoder);
+  const Parameters<Scalar> parameters(device, encoder);
+  const nn::Tokens<> tokens = reports.tokens_on(device);
   TextResult<Scalar> out;
   out.cls.resize(static_cast<std::size_t>(reports.sequences() * options.width));
   out.pieces.resize(static_cast<std::size_t>(reports.tokens() * options.width));
   const auto cls = as_view(out.cls, reports.sequences(), options.width);
   const auto pieces = as_view(out.pieces, reports.tokens(), options.width);
-  encoder.forward(device, reports.view(), cls, pieces);
-  encoder.backward(device, reports.view(), cls, pieces);
-  for (const auto& [name, parameter] : list)
-    out.gradients.insert(out.gradients.end(), parameter->gradient.data(),
-                         parameter->gradient.data() + parameter->size());
+  encoder.forward(device, tokens, cls, pieces);
+  encoder.backward(device, tokens, cls, pieces);
+  const auto gradients = parameters.gradients();
+  out.gradients.assign(gradients.data(), gradients.data() + gradients.size());
   return out;
 }
 
@@ -70,7 +73,7 @@ TEST_CASE("gradients of the text encoder agree with central differences") {
   const Reports reports({4, 1, 3}, 7);
   const Index tokens = reports.tokens(), width = 4;
   const auto last_layers = GENERATE(Index(1), Index(3), Index(4));
-  const auto pooling = GENERATE(Pooling::sum, Pooling::mean);
+  const auto pooling = GENERATE(nn::Pooling::sum, nn::Pooling::mean);
   const bool with_types = GENERATE(false, true);
   nn::TextEncoder<double> encoder({.vocabulary = 7,
                                    .positions = 5,
@@ -81,8 +84,7 @@ TEST_CASE("gradients of the text encoder agree with central differences") {
                                    .last_layers = last_layers,
                                    .layer_pooling = pooling},
                                   Random(3));
-  nn::Tokens input = reports.view();
-  if (with_types) input.type_ids = reports.types;
+  const nn::Tokens<> input = reports.tokens_on(device, with_types);
   Values cls, pieces, dcls, dpieces;
   LayerGradient gradient(device);
   gradient.output(cls, dcls, 3 * width);
@@ -102,7 +104,7 @@ TEST_CASE("the text encoder's results are its last layers'") {
   CHECK(std::equal(last.cls.begin() + 4, last.cls.end(), last.pieces.begin() + 16));
   options.last_layers = 2;
   const auto sum = run_text<double>(options, reports, 1);
-  options.layer_pooling = Pooling::mean;
+  options.layer_pooling = nn::Pooling::mean;
   const auto mean = run_text<double>(options, reports, 1);
   CHECK(sum.cls == last.cls);
   CHECK(largest_difference(sum.pieces, last.pieces) > 0.1);
@@ -115,18 +117,16 @@ TEST_CASE("either gradient of the text encoder may be left out") {
   Cpu device(1);
   const Reports reports({4, 2}, 7);
   nn::TextEncoder<double> encoder({.vocabulary = 7, .width = 4, .heads = 2}, Random(3));
-  ParameterList<double> list;
-  append_parameters(list, "", encoder);
+  Parameters<double> parameters(device, encoder);
+  const nn::Tokens<> tokens = reports.tokens_on(device);
   const Values dcls = normal_values(8, 1), dpieces = normal_values(24, 2);
-  encoder.forward(device, reports.view(), {}, {});
+  encoder.forward(device, tokens, {}, {});
   const auto gradients = [&](bool use_cls, bool use_pieces) {
-    zero_gradients(device, list);
-    encoder.backward(device, reports.view(), use_cls ? as_view(dcls, 2, 4) : MatrixView<const double>(),
+    parameters.zero_gradients(device);
+    encoder.backward(device, tokens, use_cls ? as_view(dcls, 2, 4) : MatrixView<const double>(),
                      use_pieces ? as_view(dpieces, 6, 4) : MatrixView<const double>());
-    Values out;
-    for (const auto& [name, parameter] : list)
-      out.insert(out.end(), parameter->gradient.data(), parameter->gradient.data() + parameter->size());
-    return out;
+    const auto all = parameters.gradients();
+    return Values(all.data(), all.data() + all.size());
   };
   Values parts = gradients(true, false);
   const Values other = gradients(false, true), both = gradients(true, true);
@@ -140,6 +140,8 @@ TEST_CASE("a report is encoded alike alone and in any batch") {
   const nn::TextEncoderOptions options{.vocabulary = 30, .width = 12, .heads = 3};
   const auto packed = run_text<double>(options, batch, 2);
   nn::TextEncoder<double> encoder(options, Random(1));
+  const Parameters<double> parameters(device, encoder);
+  nn::Tokens<> tokens;
   // In reverse order, and each alone.
   std::vector<std::int32_t> ids;
   std::vector<Index> offsets{0};
@@ -148,16 +150,16 @@ TEST_CASE("a report is encoded alike alone and in any batch") {
     offsets.push_back(static_cast<Index>(ids.size()));
   }
   Values cls(4 * 12), pieces(ids.size() * 12);
-  encoder.forward(device, {ids, offsets}, as_view(cls, 4, 12), as_view(pieces, ids.size(), 12));
+  tokens.assign(device, ids, offsets);
+  encoder.forward(device, tokens, as_view(cls, 4, 12), as_view(pieces, ids.size(), 12));
   for (std::size_t s = 0; s < 4; ++s) {
     const Index begin = batch.offsets[s], length = batch.offsets[s + 1] - begin;
     const std::vector<Index> one{0, length};
     Values alone_cls(12), alone_pieces(static_cast<std::size_t>(length) * 12);
-    encoder.forward(
+    tokens.assign(
         device,
-        {std::span(batch.ids).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(length)),
-         one},
-        as_view(alone_cls, 1, 12), as_view(alone_pieces, length, 12));
+        std::span(batch.ids).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(length)), one);
+    encoder.forward(device, tokens, as_view(alone_cls, 1, 12), as_view(alone_pieces, length, 12));
     const auto at = [&](const Values& v, Index row, Index rows) {
       return Values(v.begin() + row * 12, v.begin() + (row + rows) * 12);
     };
@@ -189,50 +191,53 @@ TEST_CASE("the text encoder does not depend on the number of threads nor much on
 
 TEST_CASE("parameters of the text encoder are named and know whether they decay") {
   nn::TextEncoder<float> encoder({.vocabulary = 7, .positions = 5, .width = 4, .heads = 2}, Random(1));
-  ParameterList<float> list;
-  append_parameters(list, "text", encoder);
+  Cpu device(1);
+  const Parameters<float> parameters(device, encoder, "text");
+  const ParameterList<float>& list = parameters.list();
   const auto find = [&](const std::string& name) {
     const auto at = std::find_if(list.begin(), list.end(), [&](const auto& p) { return p.name == name; });
     REQUIRE(at != list.end());
     return at->parameter;
   };
   CHECK(list.size() == 5 + 2 * 12);
-  CHECK(find("text.embedding.word")->extents == std::vector<Index>{7, 4});
-  CHECK(find("text.block1.attention.query_key_value.weight")->extents == std::vector<Index>{12, 4});
-  CHECK(find("text.block0.feed_forward.first.weight")->extents == std::vector<Index>{16, 4});
-  CHECK(find("text.block0.feed_forward.first.weight")->weight_decay == WeightDecay::yes);
-  CHECK(find("text.embedding.position")->weight_decay == WeightDecay::no);
-  CHECK(find("text.block0.norm2.weight")->weight_decay == WeightDecay::no);
+  CHECK(find("text.embedding.word")->extents() == std::vector<Index>{7, 4});
+  CHECK(find("text.block1.attention.query_key_value.weight")->extents() == std::vector<Index>{12, 4});
+  CHECK(find("text.block0.feed_forward.first.weight")->extents() == std::vector<Index>{16, 4});
+  CHECK(find("text.block0.feed_forward.first.weight")->weight_decay() == WeightDecay::yes);
+  CHECK(find("text.embedding.position")->weight_decay() == WeightDecay::no);
+  CHECK(find("text.block0.norm2.weight")->weight_decay() == WeightDecay::no);
   for (const auto& [name, parameter] : list)
     for (Index i = 0; i < parameter->size(); ++i)
-      if (!(std::abs(parameter->value[i]) <= 1.0f) || parameter->gradient[i] != 0) FAIL(name);
+      if (!(std::abs(parameter->value()[i]) <= 1.0f) || parameter->gradient()[i] != 0) FAIL(name);
 }
 
 TEST_CASE("the text encoder names what does not fit") {
   Cpu device(1);
   nn::TextEncoder<float> encoder({.vocabulary = 7, .positions = 3, .types = 1, .width = 4, .heads = 2},
                                  Random(1));
+  const Parameters<float> parameters(device, encoder);
+  nn::Tokens<> tokens;
   std::vector<float> out(100);
   const auto error = [&](std::vector<std::int32_t> ids, std::vector<Index> offsets,
                          std::vector<std::int32_t> types = {}) {
-    return message_of<std::invalid_argument>([&] { encoder.forward(device, {ids, offsets, types}, {}, {}); });
+    return message_of<std::invalid_argument>([&] {
+      tokens.assign(device, ids, offsets, types);
+      encoder.forward(device, tokens, {}, {});
+    });
   };
   CHECK(error({1, 7}, {0, 2}) == "Embedding: id 7 of token 1 is outside of the table of 7");
   CHECK(error({-1}, {0, 1}) == "Embedding: id -1 of token 0 is outside of the table of 7");
   CHECK(error({1, 1, 1, 1}, {0, 4}) == "Embedding: sequence 0 has 4 tokens but there are 3 positions");
   CHECK(error({1, 1}, {0, 2, 2}) == "TextEncoder: sequence 1 has no tokens");
-  CHECK(error({1, 1}, {0, 1}) == "Embedding: offsets end at 1 but there are 2 tokens");
+  CHECK(error({1, 1}, {0, 1}) == "Tokens: offsets end at 1 but there are 2 tokens");
   CHECK(error({1, 1}, {0, 2}, {0, 1}) == "Embedding: type id 1 of token 1 is outside of the table of 1");
-  CHECK(error({1, 1}, {0, 2}, {0}) == "Embedding: 1 type ids for 2 tokens");
+  CHECK(error({1, 1}, {0, 2}, {0}) == "Tokens: 1 type ids for 2 tokens");
   CHECK(error({}, {0}) == "no error");
-  const std::vector<std::int32_t> ids{1, 2};
-  const std::vector<Index> offsets{0, 2};
-  CHECK(message_of<std::invalid_argument>([&] {
-          encoder.forward(device, {ids, offsets}, as_view(out, 2, 4), {});
-        }) == "TextEncoder: cls is 2 x 4 but must be 1 x 4");
-  CHECK(message_of<std::invalid_argument>([&] {
-          encoder.backward(device, {ids, offsets}, {}, {});
-        }) == "TextEncoder: 2 tokens in backward but there were 0 in forward");
+  tokens.assign(device, std::vector<std::int32_t>{1, 2}, std::vector<Index>{0, 2});
+  CHECK(message_of<std::invalid_argument>([&] { encoder.forward(device, tokens, as_view(out, 2, 4), {}); }) ==
+        "TextEncoder: cls is 2 x 4 but must be 1 x 4");
+  CHECK(message_of<std::invalid_argument>([&] { encoder.backward(device, tokens, {}, {}); }) ==
+        "TextEncoder: 2 tokens in backward but there were 0 in forward");
   CHECK(message_of<std::invalid_argument>([] {
           nn::TextEncoder<float>({.vocabulary = 7, .depth = 2, .last_layers = 4}, Random(1));
         }) == "TextEncoder: last_layers is 4 but must be from 1 to the depth + 1, 3");
@@ -275,18 +280,17 @@ TEST_CASE("early regions know their surroundings alone and need no blocks") {
   Cpu device(1);
   nn::ImageEncoder<double> encoder(
       {.image_size = 32, .stem_channels = {2}, .width = 4, .heads = 2, .region_depth = 0}, Random(3));
+  Parameters<double> parameters(device, encoder);
   Values images = normal_values(32 * 32, 1), regions(64 * 4), others(64 * 4);
   encoder.forward(device, as_view(images, 1, 32, 32, 1), as_view(regions, 1, 64, 4), {});
   images[31 * 32 + 31] += 1;  // the last pixel
   encoder.forward(device, as_view(images, 1, 32, 32, 1), as_view(others, 1, 64, 4), {});
   for (std::size_t i = 0; i < regions.size(); ++i) CHECK((regions[i] == others[i]) == (i / 4 != 63));
 
-  ParameterList<double> list;
-  append_parameters(list, "", encoder);
-  zero_gradients(device, list);
+  parameters.zero_gradients(device);
   encoder.backward(device, as_view(images, 1, 32, 32, 1), as_view(regions, 1, 64, 4), {});
-  for (const auto& [name, parameter] : list) {
-    const double* g = parameter->gradient.data();
+  for (const auto& [name, parameter] : parameters.list()) {
+    const double* g = parameter->gradient().data();
     const bool touched = std::any_of(g, g + parameter->size(), [](double x) { return x != 0; });
     INFO(name);
     CHECK(touched == (name.find("block") == std::string::npos && name.rfind("norm", 0) != 0));
@@ -303,17 +307,14 @@ TEST_CASE("the image encoder does not depend on the number of threads, nor on th
   for (int threads : {1, 2, 3}) {
     Cpu device(threads);
     nn::ImageEncoder<float> encoder({.image_size = 32, .stem_channels = {4, 8}, .width = 16}, Random(3));
-    ParameterList<float> list;
-    append_parameters(list, "image", encoder);
+    const Parameters<float> parameters(device, encoder);
     std::vector<float> regions(static_cast<std::size_t>(batch * 16 * 16)),
         global(static_cast<std::size_t>(batch * 16));
     const auto input = as_view(images, batch, 32, 32, 1);
     encoder.forward(device, input, as_view(regions, batch, 16, 16), as_view(global, batch, 16));
     encoder.backward(device, input, as_view(regions, batch, 16, 16), {});
-    std::vector<float> gradients;
-    for (const auto& [name, parameter] : list)
-      gradients.insert(gradients.end(), parameter->gradient.data(),
-                       parameter->gradient.data() + parameter->size());
+    const auto all = parameters.gradients();
+    const std::vector<float> gradients(all.data(), all.data() + all.size());
     if (first.empty()) {
       first = regions;
       first_gradients = gradients;
@@ -340,6 +341,7 @@ TEST_CASE("the image encoder names what does not fit") {
   CHECK(message_of<std::invalid_argument>([] { nn::ImageEncoder<float>({.image_size = 0}, Random(1)); }) ==
         "ImageEncoder: image_size must be at least 1, but is 0");
   nn::ImageEncoder<float> encoder({.image_size = 8, .stem_channels = {2}, .width = 4, .heads = 2}, Random(1));
+  const Parameters<float> parameters(device, encoder);
   std::vector<float> memory(1000);
   CHECK(message_of<std::invalid_argument>([&] {
           encoder.forward(device, as_view(memory, 1, 8, 9, 1), {}, {});
@@ -356,10 +358,13 @@ TEST_CASE("encoders allocate nothing once warm") {
   Cpu device(2);
   const Reports reports({30, 3, 9}, 50);
   nn::TextEncoder<float> encoder({.vocabulary = 50, .width = 16, .heads = 2}, Random(1));
+  const Parameters<float> parameters(device, encoder);
+  nn::Tokens<> tokens;
   std::vector<float> cls(3 * 16), pieces(42 * 16);
   const auto step = [&] {
-    encoder.forward(device, reports.view(), as_view(cls, 3, 16), as_view(pieces, 42, 16));
-    encoder.backward(device, reports.view(), as_view(cls, 3, 16), as_view(pieces, 42, 16));
+    tokens.assign(device, reports.ids, reports.offsets);
+    encoder.forward(device, tokens, as_view(cls, 3, 16), as_view(pieces, 42, 16));
+    encoder.backward(device, tokens, as_view(cls, 3, 16), as_view(pieces, 42, 16));
   };
   step();
   step();

@@ -72,17 +72,17 @@ TEST_CASE("a linear layer is x W^T + b + residual") {
   Cpu device(1);
   Random random(3);
   nn::Linear<double> layer(3, 2, random);
-  ParameterList<double> list;
-  append_parameters(list, "head", layer);
+  const Parameters<double> parameters(device, layer, "head");
+  const ParameterList<double>& list = parameters.list();
   REQUIRE(list.size() == 2);
   CHECK(list[0].name == "head.weight");
   CHECK(list[1].name == "head.bias");
-  CHECK(list[0].parameter->extents == std::vector<Index>{2, 3});
-  CHECK(list[0].parameter->weight_decay == WeightDecay::yes);
-  CHECK(list[1].parameter->weight_decay == WeightDecay::no);
+  CHECK(list[0].parameter->extents() == std::vector<Index>{2, 3});
+  CHECK(list[0].parameter->weight_decay() == WeightDecay::yes);
+  CHECK(list[1].parameter->weight_decay() == WeightDecay::no);
   const Values w{1, 2, 3, 4, 5, 6}, b{10, 20};
-  std::copy(w.begin(), w.end(), list[0].parameter->value.data());
-  std::copy(b.begin(), b.end(), list[1].parameter->value.data());
+  std::copy(w.begin(), w.end(), list[0].parameter->value().data());
+  std::copy(b.begin(), b.end(), list[1].parameter->value().data());
   const Values x{1, 0, -1, 2, 1, 0}, residual{100, 200, 300, 400};
   Values y(4);
   layer.forward(device, as_view(x, 2, 3), as_view(y, 2, 2));
@@ -96,6 +96,7 @@ TEST_CASE("input gradients are added where asked") {
   Random random(3);
   nn::FeedForward<double> layer(3, 5, 3, random);
   nn::LayerNorm<double> norm(3);
+  const Parameters<double> of_layer(device, layer), of_norm(device, norm);
   const Values x = normal_values(6, 1), dy = normal_values(6, 2);
   Values y(6), written(6), added(6, 1.0);
   const auto check = [&](auto& any) {
@@ -116,6 +117,7 @@ TEST_CASE("layer norm brings rows to mean 0 and variance 1") {
   Values x = normal_values(rows * cols, 4), y(x.size());
   for (double& v : x) v = 3 * v + 7;
   nn::LayerNorm<double> norm(cols, 1e-6);
+  const Parameters<double> parameters(device, norm);
   norm.forward(device, as_view(x, rows, cols), as_view(y, rows, cols));
   Values expected;
   for (Index t = 0; t < rows; ++t) {
@@ -159,15 +161,16 @@ TEST_CASE("GELU is its tanh form, close to the exact one, and finite far out") {
 
 TEST_CASE("word pieces are summed or averaged into words") {
   Cpu device(2);
-  const std::vector<std::int32_t> slots{-1, 0, 2, 2, -1, 2};
+  nn::WordSlots<> slots;
+  slots.assign(device, std::vector<std::int32_t>{-1, 0, 2, 2, -1, 2});
   const Values pieces{9, 9, 1, 2, 10, 20, 100, 200, 9, 9, 1000, 2000};
   Values words(8, std::nan(""));
-  nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::sum, as_view(words, 4, 2));
+  nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, nn::Pooling::sum, as_view(words, 4, 2));
   CHECK(words == Values{1, 2, 0, 0, 1110, 2220, 0, 0});
-  nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::mean, as_view(words, 4, 2));
+  nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, nn::Pooling::mean, as_view(words, 4, 2));
   CHECK(words == Values{1, 2, 0, 0, 370, 740, 0, 0});
 
-  for (Pooling pooling : {Pooling::sum, Pooling::mean}) {
+  for (nn::Pooling pooling : {nn::Pooling::sum, nn::Pooling::mean}) {
     Values x = normal_values(12, 1), dx, y, dy;
     LayerGradient gradient(device);
     gradient.input("pieces", x, dx);
@@ -180,10 +183,12 @@ TEST_CASE("word pieces are summed or averaged into words") {
   }
 
   CHECK(message_of<std::invalid_argument>([&] {
-          nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, Pooling::sum, as_view(words, 2, 2));
+          nn::aggregate_to_words(device, as_view(pieces, 6, 2), slots, nn::Pooling::sum,
+                                 as_view(words, 2, 2));
         }) == "aggregate_to_words: slot 2 of word piece 2 is not in -1 to 1");
   CHECK(message_of<std::invalid_argument>([&] {
-          nn::aggregate_to_words(device, as_view(pieces, 5, 2), slots, Pooling::sum, as_view(words, 4, 2));
+          nn::aggregate_to_words(device, as_view(pieces, 5, 2), slots, nn::Pooling::sum,
+                                 as_view(words, 4, 2));
         }) == "aggregate_to_words: 6 slots for 5 word pieces");
 }
 

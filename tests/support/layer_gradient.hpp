@@ -4,12 +4,13 @@
 
 #include "support/catch.hpp"
 
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,12 +49,12 @@ class LayerGradient {
   /// All parameters of the layer. They are moved off their starting values, where biases are all zero.
   template <class Layer>
   void parameters(Layer& layer) {
-    append_parameters(list_, "", layer);
+    parameters_.emplace(device_, layer);
     Random random(5);
-    for (auto& [name, parameter] : list_) {
+    for (auto& [name, parameter] : parameters_->list()) {
       for (Index i = 0; i < parameter->size(); ++i)
-        parameter->value[i] += 0.1 * static_cast<double>(random.normal());
-      checked_.push_back({name, parameter->value.data(), parameter->gradient.data(), parameter->size()});
+        parameter->value()[i] += 0.1 * static_cast<double>(random.normal());
+      checked_.push_back({name, parameter->value().data(), parameter->gradient().data(), parameter->size()});
     }
   }
 
@@ -61,7 +62,7 @@ class LayerGradient {
   template <class Forward, class Backward>
   void check(Forward&& forward, Backward&& backward, Index most = 30) {
     forward();
-    zero_gradients(device_, list_);
+    if (parameters_) parameters_->zero_gradients(device_);
     backward();
     std::vector<Values> exact;
     for (const auto& c : checked_) exact.emplace_back(c.gradient, c.gradient + c.size);
@@ -120,7 +121,7 @@ class LayerGradient {
   }
 
   Cpu& device_;
-  ParameterList<double> list_;
+  std::optional<Parameters<double>> parameters_;
   std::vector<Checked> checked_;  // inputs first
   std::vector<Values*> gradients_of_inputs_;
   std::vector<Output> outputs_;

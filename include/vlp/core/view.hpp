@@ -71,6 +71,8 @@ class View {
 
   /// True for a view that was not given (no data), whatever its extents.
   [[nodiscard]] constexpr bool empty() const noexcept { return data_ == nullptr; }
+  /// The opposite: true for a view that was given.
+  [[nodiscard]] constexpr bool given() const noexcept { return data_ != nullptr; }
 
   [[nodiscard]] constexpr bool contiguous() const noexcept {
     Index expected = 1;
@@ -126,6 +128,9 @@ using MatrixView = View<T, 2>;
 /// A batch of matrices, e.g. region features [B, R, D].
 template <class T>
 using BatchView = View<T, 3>;
+/// A batch of channels-last images [B, H, W, C].
+template <class T>
+using ImageView = View<T, 4>;
 
 /// The rows of a batch of matrices [B, R, D] as one matrix [B*R, D]. The batch must be evenly strided.
 template <class T>

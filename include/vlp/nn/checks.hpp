@@ -1,11 +1,11 @@
 /// \file
-/// What layers check before they write: shapes and offsets.
+/// Checks that layers make before they write.
 #pragma once
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/nn/sequences.hpp>
 
-#include <span>
 #include <string_view>
 
 namespace vlp::nn::detail {
@@ -26,14 +26,12 @@ inline void check_positive(std::string_view layer, std::string_view name, Index 
   require(value >= 1, layer, ": ", name, " must be at least 1, but is ", value);
 }
 
-/// Sequences of tokens [offsets[s], offsets[s + 1]) that together are [0, tokens).
-inline void check_offsets(std::string_view layer, std::span<const Index> offsets, Index tokens) {
-  require(!offsets.empty() && offsets.front() == 0, layer, ": offsets must start with 0");
-  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
-    require(offsets[s] <= offsets[s + 1], layer, ": offsets must not fall, but sequence ", s, " is from ",
-            offsets[s], " to ", offsets[s + 1]);
-  require(offsets.back() == tokens, layer, ": offsets end at ", offsets.back(), " but there are ", tokens,
-          " tokens");
+/// The rows of a matrix are the tokens of the sequences.
+template <class Device>
+void check_tokens(std::string_view layer, std::string_view name, const Sequences<Device>& sequences,
+                  Index rows) {
+  require(sequences.tokens() == rows, layer, ": ", name, " has ", rows, " rows but the sequences have ",
+          sequences.tokens(), " tokens");
 }
 
 }  // namespace vlp::nn::detail

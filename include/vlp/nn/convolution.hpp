@@ -4,13 +4,14 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/matmul.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/initialise.hpp>
 #include <vlp/nn/ops/im2col.hpp>
 #include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <algorithm>
 #include <string_view>
@@ -39,8 +40,8 @@ class Convolution {
   }
 
   [[nodiscard]] const Window& window() const { return window_; }
-  [[nodiscard]] Index inputs() const { return weight_.extents[3]; }
-  [[nodiscard]] Index outputs() const { return weight_.extents[0]; }
+  [[nodiscard]] Index inputs() const { return weight_.extents()[3]; }
+  [[nodiscard]] Index outputs() const { return weight_.extents()[0]; }
 
   /// The extents of the result for images of the given extents.
   [[nodiscard]] typename Image::Extents output_extents(const typename Image::Extents& in) const {
@@ -52,32 +53,32 @@ class Convolution {
     for_each_run(device, x, [&](Index first, Index count, MatrixView<Scalar> patches) {
       const auto out = pixels(y.slice(first, count));
       im2col<Scalar>(device, x.slice(first, count), window_, patches);
-      broadcast_bias<Scalar>(device, bias_.value.data(), {}, out);
+      broadcast_bias<Scalar>(device, bias_.value().data(), MatrixView<const Scalar>(), out);
       matmul<Scalar>(device, patches, Op::none, weight_.matrix(), Op::transpose, out, 1, 1);
     });
   }
 
-  /// dx is overwritten, or skipped when empty.
-  void backward(Device& device, ConstImage x, ConstImage dy, Image dx) {
-    add_parameter_gradients(device, x, dy);
-    if (!dx.empty()) input_gradient(device, dy, dx);
+  /// d_x is overwritten, or skipped when it is not given.
+  void backward(Device& device, ConstImage x, ConstImage d_y, Image d_x) {
+    add_parameter_gradients(device, x, d_y);
+    if (d_x.given()) input_gradient(device, d_y, d_x);
   }
 
-  /// The two halves of backward, for callers that have x later than dx.
-  void add_parameter_gradients(Device& device, ConstImage x, ConstImage dy) {
-    check(x, dy, "dy");
+  /// The two halves of backward, for callers that have x later than d_x.
+  void add_parameter_gradients(Device& device, ConstImage x, ConstImage d_y) {
+    check(x, d_y, "d_y");
     for_each_run(device, x, [&](Index first, Index count, MatrixView<Scalar> patches) {
-      const auto upstream = pixels(dy.slice(first, count));
+      const auto upstream = pixels(d_y.slice(first, count));
       im2col<Scalar>(device, x.slice(first, count), window_, patches);
       matmul<Scalar>(device, upstream, Op::transpose, patches, Op::none, weight_.gradient_matrix(), 1, 1);
-      add_column_sums<Scalar>(device, upstream, bias_.gradient.data());
+      add_column_sums<Scalar>(device, upstream, bias_.gradient().data());
     });
   }
-  void input_gradient(Device& device, ConstImage dy, Image dx) {
-    check(dx, dy, "dy");
-    for_each_run(device, dx, [&](Index first, Index count, MatrixView<Scalar> patches) {
-      matmul<Scalar>(device, pixels(dy.slice(first, count)), Op::none, weight_.matrix(), Op::none, patches);
-      col2im<Scalar>(device, patches, window_, dx.slice(first, count));
+  void input_gradient(Device& device, ConstImage d_y, Image d_x) {
+    check(d_x, d_y, "d_y");
+    for_each_run(device, d_x, [&](Index first, Index count, MatrixView<Scalar> patches) {
+      matmul<Scalar>(device, pixels(d_y.slice(first, count)), Op::none, weight_.matrix(), Op::none, patches);
+      col2im<Scalar>(device, patches, window_, d_x.slice(first, count));
     });
   }
 
@@ -107,10 +108,10 @@ class Convolution {
             expected[2], " x ", expected[3]);
   }
 
-  /// Calls body(first image, images, their patch matrix) for runs of images whose patches are about 4M
+  /// Calls bod_y(first image, images, their patch matrix) for runs of images whose patches are about 4M
   /// elements.
-  template <class T, class Body>
-  void for_each_run(Device& device, const ImageView<T>& x, Body&& body) {
+  template <class T, class Bod_y>
+  void for_each_run(Device& device, const ImageView<T>& x, Bod_y&& bod_y) {
     const Index positions = window_.positions(x.extent(1)) * window_.positions(x.extent(2));
     const Index patch = window_.size * window_.size * inputs();
     const Index run = std::max<Index>(1, (Index(1) << 22) / (positions * patch));
@@ -118,7 +119,7 @@ class Convolution {
     Scalar* memory = scope.template take<Scalar>(std::min(run, x.extent(0)) * positions * patch);
     for (Index first = 0; first < x.extent(0); first += run) {
       const Index count = std::min(run, x.extent(0) - first);
-      body(first, count, MatrixView<Scalar>(memory, {count * positions, patch}));
+      bod_y(first, count, MatrixView<Scalar>(memory, {count * positions, patch}));
     }
   }
 

@@ -4,7 +4,7 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/convolution.hpp>
@@ -56,11 +56,11 @@ class ConvolutionStem {
     last_.forward(device, x, y);
   }
 
-  /// dimages is overwritten, or skipped when empty.
-  void backward(Device& device, ConstImage images, ConstImage dy, Image dimages = {}) {
+  /// d_images is overwritten, or skipped when it is not given.
+  void backward(Device& device, ConstImage images, ConstImage d_y, Image d_images = {}) {
     auto scope = device.scratch().scope();
     Convolution<Scalar, Device>* after = &last_;
-    ConstImage upstream = dy;
+    ConstImage upstream = d_y;
     for (std::size_t i = stages_.size(); i-- > 0;) {
       Stage& stage = stages_[i];
       const auto extents = stage_extents(images.extents(), i);
@@ -79,7 +79,7 @@ class ConvolutionStem {
       after = &stage.convolution;
       upstream = gradient;
     }
-    after->backward(device, images, upstream, dimages);
+    after->backward(device, images, upstream, d_images);
   }
 
   template <class Visit>

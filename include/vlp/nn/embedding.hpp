@@ -4,26 +4,19 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/initialise.hpp>
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/ops/gather.hpp>
+#include <vlp/nn/tokens.hpp>
+#include <vlp/nn/types.hpp>
 
-#include <cstdint>
-#include <span>
 #include <string_view>
 
 namespace vlp::nn {
-
-/// Packed sequences of tokens: those of sequence s are offsets[s] to offsets[s + 1] - 1.
-struct Tokens {
-  std::span<const std::int32_t> ids;            ///< [T], in [0, vocabulary)
-  std::span<const Index> offsets;               ///< [S + 1], from 0 to T
-  std::span<const std::int32_t> type_ids = {};  ///< [T], in [0, types), or empty: all of type 0
-};
 
 struct EmbeddingOptions {
   Index vocabulary = 0;
@@ -52,36 +45,34 @@ class Embedding {
 
   /// Throws std::invalid_argument for an id outside of its table or a sequence longer than there are
   /// positions.
-  void check(const Tokens& tokens) const {
-    const auto count = static_cast<Index>(tokens.ids.size());
-    detail::check_offsets("Embedding", tokens.offsets, count);
-    for (std::size_t s = 0; s + 1 < tokens.offsets.size(); ++s)
-      require(tokens.offsets[s + 1] - tokens.offsets[s] <= position_.extents[0], "Embedding: sequence ", s,
-              " has ", tokens.offsets[s + 1] - tokens.offsets[s], " tokens but there are ",
-              position_.extents[0], " positions");
-    check_ids("id", tokens.ids, word_.extents[0]);
-    require(tokens.type_ids.empty() || tokens.type_ids.size() == tokens.ids.size(),
-            "Embedding: ", tokens.type_ids.size(), " type ids for ", count, " tokens");
-    check_ids("type id", tokens.type_ids, type_.extents[0]);
+  void check(const Tokens<Device>& tokens) const {
+    const Extreme longest = tokens.sequences().longest();
+    require(longest.value <= position_.extents()[0], "Embedding: sequence ", longest.at, " has ",
+            longest.value, " tokens but there are ", position_.extents()[0], " positions");
+    if (tokens.count() == 0) return;
+    check_id("id", tokens.smallest_id(), word_.extents()[0]);
+    check_id("id", tokens.largest_id(), word_.extents()[0]);
+    check_id("type id", tokens.smallest_type_id(), type_.extents()[0]);
+    check_id("type id", tokens.largest_type_id(), type_.extents()[0]);
   }
 
-  void forward(Device& device, const Tokens& tokens, MatrixView<Scalar> y) {
+  void forward(Device& device, const Tokens<Device>& tokens, MatrixView<Scalar> y) {
     check(tokens);
-    detail::check_matrix("Embedding", "y", y, static_cast<Index>(tokens.ids.size()), width());
+    detail::check_matrix("Embedding", "y", y, tokens.count(), width());
     const auto sums = sums_.reshape(y.rows(), width());
-    embed_tokens<Scalar>(device, tokens.ids, tokens.type_ids, tokens.offsets, word_.matrix(),
+    embed_tokens<Scalar>(device, tokens.ids(), tokens.type_ids(), tokens.sequences().view(), word_.matrix(),
                          position_.matrix(), type_.matrix(), sums);
     norm_.forward(device, sums, y);
   }
 
-  void backward(Device& device, const Tokens& tokens, MatrixView<const Scalar> dy) {
-    detail::check_matrix("Embedding", "dy", dy, static_cast<Index>(tokens.ids.size()), width());
+  void backward(Device& device, const Tokens<Device>& tokens, MatrixView<const Scalar> d_y) {
+    detail::check_matrix("Embedding", "d_y", d_y, tokens.count(), width());
     auto scope = device.scratch().scope();
-    const auto d = scope.template take_view<Scalar>(dy.rows(), width());
-    norm_.backward(device, MatrixView<const Scalar>(sums_.data(), {sums_.size() / width(), width()}), dy, d);
-    pool_groups<Scalar>(device, d, tokens.ids, Pooling::sum, word_.gradient_matrix(), Into::add);
-    add_position_sums<Scalar>(device, d, tokens.offsets, position_.gradient_matrix());
-    add_type_sums<Scalar>(device, d, tokens.type_ids, type_.gradient_matrix());
+    const auto d = scope.template take_view<Scalar>(d_y.rows(), width());
+    norm_.backward(device, MatrixView<const Scalar>(sums_.data(), {sums_.size() / width(), width()}), d_y, d);
+    pool_groups<Scalar>(device, d, tokens.ids(), Pooling::sum, word_.gradient_matrix(), Into::add);
+    add_position_sums<Scalar>(device, d, tokens.sequences().view(), position_.gradient_matrix());
+    add_type_sums<Scalar>(device, d, tokens.type_ids(), type_.gradient_matrix());
   }
 
   template <class Visit>
@@ -93,10 +84,9 @@ class Embedding {
   }
 
  private:
-  static void check_ids(std::string_view name, std::span<const std::int32_t> ids, Index table) {
-    for (std::size_t t = 0; t < ids.size(); ++t)
-      require(ids[t] >= 0 && ids[t] < table, "Embedding: ", name, " ", ids[t], " of token ", t,
-              " is outside of the table of ", table);
+  static void check_id(std::string_view name, const Extreme& id, Index table) {
+    require(id.value >= 0 && id.value < table, "Embedding: ", name, " ", id.value, " of token ", id.at,
+            " is outside of the table of ", table);
   }
 
   Parameter<Scalar, Device> word_, position_, type_;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
@@ -36,19 +36,19 @@ class FeedForward {
     second_.forward(device, active, y, residual);
   }
 
-  /// dx may be dy when it is added to.
-  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
-                MatrixView<Scalar> dx, Into into = Into::overwrite) {
+  /// d_x may be d_y when it is added to.
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y,
+                MatrixView<Scalar> d_x, Into into = Into::overwrite) {
     require(x.rows() * hidden() == hidden_.size(), "FeedForward: x of backward has ", x.rows(),
             " rows but that of forward had ", hidden_.size() / hidden());
     auto scope = device.scratch().scope();
     const auto active = scope.template take_view<Scalar>(x.rows(), hidden());
     const auto gradient = scope.template take_view<Scalar>(x.rows(), hidden());
-    second_.input_gradient(device, dy, gradient, Into::overwrite);
+    second_.input_gradient(device, d_y, gradient, Into::overwrite);
     gelu_backward<Scalar>(device, hidden_.data(), gradient.data(), gradient.data(), active.data(),
                           active.size());
-    second_.add_parameter_gradients(device, active, dy);
-    first_.backward(device, x, gradient, dx, into);
+    second_.add_parameter_gradients(device, active, d_y);
+    first_.backward(device, x, gradient, d_x, into);
   }
 
   template <class Visit>

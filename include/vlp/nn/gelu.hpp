@@ -21,13 +21,13 @@ class Gelu {
     gelu_forward<Scalar>(device, x.data(), y.data(), x.size());
   }
 
-  /// dx may be dy.
-  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
-                MatrixView<Scalar> dx) {
-    check(x, "dy", dy);
-    if (dx.empty()) return;
-    check(x, "dx", dx);
-    gelu_backward<Scalar>(device, x.data(), dy.data(), dx.data(), nullptr, x.size());
+  /// d_x may be d_y.
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y,
+                MatrixView<Scalar> d_x) {
+    check(x, "d_y", d_y);
+    if (!d_x.given()) return;
+    check(x, "d_x", d_x);
+    gelu_backward<Scalar>(device, x.data(), d_y.data(), d_x.data(), nullptr, x.size());
   }
 
   template <class Visit>

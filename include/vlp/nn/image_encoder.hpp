@@ -4,7 +4,8 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/device.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
@@ -13,9 +14,9 @@
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/ops/gather.hpp>
 #include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/sequences.hpp>
 #include <vlp/nn/transformer_block.hpp>
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,58 +69,59 @@ class ImageEncoder {
   /// Patches of an image.
   [[nodiscard]] Index regions() const { return grid() * grid(); }
 
-  /// Either result is skipped when its view is empty.
+  /// Either result is skipped when its view is not given.
   void forward(Device& device, ImageView<const Scalar> images, BatchView<Scalar> region_features,
                MatrixView<Scalar> global) {
     check_images(images);
     check_regions("region features", region_features, images.extent(0));
-    if (!global.empty()) detail::check_matrix("ImageEncoder", "global", global, images.extent(0), width());
+    if (global.given()) detail::check_matrix("ImageEncoder", "global", global, images.extent(0), width());
     const Index tokens = images.extent(0) * regions();
-    set_offsets(images.extent(0));
+    // The regions of each image are a sequence.
+    if (images.extent(0) != sequences_.count()) sequences_.assign_equal(device, images.extent(0), regions());
     for (auto& state : states_) state.resize(tokens * width());
     stem_.forward(device, images, {states_[0].data(), {images.extent(0), grid(), grid(), width()}});
-    add_positions<Scalar>(device, positions_.matrix(), offsets_, state(0));
-    const std::size_t top = blocks_needed(global.empty());
-    for (std::size_t i = 0; i < top; ++i) blocks_[i].forward(device, state(i), offsets_, state(i + 1));
+    add_positions<Scalar>(device, positions_.matrix(), sequences_.view(), state(0));
+    const std::size_t top = blocks_needed(global.given());
+    for (std::size_t i = 0; i < top; ++i) blocks_[i].forward(device, state(i), sequences_, state(i + 1));
 
-    if (early_regions() && !region_features.empty())
+    if (early_regions() && region_features.given())
       region_norm_.forward(device, state(region_layer()), flatten_rows(region_features));
     if (top < blocks_.size()) return;
     auto scope = device.scratch().scope();
-    const auto last = early_regions() || region_features.empty()
+    const auto last = early_regions() || !region_features.given()
                           ? scope.template take_view<Scalar>(images.extent(0), regions(), width())
                           : region_features;
     norm_.forward(device, state(blocks_.size()), flatten_rows(last));
-    if (!global.empty()) mean_of_rows<Scalar>(device, last, global);
+    if (global.given()) mean_of_rows<Scalar>(device, last, global);
   }
 
-  /// From the gradients by the results (either may be empty) to those of the parameters and, if given, by the
-  /// images.
-  void backward(Device& device, ImageView<const Scalar> images, BatchView<const Scalar> dregion_features,
-                MatrixView<const Scalar> dglobal, ImageView<Scalar> dimages = {}) {
+  /// From the gradients by the results (either may be left out) to those of the parameters and, if given, by
+  /// the images.
+  void backward(Device& device, ImageView<const Scalar> images, BatchView<const Scalar> d_region_features,
+                MatrixView<const Scalar> d_global, ImageView<Scalar> d_images = {}) {
     check_images(images);
-    check_regions("gradient by the region features", dregion_features, images.extent(0));
-    if (!dglobal.empty()) detail::check_matrix("ImageEncoder", "dglobal", dglobal, images.extent(0), width());
-    const Index tokens = images.extent(0) * regions();
-    require(!offsets_.empty() && offsets_.back() == tokens, "ImageEncoder: ", images.extent(0),
+    check_regions("gradient by the region features", d_region_features, images.extent(0));
+    if (d_global.given())
+      detail::check_matrix("ImageEncoder", "d_global", d_global, images.extent(0), width());
+    require(images.extent(0) == sequences_.count(), "ImageEncoder: ", images.extent(0),
             " images in backward are not those of forward");
     auto scope = device.scratch().scope();
     const auto gradient = scope.template take_view<Scalar>(images.extent(0), regions(), width());
     const MatrixView<Scalar> d = flatten_rows(gradient);
-    if (dregion_features.empty() || early_regions())
-      std::fill_n(d.data(), d.size(), Scalar(0));
+    if (!d_region_features.given() || early_regions())
+      fill(device, d.data(), d.size(), Scalar(0));
     else
-      assign_scaled<Scalar>(device, 1, flatten_rows(dregion_features), d);
-    if (!dglobal.empty()) mean_of_rows_gradient<Scalar>(device, dglobal, gradient);
-    const std::size_t top = blocks_needed(dglobal.empty());
+      assign_scaled<Scalar>(device, Scalar(1), flatten_rows(d_region_features), d);
+    if (d_global.given()) mean_of_rows_gradient<Scalar>(device, d_global, gradient);
+    const std::size_t top = blocks_needed(d_global.given());
     if (top == blocks_.size()) norm_.backward(device, state(top), d, d);
-    if (top == region_layer()) add_early_regions(device, dregion_features, d);
+    if (top == region_layer()) add_early_regions(device, d_region_features, d);
     for (std::size_t i = top; i-- > 0;) {
-      blocks_[i].backward(device, state(i), offsets_, d, d);
-      if (i == region_layer()) add_early_regions(device, dregion_features, d);
+      blocks_[i].backward(device, state(i), sequences_, d, d);
+      if (i == region_layer()) add_early_regions(device, d_region_features, d);
     }
-    add_position_sums<Scalar>(device, d, offsets_, positions_.gradient_matrix());
-    stem_.backward(device, images, {d.data(), {images.extent(0), grid(), grid(), width()}}, dimages);
+    add_position_sums<Scalar>(device, d, sequences_.view(), positions_.gradient_matrix());
+    stem_.backward(device, images, {d.data(), {images.extent(0), grid(), grid(), width()}}, d_images);
   }
 
   template <class Visit>
@@ -154,13 +156,13 @@ class ImageEncoder {
   }
 
   /// Blocks that work is done in: those above early regions serve the global feature alone.
-  [[nodiscard]] std::size_t blocks_needed(bool without_global) const {
-    return early_regions() && without_global ? region_layer() : blocks_.size();
+  [[nodiscard]] std::size_t blocks_needed(bool with_global) const {
+    return early_regions() && !with_global ? region_layer() : blocks_.size();
   }
 
-  void add_early_regions(Device& device, BatchView<const Scalar> dregion_features, MatrixView<Scalar> d) {
-    if (!early_regions() || dregion_features.empty()) return;
-    region_norm_.backward(device, state(region_layer()), flatten_rows(dregion_features), d, Into::add);
+  void add_early_regions(Device& device, BatchView<const Scalar> d_region_features, MatrixView<Scalar> d) {
+    if (!early_regions() || !d_region_features.given()) return;
+    region_norm_.backward(device, state(region_layer()), flatten_rows(d_region_features), d, Into::add);
   }
 
   void check_images(const ImageView<const Scalar>& images) const {
@@ -172,15 +174,10 @@ class ImageEncoder {
 
   template <class T>
   void check_regions(std::string_view name, const BatchView<T>& view, Index batch) const {
-    require(
-        view.empty() || (view.extent(0) == batch && view.extent(1) == regions() && view.extent(2) == width()),
-        "ImageEncoder: ", name, " is ", view.extent(0), " x ", view.extent(1), " x ", view.extent(2),
-        " but must be ", batch, " x ", regions(), " x ", width());
-  }
-
-  void set_offsets(Index batch) {
-    offsets_.resize(static_cast<std::size_t>(batch) + 1);
-    for (Index b = 0; b <= batch; ++b) offsets_[static_cast<std::size_t>(b)] = b * regions();
+    require(!view.given() ||
+                (view.extent(0) == batch && view.extent(1) == regions() && view.extent(2) == width()),
+            "ImageEncoder: ", name, " is ", view.extent(0), " x ", view.extent(1), " x ", view.extent(2),
+            " but must be ", batch, " x ", regions(), " x ", width());
   }
 
   [[nodiscard]] MatrixView<Scalar> state(std::size_t layer) const {
@@ -194,7 +191,7 @@ class ImageEncoder {
   std::vector<typename Device::template Buffer<Scalar>>
       states_;                                    // input of each block, and the last one's output
   LayerNorm<Scalar, Device> norm_, region_norm_;  // region_norm_ where regions are early
-  std::vector<Index> offsets_;
+  Sequences<Device> sequences_;
 };
 
 }  // namespace vlp::nn

@@ -2,7 +2,7 @@
 /// How parameters start.
 #pragma once
 
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 
 #include <cmath>
@@ -14,21 +14,21 @@ namespace vlp::nn {
 template <class Scalar, class Device>
 void initialise_xavier(Parameter<Scalar, Device>& parameter, Index inputs, Index outputs, Random& random) {
   const auto bound = static_cast<float>(std::sqrt(6.0 / static_cast<double>(inputs + outputs)));
-  parameter.fill([&] { return random.uniform(-bound, bound); });
+  parameter.initialise([&] { return random.uniform(-bound, bound); });
 }
 
 /// Normal with deviation sqrt(2 / inputs) (He et al., "Delving deep into rectifiers", 2015): convolutions.
 template <class Scalar, class Device>
 void initialise_he(Parameter<Scalar, Device>& parameter, Index inputs, Random& random) {
   const auto deviation = static_cast<float>(std::sqrt(2.0 / static_cast<double>(inputs)));
-  parameter.fill([&] { return deviation * random.normal(); });
+  parameter.initialise([&] { return deviation * random.normal(); });
 }
 
 /// Normal of the given deviation, redrawn beyond two deviations (Devlin et al., "BERT", 2019: 0.02):
 /// embeddings.
 template <class Scalar, class Device>
 void initialise_truncated_normal(Parameter<Scalar, Device>& parameter, float deviation, Random& random) {
-  parameter.fill([&] {
+  parameter.initialise([&] {
     float x = random.normal();
     while (std::abs(x) > 2.0f) x = random.normal();
     return deviation * x;

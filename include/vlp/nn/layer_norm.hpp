@@ -3,7 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/ops/layer_norm.hpp>
@@ -20,9 +20,8 @@ class LayerNorm {
   explicit LayerNorm(Index width, double epsilon = 1e-5) : epsilon_(static_cast<Scalar>(epsilon)) {
     detail::check_positive("LayerNorm", "width", width);
     require(epsilon > 0, "LayerNorm: epsilon must be positive, but is ", epsilon);
-    gain_ = Parameter<Scalar, Device>({width});
+    gain_ = Parameter<Scalar, Device>({width}, WeightDecay::no, Scalar(1));
     bias_ = Parameter<Scalar, Device>({width});
-    gain_.fill([] { return 1; });
   }
 
   [[nodiscard]] Index width() const { return gain_.size(); }
@@ -33,18 +32,18 @@ class LayerNorm {
     detail::check_matrix("LayerNorm", "y", y, x.rows(), width());
     mean_.resize(x.rows());
     inverse_deviation_.resize(x.rows());
-    layer_norm_forward<Scalar>(device, x, gain_.value.data(), bias_.value.data(), epsilon_, y, mean_.data(),
-                               inverse_deviation_.data());
+    layer_norm_forward<Scalar>(device, x, gain_.value().data(), bias_.value().data(), epsilon_, y,
+                               mean_.data(), inverse_deviation_.data());
   }
 
-  /// dx may be dy.
-  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
-                MatrixView<Scalar> dx, Into into = Into::overwrite) {
+  /// d_x may be d_y.
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y,
+                MatrixView<Scalar> d_x, Into into = Into::overwrite) {
     detail::check_matrix("LayerNorm", "x of backward", x, mean_.size(), width());
-    detail::check_matrix("LayerNorm", "dy", dy, x.rows(), width());
-    if (!dx.empty()) detail::check_matrix("LayerNorm", "dx", dx, x.rows(), width());
-    layer_norm_backward<Scalar>(device, x, gain_.value.data(), mean_.data(), inverse_deviation_.data(), dy,
-                                gain_.gradient.data(), bias_.gradient.data(), dx, into);
+    detail::check_matrix("LayerNorm", "d_y", d_y, x.rows(), width());
+    if (d_x.given()) detail::check_matrix("LayerNorm", "d_x", d_x, x.rows(), width());
+    layer_norm_backward<Scalar>(device, x, gain_.value().data(), mean_.data(), inverse_deviation_.data(), d_y,
+                                gain_.gradient().data(), bias_.gradient().data(), d_x, into);
   }
 
   template <class Visit>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/feed_forward.hpp>
@@ -40,9 +40,9 @@ class ProjectionHead {
     std::visit([&](auto& layers) { layers.forward(device, x, y); }, layers_);
   }
 
-  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
-                MatrixView<Scalar> dx, Into into = Into::overwrite) {
-    std::visit([&](auto& layers) { layers.backward(device, x, dy, dx, into); }, layers_);
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y,
+                MatrixView<Scalar> d_x, Into into = Into::overwrite) {
+    std::visit([&](auto& layers) { layers.backward(device, x, d_y, d_x, into); }, layers_);
   }
 
   template <class Visit>

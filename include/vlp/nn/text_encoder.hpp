@@ -4,17 +4,18 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/device.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/embedding.hpp>
 #include <vlp/nn/ops/gather.hpp>
 #include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/tokens.hpp>
 #include <vlp/nn/transformer_block.hpp>
+#include <vlp/nn/types.hpp>
 
-#include <algorithm>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,38 +62,40 @@ class TextEncoder {
   [[nodiscard]] const TextEncoderOptions& options() const { return options_; }
   [[nodiscard]] Index width() const { return options_.width; }
 
-  /// Either result is skipped when its view is empty. Throws std::invalid_argument for an id outside of the
-  /// vocabulary and for an empty or too long sequence.
-  void forward(Device& device, const Tokens& tokens, MatrixView<Scalar> cls, MatrixView<Scalar> pieces) {
+  /// Either result is skipped when its view is not given. Throws std::invalid_argument for an id outside of
+  /// the vocabulary and for an empty or too long sequence.
+  void forward(Device& device, const Tokens<Device>& tokens, MatrixView<Scalar> cls,
+               MatrixView<Scalar> pieces) {
     embedding_.check(tokens);
     check(tokens, cls, pieces);
-    for (auto& state : states_) state.resize(static_cast<Index>(tokens.ids.size()) * width());
+    for (auto& state : states_) state.resize(tokens.count() * width());
     embedding_.forward(device, tokens, state(0));
     for (std::size_t i = 0; i < blocks_.size(); ++i)
-      blocks_[i].forward(device, state(i), tokens.offsets, state(i + 1));
-    if (!cls.empty()) gather_rows<Scalar>(device, state(blocks_.size()), first_tokens(tokens), cls);
-    if (pieces.empty()) return;
+      blocks_[i].forward(device, state(i), tokens.sequences(), state(i + 1));
+    if (cls.given())
+      gather_rows<Scalar>(device, state(blocks_.size()), tokens.sequences().first_tokens(), cls);
+    if (!pieces.given()) return;
     assign_scaled<Scalar>(device, layer_weight(), state(blocks_.size()), pieces);
     for (std::size_t i = blocks_.size(); i-- > first_pooled();)
       add_scaled<Scalar>(device, layer_weight(), state(i), pieces);
   }
 
-  /// From the gradients by the results (either may be empty) to those of the parameters.
-  void backward(Device& device, const Tokens& tokens, MatrixView<const Scalar> dcls,
-                MatrixView<const Scalar> dpieces) {
-    check(tokens, dcls, dpieces);
-    const auto count = static_cast<Index>(tokens.ids.size());
+  /// From the gradients by the results (either may be left out) to those of the parameters.
+  void backward(Device& device, const Tokens<Device>& tokens, MatrixView<const Scalar> d_cls,
+                MatrixView<const Scalar> d_pieces) {
+    check(tokens, d_cls, d_pieces);
+    const auto count = tokens.count();
     require(states_[0].size() == count * width(), "TextEncoder: ", count,
             " tokens in backward but there were ", states_[0].size() / width(), " in forward");
     auto scope = device.scratch().scope();
     const auto d = scope.template take_view<Scalar>(count, width());
-    std::fill_n(d.data(), d.size(), Scalar(0));
-    if (!dcls.empty()) gather_rows_gradient<Scalar>(device, dcls, first_tokens(tokens), d);
+    fill(device, d.data(), d.size(), Scalar(0));
+    if (d_cls.given()) gather_rows_gradient<Scalar>(device, d_cls, tokens.sequences().first_tokens(), d);
     for (std::size_t i = blocks_.size(); i > 0; --i) {
-      if (!dpieces.empty() && i >= first_pooled()) add_scaled<Scalar>(device, layer_weight(), dpieces, d);
-      blocks_[i - 1].backward(device, state(i - 1), tokens.offsets, d, d);
+      if (d_pieces.given() && i >= first_pooled()) add_scaled<Scalar>(device, layer_weight(), d_pieces, d);
+      blocks_[i - 1].backward(device, state(i - 1), tokens.sequences(), d, d);
     }
-    if (!dpieces.empty() && first_pooled() == 0) add_scaled<Scalar>(device, layer_weight(), dpieces, d);
+    if (d_pieces.given() && first_pooled() == 0) add_scaled<Scalar>(device, layer_weight(), d_pieces, d);
     embedding_.backward(device, tokens, d);
   }
 
@@ -113,18 +116,12 @@ class TextEncoder {
   }
 
   template <class T>
-  void check(const Tokens& tokens, const MatrixView<T>& cls, const MatrixView<T>& pieces) const {
-    detail::check_offsets("TextEncoder", tokens.offsets, static_cast<Index>(tokens.ids.size()));
-    for (std::size_t s = 0; s + 1 < tokens.offsets.size(); ++s)
-      require(tokens.offsets[s] < tokens.offsets[s + 1], "TextEncoder: sequence ", s, " has no tokens");
-    if (!cls.empty())
-      detail::check_matrix("TextEncoder", "cls", cls, static_cast<Index>(tokens.offsets.size()) - 1, width());
-    if (!pieces.empty())
-      detail::check_matrix("TextEncoder", "pieces", pieces, static_cast<Index>(tokens.ids.size()), width());
-  }
-
-  static std::span<const Index> first_tokens(const Tokens& tokens) {
-    return tokens.offsets.first(tokens.offsets.size() - 1);
+  void check(const Tokens<Device>& tokens, const MatrixView<T>& cls, const MatrixView<T>& pieces) const {
+    const Sequences<Device>& sequences = tokens.sequences();
+    require(sequences.count() == 0 || sequences.shortest().value > 0, "TextEncoder: sequence ",
+            sequences.shortest().at, " has no tokens");
+    if (cls.given()) detail::check_matrix("TextEncoder", "cls", cls, sequences.count(), width());
+    if (pieces.given()) detail::check_matrix("TextEncoder", "pieces", pieces, tokens.count(), width());
   }
 
   /// The first of states_ that is part of the word-piece features.

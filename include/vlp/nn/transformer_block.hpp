@@ -3,7 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
@@ -11,9 +11,10 @@
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/multi_head_attention.hpp>
 #include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/sequences.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <array>
-#include <span>
 #include <string_view>
 
 namespace vlp::nn {
@@ -49,7 +50,7 @@ class TransformerBlock {
 
   [[nodiscard]] Index width() const { return attention_.width(); }
 
-  void forward(Device& device, MatrixView<const Scalar> x, std::span<const Index> offsets,
+  void forward(Device& device, MatrixView<const Scalar> x, const Sequences<Device>& sequences,
                MatrixView<Scalar> y) {
     detail::check_columns("TransformerBlock", "x", x, width());
     detail::check_matrix("TransformerBlock", "y", y, x.rows(), width());
@@ -57,39 +58,39 @@ class TransformerBlock {
                c = c_.reshape(x.rows(), width());
     if (norm_ == NormPlace::before) {
       norm1_.forward(device, x, a);
-      attention_.forward(device, a, offsets, b, x);
+      attention_.forward(device, a, sequences, b, x);
       norm2_.forward(device, b, c);
       feed_forward_.forward(device, c, y, b);
     } else {
-      attention_.forward(device, x, offsets, a, x);
+      attention_.forward(device, x, sequences, a, x);
       norm1_.forward(device, a, b);
       feed_forward_.forward(device, b, c, b);
       norm2_.forward(device, c, y);
     }
   }
 
-  /// dx must be given; it may be dy.
-  void backward(Device& device, MatrixView<const Scalar> x, std::span<const Index> offsets,
-                MatrixView<const Scalar> dy, MatrixView<Scalar> dx) {
+  /// d_x must be given; it may be d_y.
+  void backward(Device& device, MatrixView<const Scalar> x, const Sequences<Device>& sequences,
+                MatrixView<const Scalar> d_y, MatrixView<Scalar> d_x) {
     require(x.rows() * width() == a_.size(), "TransformerBlock: x of backward has ", x.rows(),
             " rows but that of forward had ", a_.size() / width());
-    detail::check_matrix("TransformerBlock", "dy", dy, x.rows(), width());
-    detail::check_matrix("TransformerBlock", "dx", dx, x.rows(), width());
+    detail::check_matrix("TransformerBlock", "d_y", d_y, x.rows(), width());
+    detail::check_matrix("TransformerBlock", "d_x", d_x, x.rows(), width());
     const std::array<Index, 2> shape{x.rows(), width()};
     const MatrixView<Scalar> a(a_.data(), shape), b(b_.data(), shape), c(c_.data(), shape);
     if (norm_ == NormPlace::before) {
       auto scope = device.scratch().scope();
       const auto branch = scope.template take_view<Scalar>(x.rows(), width());
-      feed_forward_.backward(device, c, dy, branch);
-      if (dx.data() != dy.data()) assign_scaled<Scalar>(device, 1, dy, dx);
-      norm2_.backward(device, b, branch, dx, Into::add);
-      attention_.backward(device, a, offsets, dx, branch);
-      norm1_.backward(device, x, branch, dx, Into::add);
+      feed_forward_.backward(device, c, d_y, branch);
+      if (d_x.data() != d_y.data()) assign_scaled<Scalar>(device, Scalar(1), d_y, d_x);
+      norm2_.backward(device, b, branch, d_x, Into::add);
+      attention_.backward(device, a, sequences, d_x, branch);
+      norm1_.backward(device, x, branch, d_x, Into::add);
     } else {
-      norm2_.backward(device, c, dy, dx);
-      feed_forward_.backward(device, b, dx, dx, Into::add);
-      norm1_.backward(device, a, dx, dx);
-      attention_.backward(device, x, offsets, dx, dx, Into::add);
+      norm2_.backward(device, c, d_y, d_x);
+      feed_forward_.backward(device, b, d_x, d_x, Into::add);
+      norm1_.backward(device, a, d_x, d_x);
+      attention_.backward(device, x, sequences, d_x, d_x, Into::add);
     }
   }
 

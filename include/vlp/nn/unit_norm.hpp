@@ -28,18 +28,18 @@ class UnitNorm {
     });
   }
 
-  /// dx may be dy.
-  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> dy,
-                MatrixView<Scalar> dx) {
+  /// d_x may be d_y.
+  void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y,
+                MatrixView<Scalar> d_x) {
     detail::check_matrix("UnitNorm", "x", x, inverse_.size(), x.cols());
-    detail::check_matrix("UnitNorm", "dy", dy, x.rows(), x.cols());
-    detail::check_matrix("UnitNorm", "dx", dx, x.rows(), x.cols());
+    detail::check_matrix("UnitNorm", "d_y", d_y, x.rows(), x.cols());
+    detail::check_matrix("UnitNorm", "d_x", d_x, x.rows(), x.cols());
     const Scalar* inverse = inverse_.data();
     device.parallel_ranges(x.rows(), detail::row_grain(x.cols()), [&](Index begin, Index end) {
       for (Index t = begin; t < end; ++t) {
-        const auto dot = static_cast<double>((detail::row(x, t) * detail::row(dy, t)).sum() * inverse[t]);
-        detail::row(dx, t) =
-            inverse[t] * detail::row(dy, t) - vlp::detail::projection(inverse[t], dot) * detail::row(x, t);
+        const auto dot = static_cast<double>((detail::row(x, t) * detail::row(d_y, t)).sum() * inverse[t]);
+        detail::row(d_x, t) =
+            inverse[t] * detail::row(d_y, t) - vlp::detail::projection(inverse[t], dot) * detail::row(x, t);
       }
     });
   }

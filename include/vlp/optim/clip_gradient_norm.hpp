@@ -2,15 +2,16 @@
 /// Clipping of gradients by their joint norm.
 #pragma once
 
-#include <Eigen/Core>
-
-#include <vlp/core/cpu.hpp>
+#include <vlp/core/device.hpp>
 #include <vlp/core/errors.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/optim/ops/operations.hpp>
 #include <vlp/optim/pieces.hpp>
 
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace vlp::optim {
 
@@ -19,29 +20,22 @@ namespace vlp::optim {
 /// recurrent neural networks", 2013). Summed in double, in an order that depends on the list alone. A norm
 /// that is not finite is returned as it is and leaves the gradients alone, so that the caller can look for
 /// the cause.
-template <class Scalar>
-double clip_gradient_norm(Cpu& device, const ParameterList<Scalar, Cpu>& list,
+template <class Scalar, class Device>
+double clip_gradient_norm(Device& device, const ParameterList<Scalar, Device>& list,
                           double max_norm = std::numeric_limits<double>::infinity()) {
   require(max_norm > 0, "clip_gradient_norm: max_norm must be positive, but is ", max_norm);
-  const auto pieces = detail::cut_into_pieces(list);
-  const auto gradient = [&](const detail::Piece& piece) {
-    return Eigen::Map<Eigen::Array<Scalar, Eigen::Dynamic, 1>>(
-        list[piece.parameter].parameter->gradient.data() + piece.begin, piece.end - piece.begin);
-  };
-  const auto count = static_cast<Index>(pieces.size());
+  const auto on_host = detail::cut_into_pieces(list);
   auto scope = device.scratch().scope();
-  double* sums = scope.template take<double>(count);
-  device.parallel_for(count, [&](Index i, int) {
-    sums[i] = gradient(pieces[static_cast<std::size_t>(i)]).template cast<double>().square().sum();
-  });
+  const auto memory = scope.template take_view<Piece<Scalar>>(on_host.size());
+  upload(device, std::span<const Piece<Scalar>>(on_host), memory.data());
+  const Pieces<Scalar> pieces = memory;
+  double* sum_on_device = scope.template take<double>(1);
+  sum_of_squares<Scalar>(device, pieces, sum_on_device);
   double sum = 0;
-  for (Index i = 0; i < count; ++i) sum += sums[i];
+  download(device, sum_on_device, std::span(&sum, 1));
   const double norm = std::sqrt(sum);
-  if (std::isfinite(norm) && norm > max_norm) {
-    const auto factor = static_cast<Scalar>(max_norm / norm);
-    device.parallel_for(count,
-                        [&](Index i, int) { gradient(pieces[static_cast<std::size_t>(i)]) *= factor; });
-  }
+  if (std::isfinite(norm) && norm > max_norm)
+    scale_gradients<Scalar>(device, pieces, static_cast<AccumulatorOf<Scalar>>(max_norm / norm));
   return norm;
 }
 

@@ -2,17 +2,15 @@
 /// Stochastic gradient descent with momentum.
 #pragma once
 
-#include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/optim/ops/operations.hpp>
 #include <vlp/optim/pieces.hpp>
 
-#include <algorithm>
 #include <cmath>
-#include <string>
 #include <utility>
-#include <vector>
 
 namespace vlp::optim {
 
@@ -30,17 +28,13 @@ struct SgdOptions {
 template <class Scalar, class Device = Cpu>
 class Sgd {
  public:
-  explicit Sgd(ParameterList<Scalar, Device> list, const SgdOptions& options = {})
-      : options_(options),
-        list_(std::move(list)),
-        pieces_(detail::cut_into_pieces(list_)),
-        velocity_(list_.size()) {
+  /// For parameters that have memory.
+  Sgd(Device& device, ParameterList<Scalar, Device> list, const SgdOptions& options = {})
+      : options_(options), state_(device, std::move(list), {".velocity"}) {
     require(options.momentum >= 0 && options.momentum < 1, "Sgd: momentum must be from 0 to below 1, but is ",
             options.momentum);
     require(std::isfinite(options.weight_decay) && options.weight_decay >= 0,
             "Sgd: weight_decay must be a number from 0, but is ", options.weight_decay);
-    for (std::size_t p = 0; p < list_.size(); ++p)
-      std::fill_n(velocity_[p].resize(list_[p].parameter->size()), list_[p].parameter->size(), Scalar(0));
   }
 
   /// Updates every parameter by its gradient.
@@ -48,41 +42,28 @@ class Sgd {
     require(std::isfinite(learning_rate) && learning_rate >= 0,
             "Sgd: the learning rate must be a number from 0, but is ", learning_rate);
     ++steps_;
-    device.parallel_for(static_cast<Index>(pieces_.size()),
-                        [&](Index i, int) { update(pieces_[static_cast<std::size_t>(i)], learning_rate); });
+    using Number = AccumulatorOf<Scalar>;
+    const SgdStep<Number> step{.rate = static_cast<Number>(learning_rate),
+                               .momentum = static_cast<Number>(options_.momentum),
+                               .weight_decay = static_cast<Number>(options_.weight_decay),
+                               .nesterov = options_.nesterov};
+    sgd_update<Scalar>(device, state_.pieces(), step, state_.array(0));
   }
 
   /// How many steps were taken; a checkpoint restores it together with the state.
   [[nodiscard]] Index steps() const { return steps_; }
   void set_steps(Index steps) { steps_ = steps; }
 
-  /// Calls visit(name, extents, buffer) for each array of state, e.g. "text.block0.norm1.weight.velocity".
+  /// Calls visit(name, extents, view) for each array of state, in device memory, e.g.
+  /// "text.block0.norm1.weight.velocity".
   template <class Visit>
   void for_each_state(Visit&& visit) {
-    for (std::size_t p = 0; p < list_.size(); ++p)
-      visit(list_[p].name + ".velocity", list_[p].parameter->extents, velocity_[p]);
+    state_.for_each(visit);
   }
 
  private:
-  void update(const detail::Piece& piece, double learning_rate) {
-    auto& parameter = *list_[piece.parameter].parameter;
-    const auto rate = static_cast<Scalar>(learning_rate), momentum = static_cast<Scalar>(options_.momentum);
-    const auto decay =
-        static_cast<Scalar>(parameter.weight_decay == WeightDecay::yes ? options_.weight_decay : 0);
-    const Scalar* gradient = parameter.gradient.data();
-    Scalar* value = parameter.value.data();
-    Scalar* velocity = velocity_[piece.parameter].data();
-    for (Index i = piece.begin; i < piece.end; ++i) {
-      const Scalar d = gradient[i] + decay * value[i];
-      velocity[i] = momentum * velocity[i] + d;
-      value[i] -= rate * (options_.nesterov ? d + momentum * velocity[i] : velocity[i]);
-    }
-  }
-
   SgdOptions options_;
-  ParameterList<Scalar, Device> list_;
-  std::vector<detail::Piece> pieces_;
-  std::vector<typename Device::template Buffer<Scalar>> velocity_;
+  detail::State<Scalar, Device, 1> state_;
   Index steps_ = 0;
 };
 

@@ -8,16 +8,13 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 #include <type_traits>
 
 namespace vlp {
-
-/// Which tokens of its sequence a token attends to.
-enum class AttentionMask { none, causal };
 
 namespace nn::detail {
 
@@ -88,13 +85,13 @@ struct AttentionHead {
   }
 
   /// Gradients by query, key and value [length, width] (overwritten), from that by the output.
-  void backward(ConstMatrix dout, const Scalar* log_sum_exp, Matrix dquery, Matrix dkey, Matrix dvalue,
+  void backward(ConstMatrix d_out, const Scalar* log_sum_exp, Matrix d_query, Matrix d_key, Matrix d_value,
                 Scalar* memory) const {
-    vlp::detail::as_eigen(dkey).setZero();
-    vlp::detail::as_eigen(dvalue).setZero();
+    vlp::detail::as_eigen(d_key).setZero();
+    vlp::detail::as_eigen(d_value).setZero();
     for_each_block([&](Index first, Index count, Index keys) {
       const Matrix p(memory, {count, keys}), dp(memory + count * keys, {count, keys});
-      const ConstMatrix upstream = rows(dout, first, count);
+      const ConstMatrix upstream = rows(d_out, first, count);
       scores(first, count, keys, p);
       vlp::detail::matmul_serial<Scalar>(upstream, Op::none, rows(value, 0, keys), Op::transpose, dp, 1, 0);
       for (Index i = 0; i < count; ++i) {
@@ -107,10 +104,10 @@ struct AttentionHead {
         as_array(&dp(i, 0) + seen, keys - seen).setZero();
       }
       using vlp::detail::matmul_serial;
-      matmul_serial<Scalar>(dp, Op::none, rows(key, 0, keys), Op::none, dquery.slice(first, count), 1, 0);
-      matmul_serial<Scalar>(dp, Op::transpose, rows(query, first, count), Op::none, dkey.slice(0, keys), 1,
+      matmul_serial<Scalar>(dp, Op::none, rows(key, 0, keys), Op::none, d_query.slice(first, count), 1, 0);
+      matmul_serial<Scalar>(dp, Op::transpose, rows(query, first, count), Op::none, d_key.slice(0, keys), 1,
                             1);
-      matmul_serial<Scalar>(p, Op::transpose, upstream, Op::none, dvalue.slice(0, keys), 1, 1);
+      matmul_serial<Scalar>(p, Op::transpose, upstream, Op::none, d_value.slice(0, keys), 1, 1);
     });
   }
 };
@@ -119,17 +116,15 @@ struct AttentionHead {
 /// parallel, with `blocks` blocks of scores as memory.
 template <class Scalar, class Body>
 void for_each_attention_head(Cpu& device, MatrixView<const Scalar> query_key_value,
-                             std::span<const Index> offsets, Index heads, AttentionMask mask, Index blocks,
+                             const SequenceView& sequences, Index heads, AttentionMask mask, Index blocks,
                              Body&& body) {
-  Index longest = 0;
-  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
-    longest = std::max(longest, offsets[s + 1] - offsets[s]);
-  const Index size = (blocks * AttentionHead<Scalar>::scores_size(longest) + 63) / 64 * 64;
+  const Index* offsets = sequences.offsets;
+  const Index size = (blocks * AttentionHead<Scalar>::scores_size(sequences.longest) + 63) / 64 * 64;
   auto scope = device.scratch().scope();
   Scalar* memory = scope.template take<Scalar>(device.threads() * size);
   const vlp::detail::SerialProducts serial;
-  device.parallel_for((static_cast<Index>(offsets.size()) - 1) * heads, [&](Index task, int worker) {
-    const auto s = static_cast<std::size_t>(task / heads);
+  device.parallel_for(sequences.count * heads, [&](Index task, int worker) {
+    const Index s = task / heads;
     const Index head = task % heads, begin = offsets[s], length = offsets[s + 1] - begin;
     if (length == 0) return;
     const AttentionHead<Scalar> one(query_key_value, begin, length, head, heads, mask);
@@ -148,11 +143,11 @@ void for_each_attention_head(Cpu& device, MatrixView<const Scalar> query_key_val
 /// the lengths.
 template <class Scalar>
 void attention_forward(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> query_key_value,
-                       std::span<const Index> offsets, Index heads, AttentionMask mask,
+                       const nn::SequenceView& sequences, Index heads, nn::AttentionMask mask,
                        std::type_identity_t<MatrixView<Scalar>> out, Scalar* log_sum_exp) {
   const Index width = out.cols() / heads, tokens = out.rows();
   nn::detail::for_each_attention_head<Scalar>(
-      device, query_key_value, offsets, heads, mask, 1,
+      device, query_key_value, sequences, heads, mask, 1,
       [&](const auto& one, Index head, Index begin, Index length, Scalar* memory) {
         one.forward(vlp::detail::block(out, begin, head * width, length, width),
                     log_sum_exp + head * tokens + begin, memory);
@@ -162,17 +157,17 @@ void attention_forward(Cpu& device, std::type_identity_t<MatrixView<const Scalar
 /// The gradient of attention_forward by query_key_value [T, 3D] (overwritten), from that by out [T, D].
 template <class Scalar>
 void attention_backward(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> query_key_value,
-                        std::span<const Index> offsets, Index heads, AttentionMask mask,
-                        const Scalar* log_sum_exp, std::type_identity_t<MatrixView<const Scalar>> dout,
-                        std::type_identity_t<MatrixView<Scalar>> dquery_key_value) {
-  const Index width = dout.cols() / heads, tokens = dout.rows();
+                        const nn::SequenceView& sequences, Index heads, nn::AttentionMask mask,
+                        const Scalar* log_sum_exp, std::type_identity_t<MatrixView<const Scalar>> d_out,
+                        std::type_identity_t<MatrixView<Scalar>> d_query_key_value) {
+  const Index width = d_out.cols() / heads, tokens = d_out.rows();
   nn::detail::for_each_attention_head<Scalar>(
-      device, query_key_value, offsets, heads, mask, 2,
+      device, query_key_value, sequences, heads, mask, 2,
       [&](const auto& one, Index head, Index begin, Index length, Scalar* memory) {
         const auto gradient = [&](Index third) {
-          return vlp::detail::block(dquery_key_value, begin, (third * heads + head) * width, length, width);
+          return vlp::detail::block(d_query_key_value, begin, (third * heads + head) * width, length, width);
         };
-        one.backward(vlp::detail::block(dout, begin, head * width, length, width),
+        one.backward(vlp::detail::block(d_out, begin, head * width, length, width),
                      log_sum_exp + head * tokens + begin, gradient(0), gradient(1), gradient(2), memory);
       });
 }

@@ -30,11 +30,11 @@ GeluRun<Scalar> gelu_tanh(const X& x) {
   return t;
 }
 
-/// Calls body(begin, count) for runs of [0, size), in parallel.
-template <class Body>
-void for_each_gelu_run(Cpu& device, Index size, Body&& body) {
+/// Calls bod_y(begin, count) for runs of [0, size), in parallel.
+template <class Bod_y>
+void for_each_gelu_run(Cpu& device, Index size, Bod_y&& bod_y) {
   device.parallel_ranges(size, 64 * gelu_run, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; i += gelu_run) body(i, std::min(gelu_run, end - i));
+    for (Index i = begin; i < end; i += gelu_run) bod_y(i, std::min(gelu_run, end - i));
   });
 }
 
@@ -52,19 +52,19 @@ void gelu_forward(Cpu& device, const Scalar* x, Scalar* y, Index size) {
   });
 }
 
-/// dx = dy GELU'(x); dx may be dy. Where `y` is not null, also y = GELU(x), which costs nothing here and so
-/// need not be kept; y may be x.
+/// d_x = d_y GELU'(x); d_x may be d_y. Where `y` is not null, also y = GELU(x), which costs nothing here and
+/// so need not be kept; y may be x.
 template <class Scalar>
-void gelu_backward(Cpu& device, const Scalar* x, const Scalar* dy, Scalar* dx, Scalar* y, Index size) {
+void gelu_backward(Cpu& device, const Scalar* x, const Scalar* d_y, Scalar* d_x, Scalar* y, Index size) {
   using nn::detail::GeluRun;
   nn::detail::for_each_gelu_run(device, size, [&](Index i, Index n) {
     const auto in = nn::detail::as_array(x + i, n);
     const GeluRun<Scalar> t = nn::detail::gelu_tanh<Scalar>(in);
     constexpr auto scale = Scalar(nn::detail::gelu_scale), cubic = Scalar(3 * nn::detail::gelu_cubic);
     const auto half_one_plus = Scalar(0.5) * (Scalar(1) + t);
-    nn::detail::as_array(dx + i, n) = nn::detail::as_array(dy + i, n) *
-                                      (half_one_plus + Scalar(0.5) * scale * in * (Scalar(1) - t.square()) *
-                                                           (Scalar(1) + cubic * in.square()));
+    nn::detail::as_array(d_x + i, n) = nn::detail::as_array(d_y + i, n) *
+                                       (half_one_plus + Scalar(0.5) * scale * in * (Scalar(1) - t.square()) *
+                                                            (Scalar(1) + cubic * in.square()));
     if (y != nullptr) nn::detail::as_array(y + i, n) = in * half_one_plus;
   });
 }

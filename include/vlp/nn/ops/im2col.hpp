@@ -5,23 +5,12 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <algorithm>
 #include <type_traits>
 
 namespace vlp {
-
-/// A batch of channels-last images [B, H, W, C].
-template <class T>
-using ImageView = View<T, 4>;
-
-/// A square window that moves over an image padded with zeros.
-struct Window {
-  Index size = 3, stride = 1, padding = 1;
-
-  /// How many positions the window takes along `extent` pixels.
-  [[nodiscard]] Index positions(Index extent) const { return (extent + 2 * padding - size) / stride + 1; }
-};
 
 namespace nn::detail {
 
@@ -29,7 +18,7 @@ namespace nn::detail {
 /// image and `offset` of the window on.
 struct WindowOverlap {
   Index pixel, offset, count;
-  WindowOverlap(const Window& window, Index position, Index extent) {
+  WindowOverlap(const nn::Window& window, Index position, Index extent) {
     const Index first = position * window.stride - window.padding;
     offset = std::max<Index>(0, -first);
     pixel = first + offset;
@@ -42,7 +31,7 @@ struct WindowOverlap {
 /// patches [B*Ho*Wo, k*k*C]: row (b, oy, ox) holds the pixels under the window there, in the order (ky, kx,
 /// c), zeros outside of the image. Images [B, H, W, C] contiguous, k = window.size, Ho = window.positions(H).
 template <class Scalar>
-void im2col(Cpu& device, std::type_identity_t<ImageView<const Scalar>> images, const Window& window,
+void im2col(Cpu& device, std::type_identity_t<ImageView<const Scalar>> images, const nn::Window& window,
             std::type_identity_t<MatrixView<Scalar>> patches) {
   const auto [batch, height, width, channels] = images.extents();
   const Index out_height = window.positions(height), out_width = window.positions(width);
@@ -68,17 +57,17 @@ void im2col(Cpu& device, std::type_identity_t<ImageView<const Scalar>> images, c
   });
 }
 
-/// The gradient of im2col: dimages [B, H, W, C] (overwritten) is the sum of the patch elements that each
+/// The gradient of im2col: d_images [B, H, W, C] (overwritten) is the sum of the patch elements that each
 /// pixel went to. Each image row gathers its own, in a fixed order.
 template <class Scalar>
-void col2im(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> patches, const Window& window,
-            std::type_identity_t<ImageView<Scalar>> dimages) {
-  const auto [batch, height, width, channels] = dimages.extents();
+void col2im(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> patches, const nn::Window& window,
+            std::type_identity_t<ImageView<Scalar>> d_images) {
+  const auto [batch, height, width, channels] = d_images.extents();
   const Index out_height = window.positions(height), out_width = window.positions(width);
   const Index line = window.size * channels;
   device.parallel_for(batch * height, [&, h = height, w = width, c = channels](Index task, int) {
     const Index b = task / h, iy = task % h;
-    Scalar* out = dimages.data() + task * w * c;
+    Scalar* out = d_images.data() + task * w * c;
     std::fill_n(out, w * c, Scalar(0));
     for (Index ky = 0; ky < window.size; ++ky) {
       const Index from_top = iy + window.padding - ky;

@@ -32,13 +32,13 @@ void layer_norm_forward(Cpu& device, std::type_identity_t<MatrixView<const Scala
   });
 }
 
-/// The gradient of layer_norm_forward: adds to dgain and dbias [D], and writes (or adds to) dx [T, D] unless
-/// it is empty. `x` is the input of forward. dx may be dy.
+/// The gradient of layer_norm_forward: adds to d_gain and d_bias [D], and writes (or adds to) d_x [T, D]
+/// unless it is not given. `x` is the input of forward. d_x may be d_y.
 template <class Scalar>
 void layer_norm_backward(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x, const Scalar* gain,
                          const Scalar* mean, const Scalar* inverse_deviation,
-                         std::type_identity_t<MatrixView<const Scalar>> dy, Scalar* dgain, Scalar* dbias,
-                         std::type_identity_t<MatrixView<Scalar>> dx, Into into) {
+                         std::type_identity_t<MatrixView<const Scalar>> d_y, Scalar* d_gain, Scalar* d_bias,
+                         std::type_identity_t<MatrixView<Scalar>> d_x, Into into) {
   const Index cols = x.cols();
   const auto g = nn::detail::as_array(gain, cols);
   auto scope = device.scratch().scope();
@@ -48,21 +48,21 @@ void layer_norm_backward(Cpu& device, std::type_identity_t<MatrixView<const Scal
       device, x.rows(), 2 * cols, sums, [&](Index begin, Index end, Scalar* sum) {
         auto gain_sum = nn::detail::as_array(sum, cols), bias_sum = nn::detail::as_array(sum + cols, cols);
         for (Index t = begin; t < end; ++t) {
-          const auto upstream = nn::detail::row(dy, t);
+          const auto upstream = nn::detail::row(d_y, t);
           const auto normal = (nn::detail::row(x, t) - mean[t]) * inverse_deviation[t];
           gain_sum += upstream * normal;
           bias_sum += upstream;
-          if (dx.empty()) continue;
+          if (!d_x.given()) continue;
           const Scalar mean_d = (upstream * g).mean(), mean_nd = (upstream * g * normal).mean();
           const auto gradient = inverse_deviation[t] * (upstream * g - mean_d - normal * mean_nd);
           if (into == Into::add)
-            nn::detail::row(dx, t) += gradient;
+            nn::detail::row(d_x, t) += gradient;
           else
-            nn::detail::row(dx, t) = gradient;
+            nn::detail::row(d_x, t) = gradient;
         }
       });
-  nn::detail::as_array(dgain, cols) += nn::detail::as_array(sums, cols);
-  nn::detail::as_array(dbias, cols) += nn::detail::as_array(sums + cols, cols);
+  nn::detail::as_array(d_gain, cols) += nn::detail::as_array(sums, cols);
+  nn::detail::as_array(d_bias, cols) += nn::detail::as_array(sums + cols, cols);
 }
 
 }  // namespace vlp

@@ -9,15 +9,13 @@
 #include <Eigen/Core>
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
 #include <type_traits>
 
 namespace vlp {
-
-/// Whether a result replaces what its destination held or is added to it.
-enum class Into { overwrite, add };
 
 namespace nn::detail {
 
@@ -57,17 +55,18 @@ void sum_over_rows(Cpu& device, Index rows, Index width, Scalar* out, Body&& bod
 
 }  // namespace nn::detail
 
-/// y[t] = bias + addend[t], for y and addend [T, N], bias [N]. An empty addend counts as zeros; it may be y.
+/// y[t] = bias + addend[t], for y and addend [T, N], bias [N]. An addend that is not given counts as zeros;
+/// it may be y.
 template <class Scalar>
 void broadcast_bias(Cpu& device, const Scalar* bias, std::type_identity_t<MatrixView<const Scalar>> addend,
                     std::type_identity_t<MatrixView<Scalar>> y) {
   const auto b = nn::detail::as_array(bias, y.cols());
   device.parallel_ranges(y.rows(), nn::detail::row_grain(y.cols()), [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) {
-      if (addend.empty())
-        nn::detail::row(y, t) = b;
-      else
+      if (addend.given())
         nn::detail::row(y, t) = nn::detail::row(addend, t) + b;
+      else
+        nn::detail::row(y, t) = b;
     }
   });
 }
@@ -113,14 +112,14 @@ void mean_of_rows(Cpu& device, std::type_identity_t<BatchView<const Scalar>> x,
   });
 }
 
-/// The gradient of mean_of_rows: dx[b, r] += dmean[b] / R.
+/// The gradient of mean_of_rows: d_x[b, r] += d_mean[b] / R.
 template <class Scalar>
-void mean_of_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> dmean,
-                           std::type_identity_t<BatchView<Scalar>> dx) {
-  device.parallel_for(dx.extent(0), [&](Index b, int) {
-    const auto rows = dx[b];
+void mean_of_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> d_mean,
+                           std::type_identity_t<BatchView<Scalar>> d_x) {
+  device.parallel_for(d_x.extent(0), [&](Index b, int) {
+    const auto rows = d_x[b];
     const Scalar share = Scalar(1) / static_cast<Scalar>(rows.rows());
-    for (Index r = 0; r < rows.rows(); ++r) nn::detail::row(rows, r) += share * nn::detail::row(dmean, b);
+    for (Index r = 0; r < rows.rows(); ++r) nn::detail::row(rows, r) += share * nn::detail::row(d_mean, b);
   });
 }
 
