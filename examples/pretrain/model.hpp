@@ -10,10 +10,10 @@
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/losses/multi_scale.hpp>
+#include <vlp/models/image_encoder.hpp>
+#include <vlp/models/text_encoder.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
-#include <vlp/nn/image_encoder.hpp>
 #include <vlp/nn/projection_head.hpp>
-#include <vlp/nn/text_encoder.hpp>
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/unit_norm.hpp>
 #include <vlp/nn/word_slots.hpp>
@@ -236,8 +236,8 @@ class Model {
   }
 
   Options options_;
-  nn::ImageEncoder<Scalar, Device> image_encoder_;
-  nn::TextEncoder<Scalar, Device> text_encoder_;
+  models::ImageEncoder<Scalar, Device> image_encoder_;
+  models::TextEncoder<Scalar, Device> text_encoder_;
   nn::ProjectionHead<Scalar, Device> image_head_, text_head_, region_head_, word_head_;
   nn::UnitNorm<Scalar, Device> unit_words_;
   nn::Tokens<Device> tokens_;

@@ -1,7 +1,7 @@
 /// \file
-/// Everything for the host that needs no more than the target vlp::vlp: core, losses, layers, optimisers and
-/// evaluation. What brings a library along is included by name and linked as a component: `vlp/text/`
-/// (vlp::text), `vlp/io/` (vlp::io), `vlp/interop/` (the library whose arrays it views).
+/// Everything for the host that needs no more than the target vlp::vlp: core, losses, layers, models,
+/// optimisers and evaluation. What brings a library along is included by name and linked as a component:
+/// `vlp/text/` (vlp::text), `vlp/io/` (vlp::io), `vlp/interop/` (the library whose arrays it views).
 #pragma once
 
 #include <vlp/core/buffer.hpp>
@@ -22,6 +22,8 @@
 #include <vlp/eval/structure_discrimination.hpp>
 #include <vlp/losses/all.hpp>
 #include <vlp/losses/types.hpp>
+#include <vlp/models/image_encoder.hpp>
+#include <vlp/models/text_encoder.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/convolution.hpp>
@@ -29,14 +31,12 @@
 #include <vlp/nn/embedding.hpp>
 #include <vlp/nn/feed_forward.hpp>
 #include <vlp/nn/gelu.hpp>
-#include <vlp/nn/image_encoder.hpp>
 #include <vlp/nn/initialise.hpp>
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/linear.hpp>
 #include <vlp/nn/multi_head_attention.hpp>
 #include <vlp/nn/projection_head.hpp>
 #include <vlp/nn/sequences.hpp>
-#include <vlp/nn/text_encoder.hpp>
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/transformer_block.hpp>
 #include <vlp/nn/types.hpp>

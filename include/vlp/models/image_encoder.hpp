@@ -21,7 +21,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vlp::nn {
+namespace vlp::models {
 
 struct ImageEncoderOptions {
   Index image_size = 64;                     ///< pixels along an edge; a multiple of the patch stride
@@ -52,11 +52,12 @@ class ImageEncoder {
         states_(static_cast<std::size_t>(options.depth) + 1),
         norm_(options.width),
         region_norm_(options.width) {
-    initialise_truncated_normal(positions_, 0.02f, random);
+    nn::initialise_truncated_normal(positions_, 0.02f, random);
     blocks_.reserve(static_cast<std::size_t>(options.depth));
     for (Index i = 0; i < options.depth; ++i)
       blocks_.emplace_back(
-          TransformerBlockOptions{.width = options.width, .heads = options.heads, .hidden = options.hidden},
+          nn::TransformerBlockOptions{
+              .width = options.width, .heads = options.heads, .hidden = options.hidden},
           random);
   }
 
@@ -74,7 +75,7 @@ class ImageEncoder {
                MatrixView<Scalar> global) {
     check_images(images);
     check_regions("region features", region_features, images.extent(0));
-    if (global.given()) detail::check_matrix("ImageEncoder", "global", global, images.extent(0), width());
+    if (global.given()) nn::detail::check_matrix("ImageEncoder", "global", global, images.extent(0), width());
     const Index tokens = images.extent(0) * regions();
     // The regions of each image are a sequence.
     if (images.extent(0) != sequences_.count()) sequences_.assign_equal(device, images.extent(0), regions());
@@ -102,7 +103,7 @@ class ImageEncoder {
     check_images(images);
     check_regions("gradient by the region features", d_region_features, images.extent(0));
     if (d_global.given())
-      detail::check_matrix("ImageEncoder", "d_global", d_global, images.extent(0), width());
+      nn::detail::check_matrix("ImageEncoder", "d_global", d_global, images.extent(0), width());
     require(images.extent(0) == sequences_.count(), "ImageEncoder: ", images.extent(0),
             " images in backward are not those of forward");
     auto scope = device.scratch().scope();
@@ -137,7 +138,7 @@ class ImageEncoder {
  private:
   static const ImageEncoderOptions& checked(const ImageEncoderOptions& options) {
     const Index stride = Index(2) << options.stem_channels.size();
-    detail::check_positive("ImageEncoder", "image_size", options.image_size);
+    nn::detail::check_positive("ImageEncoder", "image_size", options.image_size);
     require(options.image_size % stride == 0, "ImageEncoder: the image size ", options.image_size,
             " is not a multiple of the patch stride ", stride);
     require(options.depth >= 0, "ImageEncoder: depth must not be negative, but is ", options.depth);
@@ -185,13 +186,13 @@ class ImageEncoder {
   }
 
   ImageEncoderOptions options_;
-  ConvolutionStem<Scalar, Device> stem_;
+  nn::ConvolutionStem<Scalar, Device> stem_;
   Parameter<Scalar, Device> positions_;
-  std::vector<TransformerBlock<Scalar, Device>> blocks_;
+  std::vector<nn::TransformerBlock<Scalar, Device>> blocks_;
   std::vector<typename Device::template Buffer<Scalar>>
-      states_;                                    // input of each block, and the last one's output
-  LayerNorm<Scalar, Device> norm_, region_norm_;  // region_norm_ where regions are early
-  Sequences<Device> sequences_;
+      states_;                                        // input of each block, and the last one's output
+  nn::LayerNorm<Scalar, Device> norm_, region_norm_;  // region_norm_ where regions are early
+  nn::Sequences<Device> sequences_;
 };
 
-}  // namespace vlp::nn
+}  // namespace vlp::models

@@ -2,8 +2,8 @@
 #include "support/layer_gradient.hpp"
 #include "support/messages.hpp"
 
-#include <vlp/nn/image_encoder.hpp>
-#include <vlp/nn/text_encoder.hpp>
+#include <vlp/models/image_encoder.hpp>
+#include <vlp/models/text_encoder.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -49,9 +49,9 @@ struct TextResult {
 };
 
 template <class Scalar>
-TextResult<Scalar> run_text(const nn::TextEncoderOptions& options, const Reports& reports, int threads) {
+TextResult<Scalar> run_text(const models::TextEncoderOptions& options, const Reports& reports, int threads) {
   Cpu device(threads);
-  nn::TextEncoder<Scalar> encoder(options, Random(1));
+  models::TextEncoder<Scalar> encoder(options, Random(1));
   const Parameters<Scalar> parameters(device, encoder);
   const nn::Tokens<> tokens = reports.tokens_on(device);
   TextResult<Scalar> out;
@@ -75,15 +75,15 @@ TEST_CASE("gradients of the text encoder agree with central differences") {
   const auto last_layers = GENERATE(Index(1), Index(3), Index(4));
   const auto pooling = GENERATE(nn::Pooling::sum, nn::Pooling::mean);
   const bool with_types = GENERATE(false, true);
-  nn::TextEncoder<double> encoder({.vocabulary = 7,
-                                   .positions = 5,
-                                   .width = width,
-                                   .depth = 3,
-                                   .heads = 2,
-                                   .hidden = 6,
-                                   .last_layers = last_layers,
-                                   .layer_pooling = pooling},
-                                  Random(3));
+  models::TextEncoder<double> encoder({.vocabulary = 7,
+                                       .positions = 5,
+                                       .width = width,
+                                       .depth = 3,
+                                       .heads = 2,
+                                       .hidden = 6,
+                                       .last_layers = last_layers,
+                                       .layer_pooling = pooling},
+                                      Random(3));
   const nn::Tokens<> input = reports.tokens_on(device, with_types);
   Values cls, pieces, dcls, dpieces;
   LayerGradient gradient(device);
@@ -98,7 +98,7 @@ TEST_CASE("gradients of the text encoder agree with central differences") {
 TEST_CASE("the text encoder's results are its last layers'") {
   Cpu device(1);
   const Reports reports({4, 2}, 7);
-  nn::TextEncoderOptions options{.vocabulary = 7, .width = 4, .depth = 2, .heads = 2, .last_layers = 1};
+  models::TextEncoderOptions options{.vocabulary = 7, .width = 4, .depth = 2, .heads = 2, .last_layers = 1};
   const auto last = run_text<double>(options, reports, 1);
   CHECK(std::equal(last.cls.begin(), last.cls.begin() + 4, last.pieces.begin()));
   CHECK(std::equal(last.cls.begin() + 4, last.cls.end(), last.pieces.begin() + 16));
@@ -116,7 +116,7 @@ TEST_CASE("the text encoder's results are its last layers'") {
 TEST_CASE("either gradient of the text encoder may be left out") {
   Cpu device(1);
   const Reports reports({4, 2}, 7);
-  nn::TextEncoder<double> encoder({.vocabulary = 7, .width = 4, .heads = 2}, Random(3));
+  models::TextEncoder<double> encoder({.vocabulary = 7, .width = 4, .heads = 2}, Random(3));
   Parameters<double> parameters(device, encoder);
   const nn::Tokens<> tokens = reports.tokens_on(device);
   const Values dcls = normal_values(8, 1), dpieces = normal_values(24, 2);
@@ -137,9 +137,9 @@ TEST_CASE("either gradient of the text encoder may be left out") {
 TEST_CASE("a report is encoded alike alone and in any batch") {
   Cpu device(2);
   const Reports batch({5, 40, 1, 17}, 30);
-  const nn::TextEncoderOptions options{.vocabulary = 30, .width = 12, .heads = 3};
+  const models::TextEncoderOptions options{.vocabulary = 30, .width = 12, .heads = 3};
   const auto packed = run_text<double>(options, batch, 2);
-  nn::TextEncoder<double> encoder(options, Random(1));
+  models::TextEncoder<double> encoder(options, Random(1));
   const Parameters<double> parameters(device, encoder);
   nn::Tokens<> tokens;
   // In reverse order, and each alone.
@@ -174,7 +174,7 @@ TEST_CASE("the text encoder does not depend on the number of threads nor much on
   const Reports reports({30, 3, 90, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64},
                         50);
   REQUIRE(reports.tokens() > 1024);  // long enough for weight gradients to be cut along K
-  const nn::TextEncoderOptions options{.vocabulary = 50, .width = 16, .heads = 2};
+  const models::TextEncoderOptions options{.vocabulary = 50, .width = 16, .heads = 2};
   const auto one = run_text<float>(options, reports, 1);
   for (int threads : {2, 3}) {
     const auto more = run_text<float>(options, reports, threads);
@@ -190,7 +190,7 @@ TEST_CASE("the text encoder does not depend on the number of threads nor much on
 }
 
 TEST_CASE("parameters of the text encoder are named and know whether they decay") {
-  nn::TextEncoder<float> encoder({.vocabulary = 7, .positions = 5, .width = 4, .heads = 2}, Random(1));
+  models::TextEncoder<float> encoder({.vocabulary = 7, .positions = 5, .width = 4, .heads = 2}, Random(1));
   Cpu device(1);
   const Parameters<float> parameters(device, encoder, "text");
   const ParameterList<float>& list = parameters.list();
@@ -213,8 +213,8 @@ TEST_CASE("parameters of the text encoder are named and know whether they decay"
 
 TEST_CASE("the text encoder names what does not fit") {
   Cpu device(1);
-  nn::TextEncoder<float> encoder({.vocabulary = 7, .positions = 3, .types = 1, .width = 4, .heads = 2},
-                                 Random(1));
+  models::TextEncoder<float> encoder({.vocabulary = 7, .positions = 3, .types = 1, .width = 4, .heads = 2},
+                                     Random(1));
   const Parameters<float> parameters(device, encoder);
   nn::Tokens<> tokens;
   std::vector<float> out(100);
@@ -239,9 +239,9 @@ TEST_CASE("the text encoder names what does not fit") {
   CHECK(message_of<std::invalid_argument>([&] { encoder.backward(device, tokens, {}, {}); }) ==
         "TextEncoder: 2 tokens in backward but there were 0 in forward");
   CHECK(message_of<std::invalid_argument>([] {
-          nn::TextEncoder<float>({.vocabulary = 7, .depth = 2, .last_layers = 4}, Random(1));
+          models::TextEncoder<float>({.vocabulary = 7, .depth = 2, .last_layers = 4}, Random(1));
         }) == "TextEncoder: last_layers is 4 but must be from 1 to the depth + 1, 3");
-  CHECK(message_of<std::invalid_argument>([] { nn::TextEncoder<float>({}, Random(1)); }) ==
+  CHECK(message_of<std::invalid_argument>([] { models::TextEncoder<float>({}, Random(1)); }) ==
         "Embedding: vocabulary must be at least 1, but is 0");
 }
 
@@ -249,13 +249,13 @@ TEST_CASE("gradients of the image encoder agree with central differences") {
   Cpu device(1);                                 // many passes over little work
   for (const Index region_depth : {-1, 0, 1}) {  // after both blocks, before them, between them
     INFO("region_depth " << region_depth);
-    nn::ImageEncoder<double> encoder({.image_size = 8,
-                                      .channels = 2,
-                                      .stem_channels = {3},
-                                      .width = 4,
-                                      .heads = 2,
-                                      .region_depth = region_depth},
-                                     Random(3));
+    models::ImageEncoder<double> encoder({.image_size = 8,
+                                          .channels = 2,
+                                          .stem_channels = {3},
+                                          .width = 4,
+                                          .heads = 2,
+                                          .region_depth = region_depth},
+                                         Random(3));
     CHECK(encoder.regions() == 4);
     Values images = normal_values(2 * 8 * 8 * 2, 1), dimages, regions, global, dregions, dglobal;
     LayerGradient gradient(device);
@@ -278,7 +278,7 @@ TEST_CASE("gradients of the image encoder agree with central differences") {
 
 TEST_CASE("early regions know their surroundings alone and need no blocks") {
   Cpu device(1);
-  nn::ImageEncoder<double> encoder(
+  models::ImageEncoder<double> encoder(
       {.image_size = 32, .stem_channels = {2}, .width = 4, .heads = 2, .region_depth = 0}, Random(3));
   Parameters<double> parameters(device, encoder);
   Values images = normal_values(32 * 32, 1), regions(64 * 4), others(64 * 4);
@@ -296,7 +296,7 @@ TEST_CASE("early regions know their surroundings alone and need no blocks") {
     CHECK(touched == (name.find("block") == std::string::npos && name.rfind("norm", 0) != 0));
   }
   CHECK(message_of<std::invalid_argument>([] {
-          nn::ImageEncoder<float>({.depth = 2, .region_depth = 3}, Random(1));
+          models::ImageEncoder<float>({.depth = 2, .region_depth = 3}, Random(1));
         }) == "ImageEncoder: region_depth must be from -1 to the depth 2, but is 3");
 }
 
@@ -306,7 +306,7 @@ TEST_CASE("the image encoder does not depend on the number of threads, nor on th
   std::vector<float> first, first_gradients;
   for (int threads : {1, 2, 3}) {
     Cpu device(threads);
-    nn::ImageEncoder<float> encoder({.image_size = 32, .stem_channels = {4, 8}, .width = 16}, Random(3));
+    models::ImageEncoder<float> encoder({.image_size = 32, .stem_channels = {4, 8}, .width = 16}, Random(3));
     const Parameters<float> parameters(device, encoder);
     std::vector<float> regions(static_cast<std::size_t>(batch * 16 * 16)),
         global(static_cast<std::size_t>(batch * 16));
@@ -336,11 +336,14 @@ TEST_CASE("the image encoder does not depend on the number of threads, nor on th
 
 TEST_CASE("the image encoder names what does not fit") {
   Cpu device(1);
-  CHECK(message_of<std::invalid_argument>([] { nn::ImageEncoder<float>({.image_size = 60}, Random(1)); }) ==
-        "ImageEncoder: the image size 60 is not a multiple of the patch stride 8");
-  CHECK(message_of<std::invalid_argument>([] { nn::ImageEncoder<float>({.image_size = 0}, Random(1)); }) ==
-        "ImageEncoder: image_size must be at least 1, but is 0");
-  nn::ImageEncoder<float> encoder({.image_size = 8, .stem_channels = {2}, .width = 4, .heads = 2}, Random(1));
+  CHECK(message_of<std::invalid_argument>([] {
+          models::ImageEncoder<float>({.image_size = 60}, Random(1));
+        }) == "ImageEncoder: the image size 60 is not a multiple of the patch stride 8");
+  CHECK(message_of<std::invalid_argument>([] {
+          models::ImageEncoder<float>({.image_size = 0}, Random(1));
+        }) == "ImageEncoder: image_size must be at least 1, but is 0");
+  models::ImageEncoder<float> encoder({.image_size = 8, .stem_channels = {2}, .width = 4, .heads = 2},
+                                      Random(1));
   const Parameters<float> parameters(device, encoder);
   std::vector<float> memory(1000);
   CHECK(message_of<std::invalid_argument>([&] {
@@ -357,7 +360,7 @@ TEST_CASE("the image encoder names what does not fit") {
 TEST_CASE("encoders allocate nothing once warm") {
   Cpu device(2);
   const Reports reports({30, 3, 9}, 50);
-  nn::TextEncoder<float> encoder({.vocabulary = 50, .width = 16, .heads = 2}, Random(1));
+  models::TextEncoder<float> encoder({.vocabulary = 50, .width = 16, .heads = 2}, Random(1));
   const Parameters<float> parameters(device, encoder);
   nn::Tokens<> tokens;
   std::vector<float> cls(3 * 16), pieces(42 * 16);

@@ -20,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vlp::nn {
+namespace vlp::models {
 
 struct TextEncoderOptions {
   Index vocabulary = 0;
@@ -33,8 +33,8 @@ struct TextEncoderOptions {
   /// How many layers' outputs make the word-piece features, counted from the last; depth + 1 takes in the
   /// embedding, whose part says which word it is, whatever stands around it.
   Index last_layers = 2;
-  Pooling layer_pooling = Pooling::sum;  ///< whether those are added up or averaged
-  double epsilon = 1e-12;                ///< of the norms
+  nn::Pooling layer_pooling = nn::Pooling::sum;  ///< whether those are added up or averaged
+  double epsilon = 1e-12;                        ///< of the norms
 };
 
 /// Packed sequences of word pieces, each starting with [CLS], to a feature [S, width] of each sequence, the
@@ -51,11 +51,11 @@ class TextEncoder {
         states_(static_cast<std::size_t>(options.depth) + 1) {
     blocks_.reserve(static_cast<std::size_t>(options.depth));
     for (Index i = 0; i < options.depth; ++i)
-      blocks_.emplace_back(TransformerBlockOptions{.width = options.width,
-                                                   .heads = options.heads,
-                                                   .hidden = options.hidden,
-                                                   .norm = NormPlace::after,
-                                                   .epsilon = options.epsilon},
+      blocks_.emplace_back(nn::TransformerBlockOptions{.width = options.width,
+                                                       .heads = options.heads,
+                                                       .hidden = options.hidden,
+                                                       .norm = nn::NormPlace::after,
+                                                       .epsilon = options.epsilon},
                            random);
   }
 
@@ -64,7 +64,7 @@ class TextEncoder {
 
   /// Either result is skipped when its view is not given. Throws std::invalid_argument for an id outside of
   /// the vocabulary and for an empty or too long sequence.
-  void forward(Device& device, const Tokens<Device>& tokens, MatrixView<Scalar> cls,
+  void forward(Device& device, const nn::Tokens<Device>& tokens, MatrixView<Scalar> cls,
                MatrixView<Scalar> pieces) {
     embedding_.check(tokens);
     check(tokens, cls, pieces);
@@ -81,7 +81,7 @@ class TextEncoder {
   }
 
   /// From the gradients by the results (either may be left out) to those of the parameters.
-  void backward(Device& device, const Tokens<Device>& tokens, MatrixView<const Scalar> d_cls,
+  void backward(Device& device, const nn::Tokens<Device>& tokens, MatrixView<const Scalar> d_cls,
                 MatrixView<const Scalar> d_pieces) {
     check(tokens, d_cls, d_pieces);
     const auto count = tokens.count();
@@ -108,7 +108,7 @@ class TextEncoder {
 
  private:
   static const TextEncoderOptions& checked(const TextEncoderOptions& options) {
-    detail::check_positive("TextEncoder", "depth", options.depth);
+    nn::detail::check_positive("TextEncoder", "depth", options.depth);
     require(options.last_layers >= 1 && options.last_layers <= options.depth + 1,
             "TextEncoder: last_layers is ", options.last_layers, " but must be from 1 to the depth + 1, ",
             options.depth + 1);
@@ -116,12 +116,12 @@ class TextEncoder {
   }
 
   template <class T>
-  void check(const Tokens<Device>& tokens, const MatrixView<T>& cls, const MatrixView<T>& pieces) const {
-    const Sequences<Device>& sequences = tokens.sequences();
+  void check(const nn::Tokens<Device>& tokens, const MatrixView<T>& cls, const MatrixView<T>& pieces) const {
+    const nn::Sequences<Device>& sequences = tokens.sequences();
     require(sequences.count() == 0 || sequences.shortest().value > 0, "TextEncoder: sequence ",
             sequences.shortest().at, " has no tokens");
-    if (cls.given()) detail::check_matrix("TextEncoder", "cls", cls, sequences.count(), width());
-    if (pieces.given()) detail::check_matrix("TextEncoder", "pieces", pieces, tokens.count(), width());
+    if (cls.given()) nn::detail::check_matrix("TextEncoder", "cls", cls, sequences.count(), width());
+    if (pieces.given()) nn::detail::check_matrix("TextEncoder", "pieces", pieces, tokens.count(), width());
   }
 
   /// The first of states_ that is part of the word-piece features.
@@ -129,18 +129,18 @@ class TextEncoder {
     return static_cast<std::size_t>(options_.depth - options_.last_layers + 1);
   }
   [[nodiscard]] Scalar layer_weight() const {
-    return options_.layer_pooling == Pooling::sum ? Scalar(1)
-                                                  : Scalar(1) / static_cast<Scalar>(options_.last_layers);
+    return options_.layer_pooling == nn::Pooling::sum ? Scalar(1)
+                                                      : Scalar(1) / static_cast<Scalar>(options_.last_layers);
   }
   [[nodiscard]] MatrixView<Scalar> state(std::size_t layer) const {
     return {states_[layer].data(), {states_[layer].size() / width(), width()}};
   }
 
   TextEncoderOptions options_;
-  Embedding<Scalar, Device> embedding_;
-  std::vector<TransformerBlock<Scalar, Device>> blocks_;
+  nn::Embedding<Scalar, Device> embedding_;
+  std::vector<nn::TransformerBlock<Scalar, Device>> blocks_;
   std::vector<typename Device::template Buffer<Scalar>>
       states_;  // input of each block, and the last one's output
 };
 
-}  // namespace vlp::nn
+}  // namespace vlp::models
