@@ -1,4 +1,4 @@
-#include "support/catch.hpp"
+#include "support/messages.hpp"
 #include "text/reports.hpp"
 
 #include <vlp/text/build_vocabulary.hpp>
@@ -120,6 +120,98 @@ TEST_CASE("what does not fit is left out at the end") {
   CHECK(tokeniser.encode_padded("the", 5, ids, words) == 3);
   CHECK(ids == Ids{2, 6, 7, 3, 2, 5, 3, 0, 0});
   CHECK(words == Ids{-1, 0, 0, -1, -1, 0, -1, -1, -1});
+}
+
+TEST_CASE("a pair of texts is two segments after one [CLS]") {
+  const WordPiece tokeniser(hard_vocabulary());
+  struct Case {
+    std::string a, b;
+    std::size_t max_pieces;
+    Ids ids, words, types;
+  };
+  // By hand: the -> 5; lungs -> 6 7; unaffable -> 17 18 19; [CLS] 2, [SEP] 3, [UNK] 1.
+  const std::vector<Case> cases{
+      {"the lungs",
+       "unaffable the",
+       100,
+       {2, 5, 6, 7, 3, 17, 18, 19, 5, 3},
+       {-1, 0, 1, 1, -1, 0, 0, 0, 1, -1},
+       {0, 0, 0, 0, 0, 1, 1, 1, 1, 1}},
+      {"the", "", 100, {2, 5, 3, 3}, {-1, 0, -1, -1}, {0, 0, 0, 1}},
+      {"", "the", 100, {2, 3, 5, 3}, {-1, -1, 0, -1}, {0, 0, 1, 1}},
+      {"", "", 3, {2, 3, 3}, {-1, -1, -1}, {0, 0, 1}},
+      {"the", "lungs", 3, {2, 3, 3}, {-1, -1, -1}, {0, 0, 1}},
+      // Exactly what fits, then one less: the longer text loses its last piece.
+      {"the", "unaffable", 7, {2, 5, 3, 17, 18, 19, 3}, {-1, 0, -1, 0, 0, 0, -1}, {0, 0, 0, 1, 1, 1, 1}},
+      {"the", "unaffable", 6, {2, 5, 3, 17, 18, 3}, {-1, 0, -1, 0, 0, -1}, {0, 0, 0, 1, 1, 1}},
+      {"unaffable", "the", 6, {2, 17, 18, 3, 5, 3}, {-1, 0, 0, -1, 0, -1}, {0, 0, 0, 0, 1, 1}},
+      // A tie takes from the second text.
+      {"unaffable",
+       "unaffable",
+       8,
+       {2, 17, 18, 19, 3, 17, 18, 3},
+       {-1, 0, 0, 0, -1, 0, 0, -1},
+       {0, 0, 0, 0, 0, 1, 1, 1}},
+      {"unaffable",
+       "unaffable",
+       7,
+       {2, 17, 18, 3, 17, 18, 3},
+       {-1, 0, 0, -1, 0, 0, -1},
+       {0, 0, 0, 0, 1, 1, 1}},
+      {"the", "unaffable", 4, {2, 5, 3, 3}, {-1, 0, -1, -1}, {0, 0, 0, 1}},
+      // An empty second text leaves all the room to the first.
+      {"unaffable", "", 5, {2, 17, 18, 3, 3}, {-1, 0, 0, -1, -1}, {0, 0, 0, 0, 1}},
+      {"", "unaffable", 5, {2, 3, 17, 18, 3}, {-1, -1, 0, 0, -1}, {0, 0, 1, 1, 1}},
+  };
+  for (const auto& [a, b, max_pieces, wanted_ids, wanted_words, wanted_types] : cases) {
+    INFO(a << " | " << b << " in " << max_pieces);
+    Ids ids{77}, words{88, 88}, types;  // results are appended, to lists of any lengths
+    CHECK(tokeniser.encode_pair(a, b, max_pieces, ids, words, types) == wanted_ids.size());
+    CHECK(Ids(ids.begin() + 1, ids.end()) == wanted_ids);
+    CHECK(Ids(words.begin() + 2, words.end()) == wanted_words);
+    CHECK(types == wanted_types);
+  }
+  Ids ids{77}, words, types;
+  CHECK(test::message_of<std::invalid_argument>([&] {
+          tokeniser.encode_pair("a", "b", 2, ids, words, types);
+        }) == "encode_pair: max_pieces is 2, but [CLS] and two times [SEP] alone are 3");
+  CHECK(ids == Ids{77});
+  CHECK(words.empty());
+  CHECK(types.empty());
+}
+
+TEST_CASE("a pair that is too long loses one piece of the longer text at a time") {
+  const WordPiece tokeniser(hard_vocabulary());
+  const auto pieces_of = [&](std::size_t count) {  // "a b 1 2 3 a b ...": one piece each
+    std::string out;
+    for (std::size_t i = 0; i < count; ++i) out += std::string(1, "ab123"[i % 5]) + ' ';
+    return out;
+  };
+  for (std::size_t count_a = 0; count_a < 10; ++count_a)
+    for (std::size_t count_b = 0; count_b < 10; ++count_b)
+      for (std::size_t max_pieces = 3; max_pieces < 24; ++max_pieces) {
+        INFO(count_a << " and " << count_b << " in " << max_pieces);
+        Ids a = encode(tokeniser, pieces_of(count_a)), b = encode(tokeniser, pieces_of(count_b));
+        a.pop_back();        // [CLS] and the pieces
+        b.erase(b.begin());  // the pieces and [SEP]
+        b.pop_back();
+        while (a.size() + b.size() + 2 > max_pieces) {
+          if (a.size() - 1 > b.size())
+            a.pop_back();
+          else
+            b.pop_back();
+        }
+        Ids wanted = a;
+        wanted.push_back(3);
+        wanted.insert(wanted.end(), b.begin(), b.end());
+        wanted.push_back(3);
+        Ids ids, words, types, wanted_types(a.size() + 1, 0);
+        wanted_types.resize(wanted.size(), 1);
+        tokeniser.encode_pair(pieces_of(count_a), pieces_of(count_b), max_pieces, ids, words, types);
+        CHECK(ids == wanted);
+        CHECK(types == wanted_types);
+        CHECK(words.size() == ids.size());
+      }
 }
 
 TEST_CASE("pieces of normalised reports join to their words") {
