@@ -1,11 +1,13 @@
 /// \file
 /// Named arrays in one file: checkpoints, and weights to and from other frameworks.
-/// Format: https://huggingface.co/docs/safetensors, of which F32, F64, I32, I64 and U8 are read and written.
+/// Format: https://huggingface.co/docs/safetensors. The element types F32, F64, F16, BF16, I32, I64 and U8
+/// are supported; C++ has no type for F16 and BF16, so these are read as float or double.
 #pragma once
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/io/detail/narrow_float.hpp>
 #include <vlp/io/detail/safetensors_header.hpp>
 #include <vlp/io/file.hpp>
 
@@ -29,10 +31,10 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 /// Type of a tensor's elements.
 using detail::TensorType;
 
-/// Free text by name, e.g. the step a checkpoint was taken at.
+/// Texts by name, e.g. the step a checkpoint was taken at.
 using Metadata = std::map<std::string, std::string>;
 
-/// A tensor to be written: a name, and values that belong to somebody else.
+/// A tensor to be written: a name, and the bytes of values that the caller keeps.
 struct TensorRef {
   std::string name;
   TensorType type = TensorType::f32;
@@ -40,7 +42,7 @@ struct TensorRef {
   std::string_view bytes;    ///< the elements, row-major
 };
 
-/// The type of a tensor of `T`: float, double, or an integer of 4 or 8 bytes with a sign, or 1 without.
+/// The type of a tensor of `T`, which is float, double, a signed integer of 4 or 8 bytes, or std::uint8_t.
 template <class T>
 [[nodiscard]] constexpr TensorType tensor_type() {
   using Value = std::remove_cv_t<T>;
@@ -57,6 +59,45 @@ template <class T>
     return TensorType::u8;
   }
 }
+
+/// Whether a `T` holds every value of a tensor of the given type: always that of `T` itself, for float also
+/// F16 and BF16, and for double also F16, BF16 and F32.
+template <class T>
+[[nodiscard]] constexpr bool holds_values_of(TensorType type) {
+  constexpr TensorType own = tensor_type<T>();
+  const bool is_half = type == TensorType::f16 || type == TensorType::bf16;
+  return type == own || (own == TensorType::f32 && is_half) ||
+         (own == TensorType::f64 && (is_half || type == TensorType::f32));
+}
+
+namespace detail {
+
+/// Writes to `to` what `convert` makes of each `From` in `bytes`, which need not be aligned.
+template <class From, class T, class Convert>
+void convert_values(std::string_view bytes, std::span<T> to, Convert convert) {
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    From value;
+    std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
+    to[i] = static_cast<T>(convert(value));
+  }
+}
+
+/// Writes the values of a tensor of the given type, which `T` holds, to `to`.
+template <class T>
+void copy_values(TensorType type, std::string_view bytes, std::span<T> to) {
+  if (bytes.empty()) return;
+  if (type == tensor_type<T>()) {
+    std::memcpy(to.data(), bytes.data(), bytes.size());
+  } else if (type == TensorType::f16) {
+    convert_values<std::uint16_t>(bytes, to, float_of_half);
+  } else if (type == TensorType::bf16) {
+    convert_values<std::uint16_t>(bytes, to, float_of_bfloat16);
+  } else {
+    convert_values<float>(bytes, to, [](float value) { return value; });
+  }
+}
+
+}  // namespace detail
 
 /// A tensor of contiguous values.
 template <class T>
@@ -100,7 +141,7 @@ inline void write_safetensors(const Path& path, std::span<const TensorRef> tenso
   write_file(path, pieces);
 }
 
-/// A safetensors file, in memory.
+/// The contents of a safetensors file, in memory.
 class SafeTensors {
  public:
   /// Reads and checks a file. Throws std::runtime_error, naming the file and the tensor at fault.
@@ -111,7 +152,7 @@ class SafeTensors {
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const Metadata& metadata() const noexcept { return header_.metadata; }
 
-  /// Value of a metadata entry. Throws std::runtime_error if there is none of that name.
+  /// The text of a metadata entry. Throws std::runtime_error if there is none of that name.
   [[nodiscard]] const std::string& metadata(const std::string& name) const {
     const auto found = header_.metadata.find(name);
     ensure(found != header_.metadata.end(), path_, ": no metadata '", name, "'");
@@ -134,18 +175,33 @@ class SafeTensors {
     return std::string_view(file_).substr(header_.length + e.begin, e.end - e.begin);
   }
 
-  /// The elements, row-major. `T` must be the tensor's type.
+  /// Number of elements.
+  [[nodiscard]] std::size_t size(const std::string& name) const {
+    const detail::TensorEntry& e = entry(name);
+    return (e.end - e.begin) / detail::width(e.type);
+  }
+
+  /// The elements, row-major, converted to `T` without rounding. Throws std::runtime_error, naming the file,
+  /// the tensor and both types, unless `T` holds every value of the tensor's type (see holds_values_of).
   template <class T>
   [[nodiscard]] std::vector<T> values(const std::string& name) const {
-    check_type<T>(name);
-    const std::string_view from = bytes(name);
-    std::vector<T> out(from.size() / sizeof(T));
-    if (!from.empty()) std::memcpy(out.data(), from.data(), from.size());
+    std::vector<T> out(size(name));
+    copy_to(name, std::span<T>(out));
     return out;
   }
 
-  /// Copies the elements to a contiguous view. Type and shape must be the tensor's; otherwise throws
-  /// std::runtime_error, naming the file, the tensor and both, and writes nothing.
+  /// Copies the elements, converted as by `values`, to memory of exactly as many. Throws as `values` does, or
+  /// for another number, and then writes nothing.
+  template <class T>
+  void copy_to(const std::string& name, std::span<T> to) const {
+    check_type<T>(name);
+    require(to.size() == size(name), "tensor ", name, ": the file has ", size(name),
+            " elements but there is memory for ", to.size());
+    detail::copy_values(type(name), bytes(name), to);
+  }
+
+  /// Copies the elements, converted as by `values`, to a contiguous view of the tensor's shape. Throws as
+  /// `values` does, or for another shape, naming the file, the tensor and both, and then writes nothing.
   template <class T, std::size_t Rank>
   void copy_to(const std::string& name, const View<T, Rank>& view) const {
     require(view.contiguous(), "tensor ", name, ": the view is not contiguous");
@@ -153,8 +209,7 @@ class SafeTensors {
     const std::vector<Index> wanted(view.extents().begin(), view.extents().end());
     ensure(wanted == shape(name), path_, ": tensor '", name, "' has shape ", detail::text_of(shape(name)),
            ", not ", detail::text_of(wanted));
-    const std::string_view from = bytes(name);
-    if (!from.empty()) std::memcpy(view.data(), from.data(), from.size());
+    copy_to(name, std::span<T>(view.data(), static_cast<std::size_t>(view.size())));
   }
 
  private:
@@ -165,7 +220,7 @@ class SafeTensors {
   }
   template <class T>
   void check_type(const std::string& name) const {
-    ensure(type(name) == tensor_type<T>(), path_, ": tensor '", name, "' is of type ",
+    ensure(holds_values_of<T>(type(name)), path_, ": tensor '", name, "' is of type ",
            detail::type_name(type(name)), ", not ", detail::type_name(tensor_type<T>()));
   }
 

@@ -1,6 +1,6 @@
 /// \file
 /// The header of a safetensors file: its length in 8 bytes, then JSON that gives each tensor's type, shape
-/// and place in what follows.
+/// and place in the bytes that follow.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -24,15 +24,17 @@
 
 namespace vlp::io::detail {
 
-enum class TensorType { f32, f64, i32, i64, u8 };
+enum class TensorType { f32, f64, f16, bf16, i32, i64, u8 };
 
 struct TensorTypeInfo {
   TensorType type;
   std::string_view name;  // in the file
   std::size_t width;      // bytes per element
 };
-inline constexpr std::array<TensorTypeInfo, 5> tensor_types{{{TensorType::f32, "F32", 4},
+inline constexpr std::array<TensorTypeInfo, 7> tensor_types{{{TensorType::f32, "F32", 4},
                                                              {TensorType::f64, "F64", 8},
+                                                             {TensorType::f16, "F16", 2},
+                                                             {TensorType::bf16, "BF16", 2},
                                                              {TensorType::i32, "I32", 4},
                                                              {TensorType::i64, "I64", 8},
                                                              {TensorType::u8, "U8", 1}}};
@@ -67,7 +69,7 @@ struct SafeTensorsHeader {
 inline constexpr std::string_view metadata_key = "__metadata__";
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;  // the format's limit
 
-/// Bytes that a tensor of this type and shape has, unless it is more than 64 bits can count.
+/// The bytes that a tensor of this type and shape has; nothing if 64 bits cannot count them.
 inline std::optional<std::uint64_t> byte_size(TensorType type, const std::vector<Index>& shape) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   std::uint64_t size = width(type);
@@ -79,7 +81,8 @@ inline std::optional<std::uint64_t> byte_size(TensorType type, const std::vector
   return size;
 }
 
-/// The header's bytes, its length included, padded with spaces so that the tensors begin at a multiple of 8.
+/// Returns the header's bytes, its length included, padded with spaces so that the tensors begin at a
+/// multiple of 8.
 inline std::string make_safetensors_header(std::span<const TensorEntry> tensors,
                                            const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
@@ -146,7 +149,7 @@ inline TensorEntry parse_entry(const std::string& name, const nlohmann::json& js
   const auto found = std::find_if(tensor_types.begin(), tensor_types.end(),
                                   [&](const TensorTypeInfo& info) { return info.name == type; });
   ensure(found != tensor_types.end(), where, ": dtype '", type,
-         "' is not supported (F32, F64, I32, I64, U8)");
+         "' is not supported (F32, F64, F16, BF16, I32, I64, U8)");
   entry.type = found->type;
   entry.shape = json["shape"].get<std::vector<Index>>();
   entry.begin = json["data_offsets"][0].get<std::uint64_t>();
@@ -157,7 +160,7 @@ inline TensorEntry parse_entry(const std::string& name, const nlohmann::json& js
   return entry;
 }
 
-/// Every byte after the header belongs to exactly one tensor, as the format demands.
+/// Checks that every byte after the header belongs to exactly one tensor, as the format demands.
 inline void check_layout(const SafeTensorsHeader& header, std::uint64_t bytes, const std::string& path) {
   std::vector<const TensorEntry*> order;
   for (const auto& [name, entry] : header.tensors) order.push_back(&entry);
