@@ -1,6 +1,6 @@
 /// \file
-/// A model's weights in safetensors files, without the run that made them: what another configuration, stage
-/// or task of a model, or another framework, has learned.
+/// A model's weights in safetensors files, without the run that made them, so that another configuration,
+/// stage or task can start from them, or a model from another library's weights.
 #pragma once
 
 #include <vlp/core/errors.hpp>
@@ -28,7 +28,7 @@ template <class Scalar>
 struct HostTensor {
   Target target;
   std::size_t size;
-  std::function<void(std::span<Scalar>)> get;
+  std::function<std::vector<Scalar>()> get;
   std::function<void(std::span<const Scalar>)> set;
 };
 
@@ -42,7 +42,7 @@ template <class Scalar, class Device>
     auto* const p = parameter;
     out.push_back({{name, p->extents},
                    static_cast<std::size_t>(p->size()),
-                   [p](std::span<Scalar> to) { std::copy_n(p->value.data(), to.size(), to.data()); },
+                   [p] { return std::vector<Scalar>(p->value.data(), p->value.data() + p->size()); },
                    [p](std::span<const Scalar> from) { std::ranges::copy(from, p->value.data()); }});
   }
   return out;
@@ -59,7 +59,7 @@ void write_parameters(Device& device, const Path& path, const ParameterList<Scal
   std::vector<std::vector<Scalar>> values;
   std::vector<TensorRef> tensors;
   for (const auto& tensor : detail::host_tensors(device, list)) {
-    tensor.get(values.emplace_back(tensor.size));
+    values.push_back(tensor.get());
     tensors.push_back(
         tensor_ref(tensor.target.name, std::span<const Scalar>(values.back()), tensor.target.extents));
   }
@@ -93,7 +93,8 @@ ReadParametersReport read_parameters(Device& device, const Path& path,
   ensure(complaint.empty() || options.policy == ReadPolicy::what_fits, files.path(),
          ": does not fit the model: ", complaint);
   ensure(!plan.readings.empty() || list.empty(), files.path(), ": nothing fits the model: ", complaint);
-  std::vector<Scalar> values(largest);  // the last that can fail; the rest only copies
+  // All memory is taken before the first parameter changes: from here on nothing fails.
+  std::vector<Scalar> values(largest);
   for (const detail::Reading& reading : plan.readings) {
     const auto& tensor = tensors[reading.target];
     std::size_t at = 0;
