@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 clang_format=clang-format-14
 if ! command -v "$clang_format" >/dev/null; then
-  echo "format.sh: needs $clang_format (scripts/install_packages.sh installs it)" >&2
+  echo "format.sh: needs $clang_format (scripts/install_packages.sh installs it where the distribution has it)" >&2
   exit 1
 fi
 mapfile -d '' files < <(find include examples benchmarks tests cuda -type f \

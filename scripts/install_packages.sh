@@ -10,35 +10,55 @@ packages=(
   libstb-dev libcsv-dev nlohmann-json3-dev           # vlp::io
   libcli11-dev gnuplot-nox                           # the examples
   catch2 librapidcheck-dev libxtensor-dev            # the tests
+  pkgconf                                            # the test of vlp.pc
   libboost-context-dev                               # CUDA kernels on the host, for the tests
   libopenblas-dev                                    # products by a BLAS (VLP_BLAS)
   libbenchmark-dev                                   # the benchmarks
-  clang-format-14                                    # the formatting check
 )
+# Wanted only where the distribution has them: without the first the formatting is not checked.
+optional_packages=(clang-format-14)
 
-missing=()
-for package in "${packages[@]}"; do
-  status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
-  [[ $status == installed ]] || missing+=("$package")
-done
-if ((${#missing[@]} == 0)); then
+# missing_of PACKAGE...: those of the packages that are not installed, a line each.
+missing_of() {
+  local package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true) == installed ]] || echo "$package"
+  done
+}
+# available_of PACKAGE...: those of the packages that apt-get could install, a line each.
+available_of() {
+  local package
+  for package in "$@"; do
+    [[ -z $(apt-cache madison "$package" 2>/dev/null || true) ]] || echo "$package"
+  done
+}
+
+mapfile -t missing < <(missing_of "${packages[@]}")
+mapfile -t missing_optional < <(missing_of "${optional_packages[@]}")
+mapfile -t optional < <(available_of "${missing_optional[@]}")
+if ((${#missing[@]} + ${#optional[@]} == 0)); then
   echo "packages: all installed"
   exit 0
 fi
 
-if ! command -v apt-get >/dev/null; then
-  echo "install_packages.sh: needs apt-get (Debian, Ubuntu); elsewhere install the like of: ${missing[*]}" >&2
+# stop REASON: nothing can be installed, which is an error unless only optional packages are missing.
+stop() {
+  if ((${#missing[@]} == 0)); then
+    echo "packages: all installed, except ${optional[*]}, which may be missing"
+    exit 0
+  fi
+  echo "install_packages.sh: $1: ${missing[*]}" >&2
   exit 1
-fi
+}
+command -v apt-get >/dev/null || stop "needs apt-get (Debian, Ubuntu); elsewhere install the like of"
 as_root=()
 if ((EUID != 0)); then
-  if ! command -v sudo >/dev/null; then
-    echo "install_packages.sh: run it as root, or install sudo; it lacks: ${missing[*]}" >&2
-    exit 1
-  fi
+  command -v sudo >/dev/null || stop "run it as root, or install sudo; it lacks"
   as_root=(sudo)
 fi
-echo "packages: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -qq
+mapfile -t optional < <(available_of "${missing_optional[@]}") # of the lists that are new
+missing+=("${optional[@]}")
+echo "packages: installing ${missing[*]}"
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
