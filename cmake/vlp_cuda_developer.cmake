@@ -1,10 +1,6 @@
-# What vlp's own CUDA programs are compiled with; never passed on to users. They need less than the others: of
-# vlp's packages only what vlp::vlp does, and Catch2.
+# Options that vlp's own CUDA programs are compiled with; never passed on to users.
 if(NOT TARGET vlp::cuda)
   message(FATAL_ERROR "VLP_CUDA needs the CUDA toolkit, 12 or later")
-endif()
-if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
-  set(CMAKE_BUILD_TYPE Release)
 endif()
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real)
@@ -12,7 +8,6 @@ endif()
 if(NOT CMAKE_CUDA_COMPILER AND CUDAToolkit_NVCC_EXECUTABLE)
   set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
 endif()
-find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
 endif()
