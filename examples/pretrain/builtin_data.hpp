@@ -9,10 +9,14 @@
 #include "pretrain/detail/builtin_image.hpp"
 #include "pretrain/detail/builtin_report.hpp"
 
+#include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/random.hpp>
+#include <vlp/data/dataset.hpp>
+#include <vlp/data/example.hpp>
 #include <vlp/io/image.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <tuple>
@@ -49,6 +53,28 @@ inline constexpr Index smallest_builtin_image = 32;
   std::tie(study.findings, study.impression) = detail::write_report(study.truth, for_report);
   study.image = detail::draw_radiograph(study.truth, image_size, for_radiograph);
   return study;
+}
+
+/// `count` studies of the series `seed` as a dataset, with the true places of their findings as marks. Throws
+/// std::invalid_argument for images that are too small.
+[[nodiscard]] inline data::Dataset draw_builtin_dataset(Cpu& device, std::uint64_t seed, Index count,
+                                                        const data::DatasetOptions& options) {
+  require(options.image_size >= smallest_builtin_image, "--image-size must be at least ",
+          smallest_builtin_image, " for the built-in data, but is ", options.image_size);
+  return data::make_dataset(device, count, options, [&](std::size_t i) {
+    const BuiltinStudy study = draw_builtin_study(seed, static_cast<std::uint32_t>(i), options.image_size);
+    data::Example example;
+    example.name = "built-in study " + std::to_string(i);
+    example.pixels = data::to_pixels(study.image);
+    example.report = study.findings + " " + study.impression;
+    example.findings = study.findings;
+    example.impression = study.impression;
+    for (const Finding& finding : study.truth)
+      example.marks.push_back({finding.word,
+                               std::string(finding_kind_names[static_cast<std::size_t>(finding.kind)]),
+                               finding.box});
+    return example;
+  });
 }
 
 }  // namespace vlp::pretrain

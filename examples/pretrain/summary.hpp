@@ -3,31 +3,28 @@
 #pragma once
 
 #include "pretrain/attention_picture.hpp"
-#include "pretrain/checkpoint.hpp"
-#include "pretrain/evaluate.hpp"
-#include "pretrain/log.hpp"
 #include "pretrain/options.hpp"
 #include "pretrain/plots.hpp"
-#include "pretrain/progress.hpp"
 
+#include <vlp/data/example.hpp>
 #include <vlp/io/file.hpp>
+#include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/train/log.hpp>
+#include <vlp/train/progress.hpp>
+#include <vlp/train/terms.hpp>
+#include <vlp/train/trainer.hpp>
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace vlp::pretrain {
 
-/// Seconds that a run spent, by what it did; the input thread's run beside the others.
-struct Timing {
-  double seconds = 0, encoders = 0, losses = 0, optimiser = 0, waiting_for_input = 0, evaluation = 0,
-         input_thread = 0;
-  double examples_per_second = 0;
-};
-
 namespace detail {
 
-inline Curve curve_of(const Log& log, const char* column, const std::string& name) {
+inline Curve curve_of(const train::Log& log, std::string_view column, const std::string& name) {
   return {name, log.column("step"), log.column(column)};
 }
 
@@ -47,39 +44,39 @@ inline Curve smoothed(Curve curve, std::size_t points) {
   return out;
 }
 
-inline std::vector<Curve> loss_curves(const Options& options, const Log& log, const Log& held_out) {
+/// The course of every term that has a weight.
+inline std::vector<Curve> loss_curves(const train::Terms& terms, const train::Log& log,
+                                      const train::Log& held_out) {
   std::vector<Curve> curves;
-  for (const auto& [column, weight] :
-       {std::pair{"global", 1.0}, {"local", options.alpha}, {"perturbation", options.beta}}) {
-    if (weight == 0) continue;
-    curves.push_back(smoothed(curve_of(log, column, column), 200));
-    curves.push_back(curve_of(held_out, column, std::string(column) + ", held out"));
+  for (const train::Term& term : terms.terms) {
+    if (term.weight == 0) continue;
+    const std::string name(term.name);
+    curves.push_back(smoothed(curve_of(log, name, name), 200));
+    curves.push_back(curve_of(held_out, name, name + ", held out"));
   }
   return curves;
 }
 
-inline std::string time_table(const Timing& t) {
+inline std::string time_table(const train::Timing& timing) {
   std::string text = "| part | share of the time |\n|---|---:|\n";
-  const double measured = t.encoders + t.losses + t.optimiser + t.waiting_for_input + t.evaluation;
-  const auto row = [&](const char* name, double seconds) {
-    text += concat("| ", name, " | ", percent(measured > 0 ? seconds / measured : 0), " |\n");
+  double measured = 0;
+  for (const auto& entry : timing.parts.entries()) measured += entry.seconds;
+  const auto share = [&](double seconds) {
+    return tasks::detail::percent(measured > 0 ? seconds / measured : 0);
   };
-  row("encoders, forward and backward", t.encoders);
-  row("losses, forward and backward", t.losses);
-  row("optimiser", t.optimiser);
-  row("held-out losses and best checkpoint", t.evaluation);
-  row("waiting for input", t.waiting_for_input);
+  for (const auto& entry : timing.parts.entries())
+    text += concat("| ", entry.work, " | ", share(entry.seconds), " |\n");
   return text + concat("\nImages, perturbations and word pieces are made ahead on a thread of their own: ",
-                       percent(measured > 0 ? t.input_thread / measured : 0), " of the time.\n");
+                       share(timing.input_thread), " of the time.\n");
 }
 
 }  // namespace detail
 
 /// Writes plots, overlays and, last, summary.md into options.out. Returns what could not be drawn and why.
-inline std::vector<std::string> write_summary(const Options& options, const Evaluation& evaluation,
-                                              const Log& log, const Log& held_out, const Timing& timing,
-                                              const Progression& progression,
-                                              const std::vector<AttendedPair>& attended) {
+template <class Trainer>
+std::vector<std::string> write_summary(const Options& options, const tasks::ContrastiveEvaluation& evaluation,
+                                       const train::Terms& terms, const Trainer& trainer,
+                                       const std::vector<tasks::AttendedPair>& attended) {
   std::vector<std::string> notes;
   std::string pictures;
   const auto picture = [&](const std::string& file, const std::string& title, const std::string& note) {
@@ -90,12 +87,12 @@ inline std::vector<std::string> write_summary(const Options& options, const Eval
   };
   const std::filesystem::path out = options.out;
   picture("losses.png", "loss terms",
-          plot_losses(out / "losses.png", detail::loss_curves(options, log, held_out)));
+          plot_losses(out / "losses.png", detail::loss_curves(terms, trainer.log(), trainer.held_out_log())));
   picture("structure.png", "structure discrimination",
           plot_structure_accuracy(out / "structure.png", evaluation.structure));
   std::filesystem::create_directories(out / "overlays");
   for (std::size_t i = 0; i < attended.size(); ++i) {
-    const AttendedPair& pair = attended[i];
+    const tasks::AttendedPair& pair = attended[i];
     std::vector<AttentionPanel> panels;
     for (const auto& word : pair.words) {
       if (panels.size() == 3) break;
@@ -103,22 +100,23 @@ inline std::vector<std::string> write_summary(const Options& options, const Eval
           {word.word, MatrixView<const float>(word.attention.data(), {pair.grid, pair.grid}), word.box});
     }
     const std::string file = "overlays/" + std::to_string(i + 1) + ".png";
-    io::write_png(out / file,
-                  draw_attention(image_of(*pair.example, options.image_size), panels, pair.example->report));
+    io::write_png(out / file, draw_attention(data::image_of(*pair.example, options.task.image_size), panels,
+                                             pair.example->report));
     picture(file, "attention, " + pair.example->name, "");
   }
 
   std::string text = "# Pretraining run\n\n";
-  text += concat("Data: ", options.data, "; alpha ", options.alpha, ", beta ", options.beta, ", seed ",
-                 options.seed, ". All settings: [config.json](config.json).\n\n");
-  text += concat("Evaluated: best.safetensors, the checkpoint of step ", progression.best_step, " of ",
-                 progression.step, ", where the held-out loss was lowest (", progression.best_loss,
-                 ").\n\n## Held-out pairs\n\n");
+  text += concat("Data: ", options.data, "; alpha ", options.task.objective.alpha, ", beta ",
+                 options.task.objective.beta, ", seed ", options.task.seed,
+                 ". All settings: [config.json](config.json).\n\n");
+  text += concat("Evaluated: best.safetensors, the checkpoint of step ", trainer.progression().best_step,
+                 " of ", trainer.progression().step, ", where the held-out loss was lowest (",
+                 trainer.progression().best_loss, ").\n\n## Held-out pairs\n\n");
   text += tables(evaluation) + "\n## Speed\n\n";
-  if (timing.seconds > 0)
-    text += concat("Trained for ", duration_text(timing.seconds), " in this session, ",
-                   static_cast<Index>(timing.examples_per_second), " examples/s.\n\n",
-                   detail::time_table(timing));
+  if (trainer.timing().seconds > 0)
+    text += concat("Trained for ", train::duration_text(trainer.timing().seconds), " in this session, ",
+                   static_cast<Index>(trainer.timing().examples_per_second), " examples/s.\n\n",
+                   detail::time_table(trainer.timing()));
   else
     text += "Nothing was left to train.\n";
   io::write_file(out / "summary.md", text + "\n## Pictures\n" + pictures);

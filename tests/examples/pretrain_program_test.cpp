@@ -246,7 +246,7 @@ TEST_CASE("a run is never overwritten and goes on with its own settings alone") 
   const auto before = results_of(run);
   check_refused(pretrain(folder, {tiny, {"--epochs", "1", "--out", out}}), "already holds a run");
   check_refused(pretrain(folder, {{"--resume", "--lr", "0.5", "--out", out}}),
-                "was made with --lr 0.002, not 0.5");
+                "was made with lr 0.002, not 0.5");
   CHECK(pretrain(folder, {{"--resume", "--out", out}}).status == 0);  // nothing is left to do
   CHECK(results_of(run) == before);
   CHECK(io::read_file(run / "summary.md").find("Nothing was left to train") != std::string::npos);
@@ -256,7 +256,7 @@ TEST_CASE("a run is never overwritten and goes on with its own settings alone") 
               .status == 0);
   std::filesystem::copy_file(folder / "other/last.safetensors", run / "last.safetensors",
                              std::filesystem::copy_options::overwrite_existing);
-  check_refused(pretrain(folder, {{"--resume", "--out", out}}), "last.safetensors was made with --alpha 0");
+  check_refused(pretrain(folder, {{"--resume", "--out", out}}), "last.safetensors was made with alpha 0");
   const std::string bytes = before.back();
   io::write_file(run / "last.safetensors", bytes.substr(0, bytes.size() - 7));
   check_refused(pretrain(folder, {{"--resume", "--out", out}}), "last.safetensors");
@@ -282,7 +282,7 @@ TEST_CASE("one run at a time works in a folder") {
   Program program(folder.path(), joined({tiny, {"--epochs", "100000"}, out}));
   REQUIRE(program.wait_until([&] { return std::filesystem::exists(run / "last.safetensors"); }));
   const TemporaryFolder other;
-  check_refused(pretrain(other, {out, {"--resume"}}), "another pretrain is at work in");
+  check_refused(pretrain(other, {out, {"--resume"}}), "another run is at work in");
   program.send(SIGKILL);
   CHECK(program.finish().status == -SIGKILL);
   // What a killed run was writing is cleared away by the next.

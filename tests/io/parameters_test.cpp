@@ -1,12 +1,14 @@
 #include "support/temporary_folder.hpp"
 
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/io/parameters.hpp>
 
 #include <deque>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,25 +28,35 @@ class Model {
   explicit Model(const Shapes& shapes, Scalar first = 0) {
     for (const auto& [name, shape] : shapes) {
       Parameter<Scalar>& parameter = parameters_.emplace_back(shape);
-      parameter.fill([&] { return std::exchange(first, first + Scalar(0.25)); });
-      list_.push_back({name, &parameter});
+      parameter.initialise([&] { return std::exchange(first, first + Scalar(0.25)); });
+      names_.push_back(name);
     }
+    Cpu device(1);
+    memory_.emplace(device, *this);
+  }
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  template <class Visit>
+  void for_each_parameter(std::string_view, Visit&& visit) {
+    for (std::size_t i = 0; i < names_.size(); ++i) visit(names_[i], parameters_[i]);
   }
 
-  [[nodiscard]] const ParameterList<Scalar>& list() const { return list_; }
+  [[nodiscard]] const ParameterList<Scalar>& list() const { return memory_->list(); }
 
   /// The values of one parameter, or of all.
   [[nodiscard]] std::vector<Scalar> values(const std::string& of = "") const {
     std::vector<Scalar> out;
-    for (const auto& [name, parameter] : list_)
+    for (const auto& [name, parameter] : list())
       if (of.empty() || name == of)
-        out.insert(out.end(), parameter->value.data(), parameter->value.data() + parameter->size());
+        out.insert(out.end(), parameter->value().data(), parameter->value().data() + parameter->size());
     return out;
   }
 
  private:
   std::deque<Parameter<Scalar>> parameters_;
-  ParameterList<Scalar> list_;
+  Names names_;
+  std::optional<Parameters<Scalar>> memory_;
 };
 
 const Shapes small{{"text.weight", {2, 3}}, {"text.bias", {2}}, {"scale", {1}}};

@@ -25,6 +25,12 @@ void fill(Cpu& device, T* data, Index count, std::type_identity_t<T> value) {
                          [&](Index begin, Index end) { std::fill(data + begin, data + end, value); });
 }
 
+/// Copies `count` elements of device memory to other memory of the device.
+template <class T>
+void copy(Cpu&, const std::type_identity_t<T>* from, Index count, T* to) {
+  std::copy_n(from, count, to);
+}
+
 /// Copies `host` to device memory at `data`, which has room for it. The host's memory may be reused when the
 /// call returns.
 template <class T>
@@ -45,13 +51,14 @@ template <class D, class T>
 concept Transfers = requires(D& device, T* data, std::span<const T> from, std::span<T> to, Index count) {
   typename D::template Buffer<T>;
   fill(device, data, count, T{});
+  copy(device, data, count, data);
   upload(device, from, data);
   download(device, static_cast<const T*>(data), to);
 };
 }  // namespace detail
 
 /// A device: memory kept between calls (D::Buffer<T>), scratch memory for one call (device.scratch(), see
-/// BasicArena), and the three transfers `fill`, `upload` and `download` that stand above for the Cpu.
+/// BasicArena), and the four transfers `fill`, `copy`, `upload` and `download` that stand above for the Cpu.
 template <class D>
 concept Device = detail::Transfers<D, float> && detail::Transfers<D, Index> && requires(D& device) {
   device.scratch().scope();

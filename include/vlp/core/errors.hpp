@@ -24,6 +24,12 @@ void require(bool condition, const Parts&... message) {
     throw std::invalid_argument(concat(message...));
 }
 
+/// Throws std::invalid_argument, naming `name`, unless `value` is a number from `low` to `high`.
+template <class Number>
+void require_range(const char* name, Number value, Number low, Number high) {
+  require(value >= low && value <= high, name, " must be from ", low, " to ", high, ", but is ", value);
+}
+
 /// Throws std::runtime_error with the joined `message` unless `condition` holds. For what the world brought:
 /// files, their contents, non-finite numbers.
 template <class... Parts>

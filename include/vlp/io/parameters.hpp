@@ -4,7 +4,7 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
-#include <vlp/core/parameter.hpp>
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/io/detail/parameter_plan.hpp>
 #include <vlp/io/detail/weight_files.hpp>
@@ -32,18 +32,17 @@ struct HostTensor {
   std::function<void(std::span<const Scalar>)> set;
 };
 
-/// The parameters of the list as host tensors, which point to them. All transfers of this file are here;
-/// those of the CPU need no device.
+/// The parameters of the list as host tensors, which point to them and to the device.
 template <class Scalar, class Device>
-[[nodiscard]] std::vector<HostTensor<Scalar>> host_tensors(Device& /*device*/,
+[[nodiscard]] std::vector<HostTensor<Scalar>> host_tensors(Device& device,
                                                            const ParameterList<Scalar, Device>& list) {
   std::vector<HostTensor<Scalar>> out;
   for (const auto& [name, parameter] : list) {
     auto* const p = parameter;
-    out.push_back({{name, p->extents},
+    out.push_back({{name, p->extents()},
                    static_cast<std::size_t>(p->size()),
-                   [p] { return std::vector<Scalar>(p->value.data(), p->value.data() + p->size()); },
-                   [p](std::span<const Scalar> from) { std::ranges::copy(from, p->value.data()); }});
+                   [&device, p] { return download_value(device, *p); },
+                   [&device, p](std::span<const Scalar> from) { upload_value(device, *p, from); }});
   }
   return out;
 }
@@ -106,6 +105,12 @@ ReadParametersReport read_parameters(Device& device, const Path& path,
     tensor.set(std::span<const Scalar>(values).first(tensor.size));
   }
   return std::move(plan.report);
+}
+
+/// A sentence for the user: "66 parameters are read; 2 parameters are not in the file (...)".
+[[nodiscard]] inline std::string text_of(const ReadParametersReport& report) {
+  const std::string rest = detail::complaint(report);
+  return concat(report.read.size(), " parameters are read", rest.empty() ? "" : "; ", rest);
 }
 
 }  // namespace vlp::io

@@ -3,12 +3,14 @@
 /// University collection as published (Open-I).
 #pragma once
 
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/io/csv.hpp>
 #include <vlp/io/file.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <filesystem>
 #include <optional>
@@ -192,3 +194,8 @@ inline void finish(ReportTable& table, std::string_view text_columns) {
 }
 
 }  // namespace vlp::io
+
+namespace vlp {
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<io::Projection>{"frontal", "lateral", "both"};
+}  // namespace vlp

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +23,10 @@ enum class DuplicatePolicy {
   positives,  ///< the target is uniform over the row's group
   ignore      ///< same-group columns other than the pair itself leave the denominator
 };
+
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<DuplicatePolicy>{"negatives", "positives",
+                                                                             "ignore"};
 
 namespace detail {
 /// A visitor that accepts anything, to state the concept with.

@@ -82,6 +82,17 @@ inline constexpr std::array<std::string_view, 9> perturbation_names{"shuffle_nou
   return {};
 }
 
+/// The list of perturbations that parse_perturbations reads back: "all", or names separated by commas.
+[[nodiscard]] inline std::string to_text(const std::vector<Perturbation>& perturbations) {
+  if (std::equal(perturbations.begin(), perturbations.end(), all_perturbations.begin(),
+                 all_perturbations.end()))
+    return "all";
+  std::string list;
+  for (const Perturbation perturbation : perturbations)
+    list.append(list.empty() ? "" : ",").append(name(perturbation));
+  return list;
+}
+
 /// The perturbations of a list separated by commas, such as "1,3,reverse_sentence", in its order; "all"
 /// stands for all nine. std::invalid_argument for an unknown or repeated one.
 [[nodiscard]] inline std::vector<Perturbation> parse_perturbations(std::string_view list) {
@@ -96,6 +107,11 @@ inline constexpr std::array<std::string_view, 9> perturbation_names{"shuffle_nou
     begin = end + 1;
   }
   return result;
+}
+
+/// As parse_perturbations.
+inline void from_text(std::string_view list, std::vector<Perturbation>& perturbations) {
+  perturbations = parse_perturbations(list);
 }
 
 }  // namespace vlp::text

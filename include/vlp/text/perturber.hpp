@@ -2,6 +2,7 @@
 /// Perturbs reports: the same words in an order that no longer says what the image shows.
 #pragma once
 
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/text/antonyms.hpp>
@@ -13,6 +14,7 @@
 #include <vlp/text/words.hpp>
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -220,3 +222,8 @@ class Perturber {
 };
 
 }  // namespace vlp::text
+
+namespace vlp {
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<text::PerturbationScope>{"report", "sentence"};
+}  // namespace vlp

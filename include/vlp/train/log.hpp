@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace vlp::pretrain {
+namespace vlp::train {
 
 /// The shortest decimal text that reads back as the same number.
 inline std::string number_text(double value) {
@@ -80,4 +80,4 @@ class Log {
   std::vector<std::vector<double>> rows_;
 };
 
-}  // namespace vlp::pretrain
+}  // namespace vlp::train

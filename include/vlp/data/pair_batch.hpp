@@ -1,12 +1,11 @@
 /// \file
-/// Batches: images standardised, reports perturbed, cut into word pieces and packed; made ahead on a thread
-/// of their own.
+/// Batches of pairs: images standardised, reports perturbed, cut into word pieces and packed.
 #pragma once
 
-#include "pretrain/dataset.hpp"
-
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/random.hpp>
-#include <vlp/core/view.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/data/example.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/resize.hpp>
 #include <vlp/text/perturber.hpp>
@@ -14,23 +13,39 @@
 #include <vlp/text/words.hpp>
 
 #include <algorithm>
-#include <condition_variable>
+#include <array>
 #include <cstdint>
-#include <deque>
-#include <exception>
-#include <functional>
-#include <mutex>
 #include <span>
-#include <stop_token>
-#include <thread>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-namespace vlp::pretrain {
+namespace vlp::data {
+
+/// Which words of a report the local loss aligns with regions.
+enum class LocalWords {
+  nouns,  ///< the nouns, or all words where a report has no noun: a noun's feature holds what stands around
+          ///< it, and words of one phrase do not compete for its region
+  all     ///< every word, as published
+};
+
+/// How batches are made of examples.
+struct PairBatchOptions {
+  Index image_size = 64;  ///< pixels along an edge of the examples' images
+  Index max_words = 50;   ///< words of a report that are kept
+  text::PerturbationScope scope = text::PerturbationScope::report;  ///< what is perturbed as a whole
+  LocalWords local_words = LocalWords::nouns;
+  std::uint64_t seed = 1;  ///< of the perturbations
+
+  /// The longest text in word pieces, [CLS] and [SEP] included. Words of several pieces are provided for up
+  /// to twice the words.
+  [[nodiscard]] Index max_pieces() const { return 2 * max_words + 2; }
+};
 
 /// B pairs, each report followed by its K perturbations: text b * (1 + K) + k is perturbation k of report b,
 /// k = 0 the report itself. Texts are packed: all word pieces in a row, [T], with the offset of each text.
-struct Batch {
+struct PairBatch {
   Index pairs = 0;
   Index texts_per_pair = 1;              ///< 1 + K
   std::vector<Index> examples;           ///< [B] which examples
@@ -47,12 +62,11 @@ struct Batch {
 /// An epoch number that no training epoch has: held-out reports are perturbed the same way every time.
 inline constexpr std::uint32_t evaluation_epoch = 0xffffffffu;
 
-/// The number of each word among those that the local loss aligns, in `slots`; -1 for the others. With
-/// `nouns_only` these are the nouns, or all words where a report has no noun: what stands around a noun is in
-/// its feature, and words of one phrase do not compete for its region.
-inline void number_local_words(const text::Words& words, bool nouns_only, std::vector<std::int32_t>& slots) {
+/// Writes the number of each word among those that the local loss aligns to `slots`, -1 for the others.
+inline void number_local_words(const text::Words& words, LocalWords local_words,
+                               std::vector<std::int32_t>& slots) {
   const auto is_noun = [](text::WordClass word_class) { return word_class == text::WordClass::noun; };
-  nouns_only = nouns_only && std::ranges::any_of(words.classes, is_noun);
+  const bool nouns_only = local_words == LocalWords::nouns && std::ranges::any_of(words.classes, is_noun);
   slots.clear();
   std::int32_t count = 0;
   for (const text::WordClass word_class : words.classes)
@@ -60,31 +74,24 @@ inline void number_local_words(const text::Words& words, bool nouns_only, std::v
 }
 
 /// Makes batches. Keeps scratch memory, so each thread needs one of its own.
-class BatchMaker {
+class PairBatchMaker {
  public:
   /// Each report comes with `per_report` of the `perturbations`, drawn anew for each epoch, or with all of
   /// them in their order when it is 0. `perturbations` may be empty: then texts are the reports alone.
-  BatchMaker(const Options& options, const text::WordPiece& word_piece,
-             std::vector<text::Perturbation> perturbations, Index per_report = 0)
-      : seed_(options.seed),
-        image_size_(options.image_size),
-        nouns_only_(options.local_words == "nouns"),
-        max_pieces_(static_cast<std::size_t>(max_pieces(options))),
+  /// `word_piece` must outlive this.
+  PairBatchMaker(const PairBatchOptions& options, const text::WordPiece& word_piece,
+                 std::vector<text::Perturbation> perturbations, Index per_report = 0)
+      : options_(options),
         word_piece_(&word_piece),
         perturbations_(std::move(perturbations)),
         per_report_(per_report == 0 ? perturbations_.size()
                                     : std::min(static_cast<std::size_t>(per_report), perturbations_.size())),
         reader_(static_cast<std::size_t>(options.max_words)),
-        perturber_({options.seed, options.scope == "report" ? text::PerturbationScope::report
-                                                            : text::PerturbationScope::sentence}) {}
-
-  /// The longest text, [CLS] and [SEP] included. Words of several pieces are provided for up to twice the
-  /// words.
-  static Index max_pieces(const Options& options) { return 2 * options.max_words + 2; }
+        perturber_({options.seed, options.scope}) {}
 
   /// The pairs `indices` of `examples`, perturbed for `epoch`.
-  Batch make(std::span<const Example> examples, std::span<const Index> indices, std::uint32_t epoch) {
-    Batch batch;
+  PairBatch make(std::span<const Example> examples, std::span<const Index> indices, std::uint32_t epoch) {
+    PairBatch batch;
     batch.pairs = static_cast<Index>(indices.size());
     batch.texts_per_pair = 1 + static_cast<Index>(per_report_);
     batch.examples.assign(indices.begin(), indices.end());
@@ -106,17 +113,17 @@ class BatchMaker {
   }
 
  private:
-  void add_image(const Example& example, Batch& batch) {
-    io::GrayImage image = image_of(example, image_size_);
+  void add_image(const Example& example, PairBatch& batch) {
+    io::GrayImage image = image_of(example, options_.image_size);
     io::standardise(image);
     batch.images.insert(batch.images.end(), image.pixels.begin(), image.pixels.end());
   }
 
-  void add_texts(const Example& example, std::uint32_t epoch, std::uint32_t index, Batch& batch) {
+  void add_texts(const Example& example, std::uint32_t epoch, std::uint32_t index, PairBatch& batch) {
     reader_.read(example.report, words_);
     add_text(words_.text, batch);
-    number_local_words(words_, nouns_only_, slots_);
-    // A report is cut at max_pieces; what was cut off has no word feature.
+    number_local_words(words_, options_.local_words, slots_);
+    // A report is cut at max_pieces(); what was cut off has no word feature.
     const auto begin =
         batch.word_slot.end() - (batch.offsets.back() - batch.offsets[batch.offsets.size() - 2]);
     std::transform(begin, batch.word_slot.end(), begin, [&](std::int32_t word) {
@@ -141,19 +148,16 @@ class BatchMaker {
     if (per_report_ == perturbations_.size()) return perturbations_;
     drawn_ = perturbations_;
     constexpr std::uint32_t choice_stream = 0xC401;
-    Random(seed_, choice_stream, epoch, index).shuffle(drawn_.begin(), drawn_.end());
+    Random(options_.seed, choice_stream, epoch, index).shuffle(drawn_.begin(), drawn_.end());
     return std::span(drawn_).first(per_report_);
   }
 
-  void add_text(const std::string& text, Batch& batch) {
-    word_piece_->encode(text, max_pieces_, batch.pieces, batch.word_slot);
+  void add_text(const std::string& text, PairBatch& batch) {
+    word_piece_->encode(text, static_cast<std::size_t>(options_.max_pieces()), batch.pieces, batch.word_slot);
     batch.offsets.push_back(static_cast<Index>(batch.pieces.size()));
   }
 
-  std::uint64_t seed_;
-  Index image_size_;
-  bool nouns_only_;
-  std::size_t max_pieces_;
+  PairBatchOptions options_;
   const text::WordPiece* word_piece_;
   std::vector<text::Perturbation> perturbations_, drawn_;
   std::size_t per_report_;
@@ -164,50 +168,9 @@ class BatchMaker {
   std::vector<std::int32_t> slots_;
 };
 
-/// Calls `make(i)` for i = first, first + 1, ... , last - 1 on a thread of its own, a few ahead of `next`.
-class Prefetcher {
- public:
-  Prefetcher(Index first, Index last, std::function<Batch(Index)> make)
-      : thread_([this, first, last, make = std::move(make)](const std::stop_token& stop) {
-          for (Index i = first; i < last && !stop.stop_requested(); ++i) {
-            try {
-              push({make(i), nullptr}, stop);
-            } catch (...) {
-              push({{}, std::current_exception()}, stop);
-              return;
-            }
-          }
-        }) {}
+}  // namespace vlp::data
 
-  /// The next batch; throws what its making threw. To be called at most last - first times.
-  Batch next() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !ready_.empty(); });
-    Item item = std::move(ready_.front());
-    ready_.pop_front();
-    changed_.notify_all();
-    if (item.error) std::rethrow_exception(item.error);
-    return std::move(item.batch);
-  }
-
- private:
-  static constexpr std::size_t ahead = 3;
-  struct Item {
-    Batch batch;
-    std::exception_ptr error;
-  };
-
-  void push(Item item, const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, stop, [&] { return ready_.size() < ahead; });
-    ready_.push_back(std::move(item));
-    changed_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::deque<Item> ready_;
-  std::jthread thread_;  // last: it ends before what it uses
-};
-
-}  // namespace vlp::pretrain
+namespace vlp {
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<data::LocalWords>{"nouns", "all"};
+}  // namespace vlp

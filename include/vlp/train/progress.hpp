@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <string>
 
-namespace vlp::pretrain {
+namespace vlp::train {
 
 /// "1 h 02 min", "3 min 20 s", "12 s".
 inline std::string duration_text(double seconds) {
@@ -84,4 +84,4 @@ class Progress {
   Clock::time_point start_ = Clock::now(), drawn_{};
 };
 
-}  // namespace vlp::pretrain
+}  // namespace vlp::train

@@ -1,0 +1,277 @@
+/// \file
+/// An image encoder and a text encoder with heads into one space.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/parameters.hpp>
+#include <vlp/core/random.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/models/image_encoder.hpp>
+#include <vlp/models/text_encoder.hpp>
+#include <vlp/nn/aggregate_to_words.hpp>
+#include <vlp/nn/projection_head.hpp>
+#include <vlp/nn/tokens.hpp>
+#include <vlp/nn/types.hpp>
+#include <vlp/nn/unit_norm.hpp>
+#include <vlp/nn/word_slots.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace vlp::models {
+
+/// Options of DualEncoder.
+struct DualEncoderOptions {
+  Index width = 96;         ///< features inside the encoders, a multiple of 4 and of the heads
+  Index heads = 4;          ///< attention heads
+  Index image_blocks = 1;   ///< transformer blocks of the image encoder
+  Index text_blocks = 2;    ///< transformer blocks of the text encoder
+  Index region_blocks = 0;  ///< image blocks before the regions are taken (ImageEncoderOptions::region_depth)
+  Index word_layers = 3;    ///< last layers that a word's feature is the sum of, the embedding among them
+  Index embedding = 64;     ///< features of the shared space, E
+};
+
+/// Calls `visit(name, field, help)` for each option.
+template <class Options, class Visit>
+requires std::is_same_v<std::remove_const_t<Options>, DualEncoderOptions>
+void for_each_setting(Options& o, Visit&& visit) {
+  visit("width", o.width, "features inside the encoders");
+  visit("heads", o.heads, "attention heads");
+  visit("image-blocks", o.image_blocks, "transformer blocks of the image encoder");
+  visit("text-blocks", o.text_blocks, "transformer blocks of the text encoder");
+  visit("region-blocks", o.region_blocks,
+        "of these, how many come before the regions are taken; with 0 a region knows its surroundings alone");
+  visit("word-layers", o.word_layers,
+        "last layers of the text encoder that a word's feature is the sum of, the embedding among them");
+  visit("embedding", o.embedding, "features of the shared image-text space");
+}
+
+/// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
+inline void validate(const DualEncoderOptions& o) {
+  require_range<Index>("width", o.width, 4, 65536);
+  require_range<Index>("heads", o.heads, 1, o.width);
+  require(o.width % o.heads == 0, "width must be a multiple of heads, but is ", o.width, " for ", o.heads,
+          " heads");
+  require_range<Index>("image-blocks", o.image_blocks, 0, 100);
+  require_range<Index>("text-blocks", o.text_blocks, 1, 100);
+  require_range<Index>("region-blocks", o.region_blocks, 0, o.image_blocks);
+  require_range<Index>("word-layers", o.word_layers, 1, 101);
+  require_range<Index>("embedding", o.embedding, 1, 65536);
+}
+
+/// What the data decide about a DualEncoder.
+struct DualEncoderShape {
+  Index image_size = 0;      ///< pixels along an edge, a multiple of 8
+  Index vocabulary = 0;      ///< word pieces
+  Index longest_text = 0;    ///< word pieces of the longest text, [CLS] and [SEP] included
+  bool with_regions = true;  ///< whether there are heads for regions and words
+};
+
+/// A batch of B images and their texts, 1 + K for each image, in device memory.
+template <class Scalar, class Device>
+struct PairInputs {
+  ImageView<const Scalar> images;   ///< [B, S, S, 1]
+  const nn::Tokens<Device>& texts;  ///< B (1 + K) sequences: those of image b begin at b (1 + K)
+  const nn::WordSlots<Device>&
+      word_slots;            ///< [T] row of [B W] for a piece of a word of the first text, or -1
+  Index texts_per_pair = 1;  ///< 1 + K
+  Index words_per_text = 0;  ///< W
+};
+
+/// Features of a batch of pairs in the shared space, or gradients by them, in device memory.
+template <class T>
+struct PairFeatures {
+  MatrixView<T> image;   ///< [B, E]
+  BatchView<T> text;     ///< [B, 1 + K, E]
+  BatchView<T> regions;  ///< [B, R, E]; not given without regions
+  BatchView<T> words;    ///< [B, W, E] of unit length; not given without regions
+};
+
+/// images -> image encoder -> global feature, regions -> heads -> image [B, E], regions [B, R, E]
+/// pieces -> text encoder -> [CLS], pieces -> words -> heads -> text [B, 1 + K, E], words [B, W, E]
+///
+/// Each head is one linear layer. Words have unit length: the local loss takes a softmax of word-region
+/// products over a report's words, and words of different lengths would leave the whole of it to the longest.
+template <class Scalar, class Device = Cpu>
+class DualEncoder {
+ public:
+  using Inputs = PairInputs<Scalar, Device>;
+
+  /// All weights are drawn from the seed.
+  DualEncoder(const DualEncoderOptions& options, const DualEncoderShape& shape, std::uint64_t seed)
+      : options_(options),
+        image_encoder_({.image_size = shape.image_size,
+                        .stem_channels = {options.width / 4, options.width / 2},
+                        .width = options.width,
+                        .depth = options.image_blocks,
+                        .heads = options.heads,
+                        .region_depth = options.region_blocks},
+                       Random(seed, weights_stream, 0)),
+        text_encoder_({.vocabulary = shape.vocabulary,
+                       .positions = shape.longest_text,
+                       .width = options.width,
+                       .depth = options.text_blocks,
+                       .heads = options.heads,
+                       .last_layers = std::min(options.word_layers, options.text_blocks + 1)},
+                      Random(seed, weights_stream, 1)),
+        image_head_(head_options(), Random(seed, weights_stream, 2)),
+        text_head_(head_options(), Random(seed, weights_stream, 3)) {
+    if (shape.with_regions)
+      local_.emplace(Local{{head_options(), Random(seed, weights_stream, 4)},
+                           {head_options(), Random(seed, weights_stream, 5)},
+                           {}});
+  }
+
+  template <class Visit>
+  void for_each_parameter(std::string_view prefix, Visit&& visit) {
+    image_encoder_.for_each_parameter(join_names(prefix, "image_encoder"), visit);
+    text_encoder_.for_each_parameter(join_names(prefix, "text_encoder"), visit);
+    image_head_.for_each_parameter(join_names(prefix, "image_head"), visit);
+    text_head_.for_each_parameter(join_names(prefix, "text_head"), visit);
+    if (!local_) return;
+    local_->region_head.for_each_parameter(join_names(prefix, "region_head"), visit);
+    local_->word_head.for_each_parameter(join_names(prefix, "word_head"), visit);
+  }
+
+  [[nodiscard]] const DualEncoderOptions& options() const { return options_; }
+  /// The regions form a square grid of this many a side.
+  [[nodiscard]] Index grid() const { return image_encoder_.grid(); }
+
+  /// The features of a batch. They lie in memory of this object until the next forward.
+  PairFeatures<const Scalar> forward(Device& device, const Inputs& in) {
+    const Extents e(*this, in);
+    const auto region_features = region_features_.reshape(e.pairs, e.regions, e.width);
+    const auto global = global_.reshape(e.pairs, e.width);
+    image_encoder_.forward(device, in.images, region_features, global);
+    image_head_.forward(device, global, features_.image.reshape(e.pairs, e.embedding));
+
+    const auto cls = cls_.reshape(e.texts, e.width);
+    const auto pieces = local_ ? pieces_.reshape(e.pieces, e.width) : MatrixView<Scalar>();
+    text_encoder_.forward(device, in.texts, cls, pieces);
+    text_head_.forward(device, cls, features_.text.reshape(e.texts, e.embedding));
+
+    if (local_) {
+      local_->region_head.forward(device, flatten_rows(region_features),
+                                  features_.regions.reshape(e.pairs * e.regions, e.embedding));
+      const auto words = words_.reshape(e.words, e.width);
+      nn::aggregate_to_words<Scalar>(device, pieces, in.word_slots, nn::Pooling::sum, words);
+      const auto projected = projected_words_.reshape(e.words, e.embedding);
+      local_->word_head.forward(device, words, projected);
+      local_->unit_words.forward(device, projected, features_.words.reshape(e.words, e.embedding));
+    }
+    return features_.template view<const Scalar>(e);
+  }
+
+  /// Memory for the gradients by the features of the last forward, uninitialised: backward reads them there.
+  PairFeatures<Scalar> feature_gradients(const Inputs& in) {
+    const Extents e(*this, in);
+    gradients_.resize(e);
+    return gradients_.template view<Scalar>(e);
+  }
+
+  /// Adds to the gradients of the parameters, from those that feature_gradients() gave room for. `in` are the
+  /// inputs of the last forward.
+  void backward(Device& device, const Inputs& in) {
+    const Extents e(*this, in);
+    const auto d_features = gradients_.template view<Scalar>(e);
+    auto scope = device.scratch().scope();
+    const auto d_global = scope.template take_view<Scalar>(e.pairs, e.width);
+    image_head_.backward(device, rows(global_, e.pairs), d_features.image, d_global);
+    const auto d_cls = scope.template take_view<Scalar>(e.texts, e.width);
+    text_head_.backward(device, rows(cls_, e.texts), flatten_rows(d_features.text), d_cls);
+
+    BatchView<Scalar> d_regions;
+    MatrixView<Scalar> d_pieces;
+    if (local_) {
+      d_regions = scope.template take_view<Scalar>(e.pairs, e.regions, e.width);
+      local_->region_head.backward(device, rows(region_features_, e.pairs * e.regions),
+                                   flatten_rows(d_features.regions), flatten_rows(d_regions));
+      const auto d_projected = flatten_rows(d_features.words);
+      local_->unit_words.backward(device, rows(projected_words_, e.words), d_projected, d_projected);
+      const auto d_words = scope.template take_view<Scalar>(e.words, e.width);
+      local_->word_head.backward(device, rows(words_, e.words), d_projected, d_words);
+      d_pieces = scope.template take_view<Scalar>(e.pieces, e.width);
+      nn::aggregate_to_words_gradient<Scalar>(device, d_words, in.word_slots, nn::Pooling::sum, d_pieces);
+    }
+    image_encoder_.backward(device, in.images, d_regions, d_global);
+    text_encoder_.backward(device, in.texts, d_cls, d_pieces);
+  }
+
+ private:
+  static constexpr std::uint32_t weights_stream = 0x3E16;
+
+  template <class T>
+  using Buffer = typename Device::template Buffer<T>;
+
+  struct Local {
+    nn::ProjectionHead<Scalar, Device> region_head, word_head;
+    nn::UnitNorm<Scalar, Device> unit_words;
+  };
+
+  /// The extents of a batch.
+  struct Extents {
+    Index pairs, texts_per_pair, texts, pieces, words_per_text, words, regions, width, embedding;
+    bool with_regions;
+    Extents(const DualEncoder& model, const Inputs& in)
+        : pairs(in.images.extent(0)),
+          texts_per_pair(in.texts_per_pair),
+          texts(pairs * in.texts_per_pair),
+          pieces(in.texts.count()),
+          words_per_text(in.words_per_text),
+          words(pairs * in.words_per_text),
+          regions(model.image_encoder_.regions()),
+          width(model.options_.width),
+          embedding(model.options_.embedding),
+          with_regions(model.local_.has_value()) {
+      require(in.texts.sequences().count() == texts, "DualEncoder: ", in.texts.sequences().count(),
+              " texts for ", pairs, " images with ", texts_per_pair, " each");
+    }
+  };
+
+  /// What a PairFeatures looks into.
+  struct Features {
+    Buffer<Scalar> image, text, regions, words;
+
+    void resize(const Extents& e) {
+      image.reshape(e.pairs, e.embedding);
+      text.reshape(e.texts, e.embedding);
+      if (!e.with_regions) return;
+      regions.reshape(e.pairs * e.regions, e.embedding);
+      words.reshape(e.words, e.embedding);
+    }
+    template <class T>
+    [[nodiscard]] PairFeatures<T> view(const Extents& e) const {
+      PairFeatures<T> out;
+      out.image = {image.data(), {e.pairs, e.embedding}};
+      out.text = {text.data(), {e.pairs, e.texts_per_pair, e.embedding}};
+      if (!e.with_regions) return out;
+      out.regions = {regions.data(), {e.pairs, e.regions, e.embedding}};
+      out.words = {words.data(), {e.pairs, e.words_per_text, e.embedding}};
+      return out;
+    }
+  };
+
+  [[nodiscard]] nn::ProjectionHeadOptions head_options() const {
+    return {.inputs = options_.width, .outputs = options_.embedding};
+  }
+
+  /// A buffer that was filled row by row, as a matrix of so many rows.
+  [[nodiscard]] static MatrixView<Scalar> rows(const Buffer<Scalar>& buffer, Index count) {
+    return {buffer.data(), {count, buffer.size() / count}};
+  }
+
+  DualEncoderOptions options_;
+  ImageEncoder<Scalar, Device> image_encoder_;
+  TextEncoder<Scalar, Device> text_encoder_;
+  nn::ProjectionHead<Scalar, Device> image_head_, text_head_;
+  std::optional<Local> local_;
+  // What the heads read
+  Buffer<Scalar> region_features_, global_, cls_, pieces_, words_, projected_words_;
+  Features features_, gradients_;
+};
+
+}  // namespace vlp::models

@@ -1,0 +1,292 @@
+/// \file
+/// Contrastive pretraining on pairs of a radiograph and its report.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/device.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/parameters.hpp>
+#include <vlp/core/random.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/data/dataset.hpp>
+#include <vlp/data/pair_batch.hpp>
+#include <vlp/models/dual_encoder.hpp>
+#include <vlp/tasks/contrastive_objective.hpp>
+#include <vlp/tasks/detail/pairs_on_device.hpp>
+#include <vlp/text/build_vocabulary.hpp>
+#include <vlp/text/normalise.hpp>
+#include <vlp/text/perturbation.hpp>
+#include <vlp/text/word_piece.hpp>
+#include <vlp/train/task.hpp>
+#include <vlp/train/terms.hpp>
+#include <vlp/train/times.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace vlp::tasks {
+
+/// Options of Contrastive, in parts.
+struct ContrastiveOptions {
+  Index image_size = 64;         ///< pixels along an edge of the images, a multiple of 8
+  Index max_words = 50;          ///< words of a report that are kept
+  Index vocabulary_size = 4096;  ///< most word pieces of a vocabulary that is built
+  std::vector<text::Perturbation> perturbations{text::all_perturbations.begin(),
+                                                text::all_perturbations.end()};
+  Index perturbations_per_step = 3;  ///< of those, how many a report meets in one step; 0: all
+  text::PerturbationScope scope = text::PerturbationScope::report;
+  data::LocalWords local_words = data::LocalWords::nouns;
+  models::DualEncoderOptions model;
+  ContrastiveObjectiveOptions objective;
+  Index batch_size = 32;   ///< pairs per step
+  std::uint64_t seed = 1;  ///< of weights, of the order of examples and of perturbations
+};
+
+/// Calls `visit(name, field, help)` for each option.
+template <class Options, class Visit>
+requires std::is_same_v<std::remove_const_t<Options>, ContrastiveOptions>
+void for_each_setting(Options& o, Visit&& visit) {
+  visit("vocabulary-size", o.vocabulary_size, "most word pieces of a vocabulary that is built");
+  visit("image-size", o.image_size, "pixels a side that images are brought to, a multiple of 8");
+  visit("max-words", o.max_words, "words of a report that are kept");
+  visit("perturbations", o.perturbations, "all, or a comma-separated list of names or numbers 1-9");
+  visit("perturbations-per-step", o.perturbations_per_step,
+        "how many of them a report meets in one step, drawn anew each epoch; 0 takes all. Evaluation takes "
+        "all");
+  visit("scope", o.scope, "perturb the whole report or each sentence: report | sentence");
+  visit("local-words", o.local_words,
+        "words of a report that the local loss aligns with regions: nouns | all");
+  for_each_setting(o.model, visit);
+  for_each_setting(o.objective, visit);
+  visit("batch-size", o.batch_size, "pairs per step");
+  visit("seed", o.seed, "seed of everything random");
+}
+
+/// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
+inline void validate(const ContrastiveOptions& o) {
+  constexpr Index many = 1'000'000'000;
+  require_range<Index>("vocabulary-size", o.vocabulary_size, 64, many);
+  require_range<Index>("image-size", o.image_size, 16, 4096);
+  require(o.image_size % 8 == 0, "image-size must be a multiple of 8, but is ", o.image_size);
+  require_range<Index>("max-words", o.max_words, 2, 510);
+  require_range<Index>("perturbations-per-step", o.perturbations_per_step, 0, 9);
+  validate(o.model);
+  validate(o.objective);
+  require_range<Index>("batch-size", o.batch_size, 1, many);
+}
+
+/// A vocabulary of word pieces built from the training reports, as far as `options` keeps them.
+[[nodiscard]] inline text::Vocabulary build_vocabulary(const data::Dataset& dataset,
+                                                       const ContrastiveOptions& options) {
+  std::vector<std::string> reports;
+  for (const data::Example& example : dataset.train)
+    reports.push_back(text::normalise(example.report, static_cast<std::size_t>(options.max_words)));
+  return text::build_vocabulary(reports, {.size = static_cast<std::size_t>(options.vocabulary_size)});
+}
+
+/// Contrastive pretraining of a DualEncoder by a ContrastiveObjective, as a train::Task. Batches are pairs of
+/// the dataset in an order drawn anew for each epoch; a last batch that would be incomplete is left out.
+template <class ScalarType = float, class DeviceType = Cpu>
+class Contrastive {
+ public:
+  using Scalar = ScalarType;
+  using Device = DeviceType;
+  using Batch = data::PairBatch;
+  using Model = models::DualEncoder<Scalar, Device>;
+  using Objective = ContrastiveObjective<Scalar, Device>;
+  using Features = models::PairFeatures<const Scalar>;
+
+  /// `dataset` must outlive this. Throws std::invalid_argument for an option out of range, or a dataset with
+  /// images of another size.
+  Contrastive(Device& device, const ContrastiveOptions& options, const data::Dataset& dataset,
+              text::Vocabulary vocabulary)
+      : options_(checked(options, dataset)),
+        dataset_(dataset),
+        word_piece_(std::move(vocabulary)),
+        objective_(options.objective),
+        model_(options.model,
+               {.image_size = options.image_size,
+                .vocabulary = static_cast<Index>(word_piece_.vocabulary().size()),
+                .longest_text = batch_options().max_pieces(),
+                .with_regions = objective_.needs_regions()},
+               options.seed),
+        parameters_(device, *this),
+        training_maker_(batch_options(), word_piece_, training_perturbations(),
+                        options.perturbations_per_step),
+        held_out_maker_(batch_options(), word_piece_, training_perturbations(),
+                        options.perturbations_per_step),
+        batch_size_(std::min(options.batch_size, static_cast<Index>(dataset.train.size()))) {}
+  Contrastive(const Contrastive&) = delete;  // parameters_ points into it
+  Contrastive& operator=(const Contrastive&) = delete;
+
+  template <class Visit>
+  void for_each_parameter(std::string_view prefix, Visit&& visit) {
+    model_.for_each_parameter(prefix, visit);
+    objective_.for_each_parameter(prefix, visit);
+  }
+
+  [[nodiscard]] const ContrastiveOptions& options() const { return options_; }
+  [[nodiscard]] const data::Dataset& dataset() const { return dataset_; }
+  [[nodiscard]] const text::WordPiece& word_piece() const { return word_piece_; }
+  [[nodiscard]] const Model& model() const { return model_; }
+  /// Learned numbers in all.
+  [[nodiscard]] Index size() const { return parameters_.size(); }
+  /// How batches of this task are made of examples.
+  [[nodiscard]] data::PairBatchOptions batch_options() const {
+    return {.image_size = options_.image_size,
+            .max_words = options_.max_words,
+            .scope = options_.scope,
+            .local_words = options_.local_words,
+            .seed = options_.seed};
+  }
+
+  // What a train::Task owes.
+  [[nodiscard]] Index examples_per_step() const { return batch_size_; }
+  [[nodiscard]] Index steps_per_epoch() const {
+    return static_cast<Index>(dataset_.train.size()) / batch_size_;
+  }
+  [[nodiscard]] train::Terms terms() const { return objective_.terms(); }
+  [[nodiscard]] std::vector<train::Reading> readings(Device& device) const {
+    return objective_.readings(device);
+  }
+  [[nodiscard]] const ParameterList<Scalar, Device>& parameters() const { return parameters_.list(); }
+  [[nodiscard]] VectorView<Scalar> gradients() const { return parameters_.gradients(); }
+  [[nodiscard]] train::Times& times() { return times_; }
+  void constrain(Device& device) { objective_.constrain(device); }
+
+  [[nodiscard]] Batch make_batch(Index step) {
+    const Index epoch = step / steps_per_epoch();
+    if (epoch != order_epoch_) {
+      order_.resize(dataset_.train.size());
+      std::iota(order_.begin(), order_.end(), Index{0});
+      constexpr std::uint32_t order_stream = 0x0D3A;
+      Random(options_.seed, order_stream, static_cast<std::uint32_t>(epoch))
+          .shuffle(order_.begin(), order_.end());
+      order_epoch_ = epoch;
+    }
+    const Index begin = step % steps_per_epoch() * batch_size_;
+    return training_maker_.make(dataset_.train,
+                                {order_.data() + begin, static_cast<std::size_t>(batch_size_)},
+                                static_cast<std::uint32_t>(epoch));
+  }
+
+  train::Terms step(Device& device, const Batch& batch) {
+    {
+      const auto stopwatch = times_.measure(encoders);
+      embed(device, batch);
+    }
+    train::Terms terms;
+    {
+      const auto stopwatch = times_.measure(losses);
+      terms = evaluate_objective(device);
+      objective_.backward(device, features_, pairs_.targets(), model_.feature_gradients(pairs_.inputs()));
+    }
+    const auto stopwatch = times_.measure(encoders);
+    model_.backward(device, pairs_.inputs());
+    return terms;
+  }
+
+  train::Terms held_out(Device& device) {
+    train::Terms mean = terms();
+    for_each_batch(held_out_maker_, dataset_.held_out, [&](const Batch& batch) {
+      embed(device, batch);
+      add_weighted(mean, evaluate_objective(device),
+                   static_cast<double>(batch.pairs) / static_cast<double>(dataset_.held_out.size()));
+    });
+    return mean;
+  }
+
+  /// The rows of the batch of the last step whose embeddings are not finite: "0 (image of a.png), ...".
+  [[nodiscard]] std::string describe(Device& device, const Batch& batch) {
+    const auto not_finite = [&](const auto& features) {
+      std::vector<Scalar> host(static_cast<std::size_t>(features.size()));
+      download(device, features.data(), std::span(host));
+      const auto row = host.size() / static_cast<std::size_t>(batch.pairs);
+      std::vector<char> bad;
+      for (auto begin = host.begin(); begin != host.end(); begin += static_cast<std::ptrdiff_t>(row))
+        bad.push_back(std::any_of(begin, begin + static_cast<std::ptrdiff_t>(row),
+                                  [](Scalar x) { return !std::isfinite(x); }));
+      return bad;
+    };
+    const std::vector<char> image = not_finite(features_.image), text = not_finite(features_.text);
+    std::string rows;
+    for (std::size_t b = 0; b < image.size() && rows.size() < 400; ++b)
+      if (image[b] || text[b])
+        rows += concat(rows.empty() ? "" : ", ", b, " (",
+                       !image[b]  ? "text"
+                       : !text[b] ? "image"
+                                  : "image and text",
+                       " of ", dataset_.train[static_cast<std::size_t>(batch.examples[b])].name, ")");
+    return rows.empty() ? "none" : rows;
+  }
+
+  // What evaluation needs.
+
+  /// The features of a batch, in device memory until the next call that embeds.
+  const Features& embed(Device& device, const Batch& batch) {
+    pairs_.assign(device, batch, options_.image_size);
+    features_ = model_.forward(device, pairs_.inputs());
+    return features_;
+  }
+
+  /// The terms for the last embed(); `attention` [B, W, R] in device memory, if given, receives that of each
+  /// report's words over its own image's regions.
+  train::Terms evaluate_objective(Device& device, BatchView<Scalar> attention = {}) {
+    return objective_.forward(device, features_, pairs_.targets(), attention);
+  }
+
+  /// Calls `visit(batch)` for batches over all `examples`, perturbed as in every evaluation.
+  template <class Visit>
+  void for_each_batch(data::PairBatchMaker& maker, std::span<const data::Example> examples, Visit&& visit) {
+    std::vector<Index> indices;
+    const auto count = static_cast<Index>(examples.size());
+    for (Index begin = 0; begin < count; begin += batch_size_) {
+      indices.resize(static_cast<std::size_t>(std::min(batch_size_, count - begin)));
+      std::iota(indices.begin(), indices.end(), begin);
+      visit(maker.make(examples, indices, data::evaluation_epoch));
+    }
+  }
+
+ private:
+  static constexpr std::string_view encoders = "encoders, forward and backward";
+  static constexpr std::string_view losses = "losses, forward and backward";
+
+  static const ContrastiveOptions& checked(const ContrastiveOptions& options, const data::Dataset& dataset) {
+    validate(options);
+    require(!dataset.train.empty() && !dataset.held_out.empty(), "Contrastive: ", dataset.train.size(),
+            " examples to train on and ", dataset.held_out.size(), " held out; both need at least one");
+    require(dataset.image_size == options.image_size, "Contrastive: the images of the dataset are ",
+            dataset.image_size, " pixels a side, but image-size is ", options.image_size);
+    return options;
+  }
+
+  /// A weight of 0 skips the work of the perturbed texts altogether.
+  [[nodiscard]] std::vector<text::Perturbation> training_perturbations() const {
+    return objective_.needs_perturbations() ? options_.perturbations : std::vector<text::Perturbation>{};
+  }
+
+  ContrastiveOptions options_;
+  const data::Dataset& dataset_;
+  text::WordPiece word_piece_;
+  Objective objective_;
+  Model model_;
+  Parameters<Scalar, Device> parameters_;
+  data::PairBatchMaker training_maker_, held_out_maker_;  // of the input thread, of the thread that trains
+  Index batch_size_;
+  detail::PairsOnDevice<Scalar, Device> pairs_;
+  Features features_;
+  train::Times times_;
+  std::vector<Index> order_;  // of the epoch below; the input thread's
+  Index order_epoch_ = -1;
+};
+
+}  // namespace vlp::tasks

@@ -1,0 +1,177 @@
+/// \file
+/// The objective of contrastive pretraining: its terms, their options, and what they learn themselves. A new
+/// term is written here and nowhere else: logs, progress, checks, plots, configuration and command line
+/// derive from for_each_setting and terms().
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/device.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/parameters.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/multi_scale.hpp>
+#include <vlp/losses/types.hpp>
+#include <vlp/models/dual_encoder.hpp>
+#include <vlp/nn/ops/rows.hpp>
+#include <vlp/optim/clamp_above.hpp>
+#include <vlp/train/terms.hpp>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace vlp::tasks {
+
+/// Options of ContrastiveObjective.
+struct ContrastiveObjectiveOptions {
+  double alpha = 1;  ///< weight of local alignment; 0 skips its work
+  double beta = 1;   ///< weight of perturbation sensitivity; 0 skips its work
+  DuplicatePolicy duplicates = DuplicatePolicy::ignore;
+};
+
+/// Calls `visit(name, field, help)` for each option.
+template <class Options, class Visit>
+requires std::is_same_v<std::remove_const_t<Options>, ContrastiveObjectiveOptions>
+void for_each_setting(Options& o, Visit&& visit) {
+  visit("alpha", o.alpha, "weight of the local alignment loss; 0 skips it");
+  visit("beta", o.beta, "weight of the perturbation loss; 0 skips it");
+  visit("duplicates", o.duplicates, "equal reports in a batch are: negatives | positives | ignore");
+}
+
+/// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
+inline void validate(const ContrastiveObjectiveOptions& o) {
+  for (const auto& [name, value] : {std::pair{"alpha", o.alpha}, {"beta", o.beta}})
+    require(std::isfinite(value) && value >= 0, name, " must be 0 or a positive number, but is ", value);
+}
+
+/// What the losses read beside the features, in device memory.
+struct PairTargets {
+  MatrixView<const std::uint8_t> valid;      ///< [B, 1 + K], see PerturbationSensitivity
+  std::span<const std::int64_t> word_count;  ///< [B], see LocalAlignment
+  std::span<const std::int64_t> group;       ///< [B], equal for equal reports
+  Index word_capacity = 0;                   ///< see LocalAlignment
+};
+
+/// L = L_global + alpha L_local + beta L_perturbation (see MultiScale) with two learned scales, which start
+/// at 1 / 0.07 and are kept at or below 100, as in CLIP.
+template <class Scalar, class Device = Cpu>
+class ContrastiveObjective {
+ public:
+  using Features = models::PairFeatures<const Scalar>;
+  using FeatureGradients = models::PairFeatures<Scalar>;
+
+  explicit ContrastiveObjective(const ContrastiveObjectiveOptions& options)
+      : options_(options),
+        log_scale_({1}, WeightDecay::no, initial_log_scale()),
+        perturbation_log_scale_({1}, WeightDecay::no, initial_log_scale()),
+        loss_(loss_options(options)) {}
+
+  [[nodiscard]] bool needs_regions() const { return options_.alpha > 0; }
+  [[nodiscard]] bool needs_perturbations() const { return options_.beta > 0; }
+
+  template <class Visit>
+  void for_each_parameter(std::string_view prefix, Visit&& visit) {
+    visit(join_names(prefix, "log_scale"), log_scale_);
+    if (needs_perturbations()) visit(join_names(prefix, "perturbation_log_scale"), perturbation_log_scale_);
+  }
+
+  /// Names and weights of the terms, with values of 0.
+  [[nodiscard]] train::Terms terms() const {
+    return {0, {{"global", 1}, {"local", options_.alpha}, {"perturbation", options_.beta}}};
+  }
+
+  [[nodiscard]] std::vector<train::Reading> readings(Device& device) const {
+    return {{"log_scale", static_cast<double>(download_value(device, log_scale_)[0])}};
+  }
+
+  /// Keeps the scales in their bounds; to be called after each update of the parameters.
+  void constrain(Device& device) {
+    optim::clamp_above(device, log_scale_, std::log(Scalar(largest_scale)));
+    if (needs_perturbations())
+      optim::clamp_above(device, perturbation_log_scale_, std::log(Scalar(largest_scale)));
+  }
+
+  /// The terms for the features of a batch. `attention` [B, W, R] in device memory, if given, receives that
+  /// of each report's words over its own image's regions.
+  train::Terms forward(Device& device, const Features& features, const PairTargets& targets,
+                       BatchView<Scalar> attention = {}) {
+    Accumulator* values = values_.resize(4);
+    loss_.forward(device, inputs(features, targets),
+                  {.loss = values,
+                   .global = values + 1,
+                   .local = values + 2,
+                   .perturbation = values + 3,
+                   .attention = attention});
+    std::array<Accumulator, 4> host{};
+    download(device, static_cast<const Accumulator*>(values), std::span(host));
+    train::Terms terms = this->terms();
+    terms.total = static_cast<double>(host[0]);
+    for (std::size_t i = 0; i < terms.terms.size(); ++i)
+      terms.terms[i].value = static_cast<double>(host[i + 1]);
+    return terms;
+  }
+
+  /// Writes the gradients by the features of the last forward, and adds those by the scales to their
+  /// parameters.
+  void backward(Device& device, const Features& features, const PairTargets& targets,
+                const FeatureGradients& d_features) {
+    Accumulator* d_scales = d_scales_.resize(2);
+    loss_.backward(device, inputs(features, targets), 1,
+                   {.image = d_features.image,
+                    .text = d_features.text,
+                    .log_scale = d_scales,
+                    .perturbation_log_scale = d_scales + 1,
+                    .regions = d_features.regions,
+                    .words = d_features.words});
+    add_to(device, d_scales, log_scale_);
+    if (needs_perturbations()) add_to(device, d_scales + 1, perturbation_log_scale_);
+  }
+
+ private:
+  using Loss = MultiScale<Scalar, Device>;
+  using Accumulator = typename Loss::Accumulator;
+  static_assert(std::is_same_v<Accumulator, Scalar>, "scales are learned in the type of the losses' values");
+
+  static constexpr double largest_scale = 100;
+
+  static Scalar initial_log_scale() { return std::log(Scalar(1) / Scalar(0.07)); }
+
+  static MultiScaleOptions loss_options(const ContrastiveObjectiveOptions& options) {
+    MultiScaleOptions out;
+    out.alpha = options.alpha;
+    out.beta = options.beta;
+    out.global.duplicate_policy = out.local.duplicate_policy = options.duplicates;
+    return out;
+  }
+
+  [[nodiscard]] typename Loss::Inputs inputs(const Features& features, const PairTargets& targets) const {
+    typename Loss::Inputs in;
+    in.image = features.image;
+    in.text = features.text;
+    in.valid = targets.valid;
+    in.group = targets.group;
+    in.log_scale = log_scale_.value().data();
+    if (needs_perturbations()) in.perturbation_log_scale = perturbation_log_scale_.value().data();
+    if (!needs_regions()) return in;
+    in.regions = features.regions;
+    in.words = features.words;
+    in.word_count = targets.word_count;
+    in.word_capacity = targets.word_capacity;
+    return in;
+  }
+
+  static void add_to(Device& device, const Accumulator* gradient, Parameter<Scalar, Device>& parameter) {
+    add_scaled<Scalar>(device, 1, MatrixView<const Scalar>(gradient, {1, 1}), parameter.gradient_matrix());
+  }
+
+  ContrastiveObjectiveOptions options_;
+  Parameter<Scalar, Device> log_scale_, perturbation_log_scale_;
+  Loss loss_;
+  typename Device::template Buffer<Accumulator> values_, d_scales_;
+};
+
+}  // namespace vlp::tasks

@@ -1,0 +1,230 @@
+// Contrastive pretraining as a whole: the gradient of every parameter, what a task owes, evaluation.
+#include "support/catch.hpp"
+#include "support/messages.hpp"
+#include "tasks/few_pairs.hpp"
+
+#include <vlp/core/parameters.hpp>
+#include <vlp/tasks/contrastive.hpp>
+#include <vlp/tasks/contrastive_evaluation.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+using namespace vlp;
+using test::few_pairs;
+using test::message_of;
+using test::small_options;
+
+static_assert(train::Task<tasks::Contrastive<float>> && train::Task<tasks::Contrastive<double>>);
+
+TEST_CASE("the gradient of the whole task agrees with central differences") {
+  tasks::ContrastiveOptions options = small_options();
+  SECTION("regions before the blocks, words of all layers") {
+    options.objective.alpha = GENERATE(0.0, 0.7);
+    options.objective.beta = GENERATE(0.0, 0.9);
+  }
+  SECTION("regions after the blocks, words of the last layer, duplicates as positives") {
+    options.model.image_blocks = options.model.region_blocks = 2;
+    options.model.word_layers = 1;
+    options.objective.duplicates = DuplicatePolicy::positives;
+    options.local_words = data::LocalWords::all;
+  }
+  CAPTURE(options.objective.alpha, options.objective.beta, options.model.region_blocks);
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  const auto batch = task.make_batch(0);
+  const auto& parameters = task.parameters();
+  // Off the starting values, where biases are zero and both scales are equal.
+  Random random(5);
+  for (auto& [name, parameter] : parameters)
+    for (Index i = 0; i < parameter->size(); ++i)
+      parameter->value()[i] += 0.1 * static_cast<double>(random.normal());
+
+  const auto loss = [&] {
+    task.embed(device, batch);
+    return task.evaluate_objective(device).total;
+  };
+  // A step adds to what the gradients hold.
+  fill(device, task.gradients().data(), task.gradients().size(), 0.25);
+  const train::Terms terms = task.step(device, batch);
+  CHECK(std::isfinite(terms.total));
+  double sum = 0;
+  for (const train::Term& term : terms.terms) {
+    CHECK((term.value > 0) == (term.weight > 0));
+    sum += term.weight * term.value;
+  }
+  CHECK(std::abs(terms.total - sum) < 1e-12);
+
+  for (auto& [name, parameter] : parameters) {
+    double largest = 0;
+    for (Index i = 0; i < parameter->size(); ++i)
+      largest = std::max(largest, std::abs(parameter->gradient()[i] - 0.25));
+    INFO("parameter " << name);
+    // Without the local term nothing reads the regions.
+    CHECK((largest > 0) == (options.objective.alpha > 0 || name.find("region_norm") == std::string::npos));
+    constexpr Index most = 3;
+    for (Index k = 0; k < std::min(parameter->size(), most); ++k) {
+      const Index i = parameter->size() <= most
+                          ? k
+                          : static_cast<Index>(random.below(static_cast<std::uint32_t>(parameter->size())));
+      const double before = parameter->value()[i], step = 2e-5;
+      const auto loss_at = [&](double steps) {
+        parameter->value()[i] = before + steps * step;
+        return loss();
+      };
+      const double numeric = (8 * (loss_at(1) - loss_at(-1)) - (loss_at(2) - loss_at(-2))) / (12 * step);
+      parameter->value()[i] = before;
+      INFO("element " << i);
+      CHECK(std::abs(parameter->gradient()[i] - 0.25 - numeric) <= 2e-7 * (1 + std::abs(numeric)));
+    }
+  }
+}
+
+TEST_CASE("a term of weight 0 has no parameters and no perturbed texts") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  const auto names = [&](double alpha, double beta) {
+    tasks::ContrastiveOptions options = small_options();
+    options.objective.alpha = alpha;
+    options.objective.beta = beta;
+    tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+    CHECK(task.make_batch(0).texts_per_pair == (beta > 0 ? 4 : 1));
+    std::string all;
+    for (const auto& [name, parameter] : task.parameters()) all += name + "\n";
+    return all;
+  };
+  const std::string every = names(1, 1), without_local = names(0, 1), without_perturbed = names(1, 0);
+  CHECK(every.find("word_head") != std::string::npos);
+  CHECK(every.find("\nlog_scale\nperturbation_log_scale\n") != std::string::npos);
+  CHECK(without_local.find("word_head") == std::string::npos);
+  CHECK(without_local.find("region_head") == std::string::npos);
+  CHECK(without_perturbed.find("perturbation_log_scale") == std::string::npos);
+}
+
+TEST_CASE("batches depend on the seed and the step alone and cover an epoch once") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::ContrastiveOptions options = small_options();
+  options.batch_size = 2;
+  options.perturbations_per_step = 2;
+  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  tasks::Contrastive one(device, options, dataset, vocabulary), other(device, options, dataset, vocabulary);
+  CHECK(one.steps_per_epoch() == 2);
+  CHECK(one.examples_per_step() == 2);
+  std::vector<Index> seen;
+  for (Index step = 0; step < 2; ++step) {
+    const auto batch = one.make_batch(step);
+    seen.insert(seen.end(), batch.examples.begin(), batch.examples.end());
+  }
+  std::sort(seen.begin(), seen.end());
+  CHECK(seen == std::vector<Index>{0, 1, 2, 3});
+  // A task that starts at step 5 meets what one meets that comes from step 0.
+  for (Index step = 2; step < 5; ++step) static_cast<void>(one.make_batch(step));
+  const auto a = one.make_batch(5), b = other.make_batch(5);
+  CHECK(a.examples == b.examples);
+  CHECK(a.pieces == b.pieces);
+  CHECK(a.images == b.images);
+  options.seed = 2;
+  tasks::Contrastive reseeded(device, options, dataset, vocabulary);
+  CHECK(reseeded.make_batch(5).pieces != a.pieces);
+}
+
+TEST_CASE("scales are kept at or below 100 and are read as they are") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  const tasks::ContrastiveOptions options = small_options();
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  CHECK(std::abs(task.readings(device)[0].value - std::log(1 / 0.07)) < 1e-12);
+  for (const auto& [name, parameter] : task.parameters())
+    if (name.ends_with("log_scale")) parameter->value()[0] = 5;
+  task.constrain(device);
+  for (const auto& [name, parameter] : task.parameters())
+    if (name.ends_with("log_scale")) CHECK(std::abs(parameter->value()[0] - std::log(100.0)) < 1e-12);
+}
+
+TEST_CASE("held-out terms are means over examples, whatever the batches") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::ContrastiveOptions options = small_options();
+  options.batch_size = 1;  // two batches of one
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  const train::Terms mean = task.held_out(device);
+  double total = 0, perturbation = 0;
+  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.perturbations);
+  task.for_each_batch(maker, dataset.held_out, [&](const auto& batch) {
+    task.embed(device, batch);
+    const train::Terms terms = task.evaluate_objective(device);
+    total += terms.total / 2;
+    perturbation += terms.terms[2].value / 2;
+  });
+  CHECK(std::abs(mean.total - total) < 1e-12);
+  CHECK(mean.terms[2].name == "perturbation");
+  CHECK(std::abs(mean.terms[2].value - perturbation) < 1e-12);
+}
+
+TEST_CASE("rows that are not finite are described by their example") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  const tasks::ContrastiveOptions options = small_options();
+  tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  auto batch = task.make_batch(0);
+  static_cast<void>(task.step(device, batch));
+  CHECK(task.describe(device, batch) == "none");
+  batch.images[2 * 16 * 16 + 5] = std::numeric_limits<float>::quiet_NaN();
+  static_cast<void>(task.step(device, batch));
+  CHECK(task.describe(device, batch) ==
+        "2 (image of " + dataset.train[static_cast<std::size_t>(batch.examples[2])].name + ")");
+}
+
+TEST_CASE("evaluation gives every figure, and attention where it was trained") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::ContrastiveOptions options = small_options();
+  const auto evaluation_of = [&](double alpha, std::vector<tasks::AttendedPair>& attended) {
+    options.objective.alpha = alpha;
+    tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+    return evaluate(task, device, device, 5, attended);
+  };
+  std::vector<tasks::AttendedPair> attended, none;
+  const auto evaluation = evaluation_of(1, attended);
+  CHECK(evaluation.pairs == 2);
+  CHECK(evaluation.structure.overall.count == 2);
+  CHECK(evaluation.structure.perturbations.size() == 3);
+  CHECK(evaluation.pointing.overall().count == 1);
+  REQUIRE(attended.size() == 2);
+  CHECK(attended[0].words.size() == 1);  // the mark's word alone
+  CHECK(attended[0].words[0].word == "heart");
+  CHECK(attended[1].words[0].word == "nodule");
+  for (const auto& pair : attended)
+    for (const auto& word : pair.words) {
+      double sum = 0;
+      for (const float x : word.attention) sum += static_cast<double>(x);
+      CHECK(std::abs(sum - 1) < 1e-5);
+    }
+  CHECK(tables(evaluation).find("| heart |") != std::string::npos);
+  CHECK(evaluation_of(0, none).pointing.overall().count == 0);
+  CHECK(none.empty());
+}
+
+TEST_CASE("settings out of range and datasets of another size are refused") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  const auto message = [&](auto change) {
+    tasks::ContrastiveOptions options = small_options();
+    change(options);
+    return message_of<std::invalid_argument>([&] {
+      tasks::Contrastive(device, options, dataset, tasks::build_vocabulary(dataset, small_options()));
+    });
+  };
+  CHECK(message([](auto& o) { o.image_size = 24; }) ==
+        "Contrastive: the images of the dataset are 16 pixels a side, but image-size is 24");
+  CHECK(message([](auto& o) { o.image_size = 20; }) == "image-size must be a multiple of 8, but is 20");
+  CHECK(message([](auto& o) { o.model.heads = 3; }) ==
+        "width must be a multiple of heads, but is 8 for 3 heads");
+  CHECK(message([](auto& o) { o.objective.beta = -1; }) == "beta must be 0 or a positive number, but is -1");
+  CHECK(message([](auto& o) { o.batch_size = 0; }) == "batch-size must be from 1 to 1000000000, but is 0");
+}
