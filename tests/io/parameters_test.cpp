@@ -351,70 +351,93 @@ TEST_CASE("the shards that an index lists are one file") {
   }
 }
 
-TEST_CASE("weights of BERT become those of this library's layout") {
-  const TemporaryFolder folder;
-  constexpr Index width = 4, hidden = 8, depth = 2;
-  Shapes bert{{"bert.embeddings.word_embeddings.weight", {10, width}},
-              {"bert.embeddings.position_embeddings.weight", {6, width}},
-              {"bert.embeddings.token_type_embeddings.weight", {2, width}},
-              {"bert.embeddings.LayerNorm.weight", {width}},
-              {"bert.embeddings.LayerNorm.bias", {width}},
-              {"bert.pooler.dense.weight", {width, width}},
-              {"cls.predictions.bias", {10}}};
-  Shapes ours{{"text.embedding.word", {10, width}},
-              {"text.embedding.position", {6, width}},
-              {"text.embedding.type", {2, width}},
-              {"text.embedding.norm.weight", {width}},
-              {"text.embedding.norm.bias", {width}}};
+/// The rules of docs/weights.md.
+ReadParametersOptions bert_options(int depth) {
   ReadParametersOptions options{
       .rename = {{"bert.embeddings.word_embeddings.weight", "text.embedding.word"},
                  {"bert.embeddings.position_embeddings.weight", "text.embedding.position"},
-                 {"bert.embeddings.token_type_embeddings.weight", "text.embedding.type"},
-                 {"bert.embeddings.LayerNorm", "text.embedding.norm"}},
-      .ignore = {"bert.pooler", "cls"}};
-  const auto add = [](Shapes& shapes, const std::string& name, Index outputs, Index inputs) {
-    if (inputs > 0) shapes.push_back({name + ".weight", {outputs, inputs}});
-    if (inputs == 0) shapes.push_back({name + ".weight", {outputs}});
-    shapes.push_back({name + ".bias", {outputs}});
+                 {"bert.embeddings.token_type_embeddings.weight", "text.embedding.type"}},
+      .ignore = {"bert.pooler", "bert.embeddings.position_ids", "cls"}};
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    options.rename.push_back({from, to});
   };
-  for (Index i = 0; i < depth; ++i) {
+  const auto rename_norm = [&](const std::string& from, const std::string& to) {
+    rename(from, to);
+    rename(from + ".gamma", to + ".weight");  // as older files call gain and bias
+    rename(from + ".beta", to + ".bias");
+  };
+  rename_norm("bert.embeddings.LayerNorm", "text.embedding.norm");
+  for (int i = 0; i < depth; ++i) {
     const std::string from = "bert.encoder.layer." + std::to_string(i), to = "text.block" + std::to_string(i);
-    for (const char* part : {"query", "key", "value"})
-      add(bert, from + ".attention.self." + part, width, width);
-    add(bert, from + ".attention.output.dense", width, width);
-    add(bert, from + ".attention.output.LayerNorm", width, 0);
-    add(bert, from + ".intermediate.dense", hidden, width);
-    add(bert, from + ".output.dense", width, hidden);
-    add(bert, from + ".output.LayerNorm", width, 0);
-    add(ours, to + ".attention.query_key_value", 3 * width, width);
-    add(ours, to + ".attention.output", width, width);
-    add(ours, to + ".norm1", width, 0);
-    add(ours, to + ".feed_forward.first", hidden, width);
-    add(ours, to + ".feed_forward.second", width, hidden);
-    add(ours, to + ".norm2", width, 0);
-    for (const auto& [bert_name, name] :
-         std::vector<std::pair<std::string, std::string>>{{".attention.self", ".attention"},
-                                                          {".attention.output.dense", ".attention.output"},
-                                                          {".attention.output.LayerNorm", ".norm1"},
-                                                          {".intermediate.dense", ".feed_forward.first"},
-                                                          {".output.dense", ".feed_forward.second"},
-                                                          {".output.LayerNorm", ".norm2"}})
-      options.rename.push_back({from + bert_name, to + name});
+    rename(from + ".attention.self", to + ".attention");
+    rename(from + ".attention.output.dense", to + ".attention.output");
+    rename_norm(from + ".attention.output.LayerNorm", to + ".norm1");
+    rename(from + ".intermediate.dense", to + ".feed_forward.first");
+    rename(from + ".output.dense", to + ".feed_forward.second");
+    rename_norm(from + ".output.LayerNorm", to + ".norm2");
     const std::string attention = to + ".attention.";
     for (const std::string kind : {".weight", ".bias"})
       options.join.push_back(
           {attention + "query_key_value" + kind,
            {attention + "query" + kind, attention + "key" + kind, attention + "value" + kind}});
   }
-  const Model<float> stored(bert), model(ours, 1000);
-  CHECK(read(written(folder, stored), model, options).read.size() == ours.size());
-  CHECK(model.values("text.block1.norm2.bias") ==
-        stored.values("bert.encoder.layer.1.output.LayerNorm.bias"));
-  std::vector<float> joined;
-  for (const char* part : {"query", "key", "value"})
-    for (float value : stored.values(std::string("bert.encoder.layer.1.attention.self.") + part + ".weight"))
-      joined.push_back(value);
-  CHECK(model.values("text.block1.attention.query_key_value.weight") == joined);
+  return options;
+}
+
+/// Shapes of BERT's tensors under the published names, and of the same under this library's names.
+std::pair<Shapes, Shapes> bert_shapes(Index width, Index depth, bool old_norms) {
+  Shapes bert{{"bert.embeddings.word_embeddings.weight", {10, width}},
+              {"bert.embeddings.position_embeddings.weight", {6, width}},
+              {"bert.embeddings.token_type_embeddings.weight", {2, width}},
+              {"bert.pooler.dense.weight", {width, width}},
+              {"cls.predictions.bias", {10}}};
+  Shapes ours{{"text.embedding.word", {10, width}},
+              {"text.embedding.position", {6, width}},
+              {"text.embedding.type", {2, width}}};
+  const auto add = [](Shapes& shapes, const std::string& name, Index outputs, Index inputs) {
+    shapes.push_back({name + ".weight", {outputs, inputs}});
+    shapes.push_back({name + ".bias", {outputs}});
+  };
+  const auto add_norm = [&](const std::string& from, const std::string& to) {
+    bert.push_back({from + (old_norms ? ".gamma" : ".weight"), {width}});
+    bert.push_back({from + (old_norms ? ".beta" : ".bias"), {width}});
+    ours.push_back({to + ".weight", {width}});
+    ours.push_back({to + ".bias", {width}});
+  };
+  add_norm("bert.embeddings.LayerNorm", "text.embedding.norm");
+  for (Index i = 0; i < depth; ++i) {
+    const std::string from = "bert.encoder.layer." + std::to_string(i), to = "text.block" + std::to_string(i);
+    for (const char* part : {"query", "key", "value"})
+      add(bert, from + ".attention.self." + part, width, width);
+    add(bert, from + ".attention.output.dense", width, width);
+    add(bert, from + ".intermediate.dense", 2 * width, width);
+    add(bert, from + ".output.dense", width, 2 * width);
+    add(ours, to + ".attention.query_key_value", 3 * width, width);
+    add(ours, to + ".attention.output", width, width);
+    add(ours, to + ".feed_forward.first", 2 * width, width);
+    add(ours, to + ".feed_forward.second", width, 2 * width);
+    add_norm(from + ".attention.output.LayerNorm", to + ".norm1");
+    add_norm(from + ".output.LayerNorm", to + ".norm2");
+  }
+  return {bert, ours};
+}
+
+TEST_CASE("weights of BERT become those of this library's layout") {
+  const TemporaryFolder folder;
+  for (const bool old_norms : {false, true}) {
+    const auto [bert, ours] = bert_shapes(4, 2, old_norms);
+    const Model<float> stored(bert), model(ours, 1000);
+    CHECK(read(written(folder, stored), model, bert_options(2)).read.size() == ours.size());
+    const std::string layer = "bert.encoder.layer.1.";
+    CHECK(model.values("text.block1.norm2.bias") ==
+          stored.values(layer + (old_norms ? "output.LayerNorm.beta" : "output.LayerNorm.bias")));
+    CHECK(model.values("text.block1.attention.output.weight") ==
+          stored.values(layer + "attention.output.dense.weight"));
+    std::vector<float> joined;
+    for (const std::string part : {"query", "key", "value"})
+      for (float value : stored.values(layer + "attention.self." + part + ".weight")) joined.push_back(value);
+    CHECK(model.values("text.block1.attention.query_key_value.weight") == joined);
+  }
 }
 
 }  // namespace
