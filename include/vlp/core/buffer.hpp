@@ -19,8 +19,8 @@ namespace vlp {
 /// Alignment of all memory that the library takes on the host: a cache line, and the widest vector register.
 inline constexpr std::size_t memory_alignment = 64;
 
-/// Memory of the host, the kind that Buffer and Arena hold unless told otherwise. Another kind has the same
-/// members.
+/// Memory of the host, which Buffer and Arena hold by default. A kind of memory of another device has the
+/// same members.
 struct HostMemory {
   /// Whether the host may read and write it.
   static constexpr bool is_host = true;
@@ -38,18 +38,18 @@ struct HostMemory {
     return Bytes(new (std::align_val_t{memory_alignment}) std::byte[bytes]);
   }
 
-  /// Whether the work that memory is handed out for is being recorded, to be run again later with the same
-  /// addresses. On the host nothing is.
+  /// Whether work is being recorded that will run again later with the addresses of this memory, as in a CUDA
+  /// graph. On the host no work is recorded.
   static constexpr bool is_recorded() noexcept { return false; }
 
-  /// Where the memory goes that a buffer or an arena has replaced by more. On the host it is freed at once.
+  /// The place for memory that a buffer or an arena has replaced by more. On the host it is freed at once.
   struct Outgrown {
     static void add(Bytes) noexcept {}
   };
 };
 
-/// An owning, uninitialised array for what must outlive one call: activations kept for backward,
-/// log-sum-exps. `resize` keeps the memory when it suffices and does not keep the contents when it does not.
+/// An owning, uninitialised array for data that must outlive one call, such as activations kept for backward.
+/// `resize` keeps the memory when it suffices and does not keep the contents when it does not.
 template <class T, class Memory = HostMemory>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -109,7 +109,7 @@ class Buffer {
 template <class Memory>
 class BasicArena {
  public:
-  /// Gives back, when it ends, all that was taken since it was made.
+  /// Gives back, at its end, all memory that was taken since its construction.
   class Scope {
    public:
     explicit Scope(BasicArena& arena) noexcept : arena_(&arena), mark_(arena.used_) {}

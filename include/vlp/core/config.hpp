@@ -1,5 +1,5 @@
 /// \file
-/// Version of the library, and what the compiler offers it.
+/// Version of the library, and whether the compiler offers OpenMP.
 #pragma once
 
 #define VLP_VERSION_MAJOR 0

@@ -16,8 +16,8 @@ template <class... Parts>
   return out.str();
 }
 
-/// Throws std::invalid_argument with the joined `message` unless `condition` holds. For what the caller
-/// passed: shapes, options, flags. The message is only put together on failure.
+/// Throws std::invalid_argument with the joined `message` unless `condition` holds. It is meant for mistakes
+/// of the caller: shapes, options, flags. The message is only put together on failure.
 template <class... Parts>
 void require(bool condition, const Parts&... message) {
   if (!condition) [[unlikely]]
@@ -30,8 +30,8 @@ void require_range(const char* name, Number value, Number low, Number high) {
   require(value >= low && value <= high, name, " must be from ", low, " to ", high, ", but is ", value);
 }
 
-/// Throws std::runtime_error with the joined `message` unless `condition` holds. For what the world brought:
-/// files, their contents, non-finite numbers.
+/// Throws std::runtime_error with the joined `message` unless `condition` holds. It is meant for faults of
+/// the input: files, their contents, non-finite numbers.
 template <class... Parts>
 void ensure(bool condition, const Parts&... message) {
   if (!condition) [[unlikely]]

@@ -1,5 +1,5 @@
 /// \file
-/// How a product takes its operands, on any device.
+/// The form in which a product takes an operand, on any device.
 #pragma once
 
 namespace vlp {

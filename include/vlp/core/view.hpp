@@ -1,5 +1,5 @@
 /// \file
-/// Non-owning row-major views: how every array enters and leaves the library, without a copy.
+/// Non-owning row-major views, as which every array enters and leaves the library without a copy.
 #pragma once
 
 #include <vlp/core/errors.hpp>
@@ -11,7 +11,7 @@
 
 namespace vlp {
 
-/// A row-major view of `Rank` dimensions onto memory of type `T` that belongs to somebody else.
+/// A row-major view of `Rank` dimensions onto memory of type `T` that it does not own.
 ///
 /// Elements of the last dimension are adjacent (stride 1); every other dimension has a stride of its own,
 /// counted in elements, so that a block of a larger array (a leading column range, every k-th row) is a view

@@ -8,7 +8,7 @@
 
 namespace vlp::eval {
 
-/// Right answers out of those that were asked, and what guessing would give.
+/// Number of right answers to a number of questions, and the share that guessing would get right.
 struct Accuracy {
   Index correct = 0;
   Index count = 0;

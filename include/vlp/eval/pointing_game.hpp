@@ -1,5 +1,5 @@
 /// \file
-/// The pointing game: does the attention of a word peak where its finding is?
+/// The pointing game, which asks whether the attention of a word peaks where its finding is.
 #pragma once
 
 #include <vlp/core/errors.hpp>

@@ -26,10 +26,10 @@ inline constexpr std::array<Index, 3> usual_recall_cutoffs{1, 5, 10};
 struct RecallAt {
   Index k = 0;
   double recall = 0;  ///< in [0, 1]; NaN without queries
-  double chance = 0;  ///< its expectation when the candidates come in random order, given the groups
+  double chance = 0;  ///< expected recall with candidates in random order, given the groups
 };
 
-/// What retrieval() returns: one entry for each cut-off, in the order they were asked for.
+/// The result of retrieval(): one entry for each cut-off, in the order of the argument.
 struct Retrieval {
   Index pairs = 0;
   std::vector<RecallAt> image_to_text, text_to_image;

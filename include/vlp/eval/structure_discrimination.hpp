@@ -14,9 +14,9 @@
 
 namespace vlp::eval {
 
-/// What structure_discrimination() returns.
+/// The result of structure_discrimination().
 struct StructureDiscrimination {
-  /// One perturbation: the original against it alone, over the reports where it is valid.
+  /// The original against one perturbation alone, over the reports where that is valid.
   struct Perturbation {
     std::string name;
     Accuracy accuracy;
@@ -26,7 +26,7 @@ struct StructureDiscrimination {
   std::vector<Perturbation> perturbations;
 };
 
-/// Scores of an image against its report and K perturbations of that report -> how often the report wins.
+/// Computes how often a report wins over K perturbations of it, from their similarities to its image.
 ///
 /// `scores` [N, 1+K]: row n holds the similarity of image n to its own report (slot 0) and to the
 /// perturbations of that report (slots 1..K); larger is more similar, any scale. `valid` [N, 1+K]: 0 drops a
@@ -36,8 +36,8 @@ struct StructureDiscrimination {
 /// The original is right when its score is strictly above that of every valid perturbation (overall), or
 /// above that of the one perturbation (per perturbation): a tie is wrong, and so is a NaN on either side. A
 /// report whose slot 0 is not valid, or without a valid perturbation, is not counted. Chance is 1/2 for one
-/// perturbation, and the mean over the counted reports of 1 / (1 + valid perturbations) overall.
-/// Throws std::invalid_argument unless the extents agree and scores has at least one column.
+/// perturbation, and the mean over the counted reports of 1 / (1 + valid perturbations) overall. Throws
+/// std::invalid_argument unless the extents agree and scores has at least one column.
 template <class T>
 [[nodiscard]] StructureDiscrimination structure_discrimination(MatrixView<T> scores,
                                                                MatrixView<const std::uint8_t> valid = {},

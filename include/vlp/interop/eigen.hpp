@@ -38,9 +38,9 @@ inline constexpr bool owns_elements<Eigen::Ref<const M, Options, Stride>> = true
 
 }  // namespace detail
 
-/// A view of the elements of an Eigen matrix, array, map, ref or block: a VectorView of what is a vector at
-/// compile time, else a MatrixView. It is a view of const elements when `x` is const or cannot be written to.
-/// Matrices must be row-major (a compile-time error otherwise) and elements of a row, or of a vector,
+/// A view of the elements of an Eigen matrix, array, map, ref or block: a VectorView if its type is a
+/// vector's, otherwise a MatrixView. It is a view of const elements when `x` is const or cannot be written
+/// to. Matrices must be row-major (a compile-time error otherwise) and elements of a row, or of a vector,
 /// adjacent (checked at run time where the type leaves it open). The view is valid as long as the elements of
 /// `x` stay where they are.
 template <class X>

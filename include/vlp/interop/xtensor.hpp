@@ -43,7 +43,7 @@ concept XtensorInMemory = requires(X& x) {
   x.strides();
 };
 
-/// xarray and its kin learn their number of dimensions at run time.
+/// The rank of xarray and other types that know their number of dimensions only at run time.
 inline constexpr std::size_t dynamic_rank = SIZE_MAX;
 
 template <class X>

@@ -33,8 +33,8 @@ struct CsvTable {
     return std::nullopt;
   }
 
-  /// Index of the column of that name. Throws std::runtime_error with the file, the name and the names there
-  /// are.
+  /// Index of the column of that name. Throws std::runtime_error that names the file, the column and the
+  /// columns that exist.
   [[nodiscard]] Index column(std::string_view name) const {
     if (const std::optional<Index> found = find_column(name)) return *found;
     std::string present;
@@ -50,7 +50,7 @@ struct CsvTable {
 
 namespace detail {
 
-/// libcsv's parser together with what it has read so far.
+/// libcsv's parser, with the table it has read so far.
 class CsvReader {
  public:
   explicit CsvReader(const Path& path) {
@@ -65,7 +65,7 @@ class CsvReader {
   CsvTable read(std::string_view text) {
     constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
     if (text.substr(0, byte_order_mark.size()) == byte_order_mark) text.remove_prefix(byte_order_mark.size());
-    // Line by line, for libcsv does not say where it is.
+    // Lines are passed one at a time, since libcsv does not report its position.
     while (!text.empty()) {
       const std::string_view line = text.substr(0, line_length(text));
       text.remove_prefix(line.size());
@@ -89,7 +89,7 @@ class CsvReader {
     return end + (text.substr(end, 2) == "\r\n" ? 2 : 1);
   }
 
-  /// Passes on what a callback caught, and says where the parser stopped.
+  /// Throws the exception that a callback caught, or, if the parser stopped, one that names the row.
   void check(bool parsed) {
     if (error_) std::rethrow_exception(error_);
     ensure(parsed, table_.path, ":", row_line_,

@@ -1,6 +1,6 @@
 /// \file
-/// Whole files in, whole files out. A file is written under a temporary name and renamed, so that a reader,
-/// or a run that is killed, sees either the old file or the new one and never a part. POSIX.
+/// Reading and writing of whole files. A file is written under a temporary name and renamed, so that a
+/// reader, or a run that is killed, sees either the old file or the new one and never a part. POSIX.
 #pragma once
 
 #include <fcntl.h>
@@ -41,7 +41,7 @@ class Descriptor {
 
   [[nodiscard]] int get() const noexcept { return descriptor_; }
   [[nodiscard]] bool valid() const noexcept { return descriptor_ >= 0; }
-  /// Closes now; false, with errno set, when the system reports a write that failed late.
+  /// Closes now. Returns false, with errno set, when the system reports a write that failed late.
   [[nodiscard]] bool close() noexcept { return ::close(std::exchange(descriptor_, -1)) == 0; }
 
  private:
@@ -114,7 +114,8 @@ inline void write_file(const Path& path, std::span<const std::string_view> piece
   detail::Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   ensure(file.valid(), path.string(), ": cannot write: ", detail::reason(errno));
   detail::Removal removal(temporary);
-  if (replaces) static_cast<void>(::fchmod(file.get(), old.st_mode & 07777));  // a wish, not a condition
+  // A file without its old permissions is still better than none, so a refusal is no error.
+  if (replaces) static_cast<void>(::fchmod(file.get(), old.st_mode & 07777));
   for (std::string_view piece : pieces) detail::write_all(file.get(), piece, path);
   ensure(::fsync(file.get()) == 0 && file.close(), path.string(), ": cannot write: ", detail::reason(errno));
   ensure(::rename(temporary.c_str(), path.c_str()) == 0, path.string(),
@@ -127,7 +128,7 @@ inline void write_file(const Path& path, std::span<const std::string_view> piece
   if (directory.valid()) static_cast<void>(::fsync(directory.get()));
 }
 
-/// As above, with one piece.
+/// Writes one piece as the whole contents of `path`; see above.
 inline void write_file(const Path& path, std::string_view bytes) {
   write_file(path, std::span(&bytes, 1));
 }

@@ -1,8 +1,8 @@
 /// \file
 /// Radiographs from PNG and JPEG files, and pictures to PNG files.
 ///
-/// Decoding is stb's. Its code is linked as a library (the target vlp::io brings it), not compiled within
-/// this header, so any number of translation units may include it and none pays for it.
+/// stb decodes and encodes. The target vlp::io links it as a library, so a translation unit that includes
+/// this header does not compile it.
 #pragma once
 
 #include <stb/stb_image.h>
@@ -60,7 +60,7 @@ struct StbFree {
   void operator()(void* memory) const noexcept { stbi_image_free(memory); }
 };
 
-/// Interleaved samples to grey: luma of ITU-R BT.601 for colour; an alpha channel is left out.
+/// Converts interleaved samples to grey: colour to its luma by ITU-R BT.601, without any alpha channel.
 template <class Sample>
 GrayImage to_gray(const Sample* samples, int width, int height, int channels) {
   constexpr float scale = 1.0F / static_cast<float>(std::numeric_limits<Sample>::max());

@@ -52,7 +52,7 @@ class NpyArray {
 
 namespace detail {
 
-/// True when `value` can be held by the integer type `To` exactly.
+/// Whether the integer type `To` holds `value` exactly.
 template <class To, class From>
 [[nodiscard]] bool holds(From value) {
   if constexpr (std::is_floating_point_v<From>) {

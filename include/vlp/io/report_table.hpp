@@ -1,5 +1,5 @@
 /// \file
-/// Pairs of a radiograph and its report, from a table of one's own (a manifest) or from the Indiana
+/// Pairs of a radiograph and its report, from the caller's own table (a manifest) or from the Indiana
 /// University collection as published (Open-I).
 #pragma once
 
@@ -23,25 +23,25 @@
 
 namespace vlp::io {
 
-/// One radiograph and what was written about it.
+/// A radiograph and its report.
 struct ReportImagePair {
   Path image;              ///< an image file that was there when the table was read
   std::string report;      ///< the whole text; never empty
-  std::string findings;    ///< what is seen; empty if the table does not tell it apart
-  std::string impression;  ///< the conclusion; empty if the table does not tell it apart
+  std::string findings;    ///< the findings; empty if the table does not give them separately
+  std::string impression;  ///< the conclusion; empty if the table does not give it separately
   std::string split;       ///< "train", "test", ... as the table says; empty if it does not
   std::string group;  ///< pairs of one group (patient, study) belong on one side of a split; empty if unknown
   Index line = 0;     ///< line of the table, counted from 1
 };
 
-/// What was read, and what was not.
+/// The pairs of a table, and an account of the rows that were left out.
 struct ReportTable {
   std::string path;                    ///< the table, for messages
   std::vector<ReportImagePair> pairs;  ///< in file order; never empty
   Index rows = 0;                  ///< images that the table names (for Open-I: of the projection asked for)
-  Index without_report = 0;        ///< rows left out for want of any text
+  Index without_report = 0;        ///< rows left out because they have no text
   std::vector<Path> missing;       ///< image files that are not there; their rows are left out
-  std::vector<std::string> notes;  ///< sentences for the user about all of this
+  std::vector<std::string> notes;  ///< sentences for the user about the numbers above
 };
 
 /// How to read a manifest.
@@ -58,7 +58,7 @@ inline bool is_blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n\v\f") == text.npos;
 }
 
-/// Findings and impression as one text. Either may be blank.
+/// Joins findings and impression, either of which may be blank, to one text.
 inline std::string join_sections(const std::string& findings, const std::string& impression) {
   if (is_blank(findings)) return is_blank(impression) ? std::string() : impression;
   return is_blank(impression) ? findings : findings + " " + impression;
@@ -86,7 +86,7 @@ class Fields {
   std::optional<Index> column_;
 };
 
-/// Says what was left out, and that something is left.
+/// Adds notes about the rows that were left out. Throws if no pair is left.
 inline void finish(ReportTable& table, std::string_view text_columns) {
   const auto missing = static_cast<Index>(table.missing.size());
   if (missing > 0)

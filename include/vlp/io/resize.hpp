@@ -1,5 +1,6 @@
 /// \file
-/// From radiographs of any size to what an image encoder takes.
+/// Resizing: radiographs of any size become square images of mean 0 and deviation 1, as an image encoder
+/// takes them.
 ///
 /// The filter is our own because stb ships two incompatible ones under different names (stb_image_resize.h
 /// and stb_image_resize2.h; distributions carry the one or the other), and a training run should not depend
@@ -88,7 +89,7 @@ inline ResizeWeights resize_weights(Index source, Index target) {
   return out;
 }
 
-/// How an oblong image becomes a square one.
+/// The way in which an oblong image becomes a square one.
 enum class Fit {
   crop,   ///< the centre square: nothing distorted, the ends of the longer side lost. The usual choice for
           ///< chest radiographs (resize the shorter side, crop the centre).
@@ -101,7 +102,7 @@ enum class Fit {
   require(size > 0, "fit_square: size ", size);
   require(image.width > 0 && image.height > 0, "fit_square: an image of ", image.width, " x ", image.height);
   if (fit == Fit::squash || image.width == image.height) return resize(image, size, size);
-  if (fit == Fit::crop) {  // first the crop, for it is cheaper and the same
+  if (fit == Fit::crop) {  // cropping first costs less and gives the same
     const Index side = std::min(image.width, image.height);
     const Index left = (image.width - side) / 2, top = (image.height - side) / 2;
     GrayImage square = make_gray_image(side, side);

@@ -26,10 +26,12 @@ concept AntonymSource = requires(const T& source, std::string_view word) {
 /// A word and one of its opposites.
 using AntonymPair = std::pair<std::string_view, std::string_view>;
 
-/// Opposites from a list of pairs, each good in both directions. Immutable; a copy shares the table.
+/// Opposites from a list of pairs, each of which holds in both directions. Immutable; a copy shares the
+/// table.
 class AntonymTable {
  public:
-  /// Copies the pairs. std::invalid_argument for an empty word, white space in one, or a pair of equal words.
+  /// Copies the pairs. Throws std::invalid_argument for an empty word, white space in one, or a pair of equal
+  /// words.
   explicit AntonymTable(std::span<const AntonymPair> pairs)
       : lists_(std::make_shared<const detail::OppositeLists>(both_ways(pairs))) {}
 
@@ -66,8 +68,8 @@ static_assert(AntonymSource<AntonymTable>);
   return table;
 }
 
-/// Asks one source, and a second about the words that the first does not know: radiology's own sense of
-/// "right" before a dictionary's.
+/// Asks one source, and a second about the words that the first does not know, so that radiology's sense of
+/// "right" comes before a dictionary's.
 template <AntonymSource First, AntonymSource Second>
 class FallbackAntonyms {
  public:

@@ -29,8 +29,8 @@ struct VocabularyOptions {
 /// until `size` or no pair is seen `min_count` times. This is the merging that BERT vocabularies are trained
 /// with in practice (Sennrich et al., "Neural machine translation of rare words with subword units", 2016, on
 /// pieces marked as in WordPiece). No word made of the corpus's characters, up to 100 of them, becomes [UNK].
-/// The result depends on the words' counts only, not on their order. std::invalid_argument if `size` cannot
-/// hold the characters.
+/// The result depends on the words' counts only, not on their order. Throws std::invalid_argument if `size`
+/// cannot hold the characters.
 template <std::ranges::input_range Reports>
 [[nodiscard]] Vocabulary build_vocabulary(Reports&& reports, const VocabularyOptions& options = {}) {
   std::map<std::string, std::int64_t, std::less<>> counts;
@@ -55,7 +55,7 @@ template <std::ranges::input_range Reports>
   for (const detail::CodePoint character : characters) {
     std::string piece;
     detail::append(piece, character);
-    // Punctuation and Chinese characters are words of their own, which nothing continues.
+    // Each punctuation mark and each Chinese character is a word of its own, so no piece continues it.
     if (!detail::is_bert_punctuation(character) && !detail::is_chinese(character))
       pieces.push_back("##" + piece);
     pieces.push_back(std::move(piece));

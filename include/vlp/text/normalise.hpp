@@ -16,7 +16,7 @@
 
 namespace vlp::text {
 
-/// As many words as `max_words` can ask for: no limit.
+/// The value of `max_words` that sets no limit.
 inline constexpr std::size_t all_words = std::numeric_limits<std::size_t>::max();
 
 /// The published length of a report, in words.
@@ -30,7 +30,8 @@ namespace detail {
          c == ';' || c == '~';
 }
 
-/// What becomes of each byte: plain ASCII its lower case, and the rest one of these two, which no word holds.
+/// The table maps plain ASCII to its lower case, and every other byte to one of these two, which no word
+/// holds.
 inline constexpr char word_gap = ' ', beyond_ascii = '.';
 inline constexpr std::array<char, 256> normalised_bytes = [] {
   std::array<char, 256> bytes{};
@@ -48,7 +49,7 @@ inline constexpr std::array<char, 256> normalised_bytes = [] {
 
 /// Appends the lower-case form of the plain ASCII from `at` on; returns where it ends.
 inline std::size_t append_plain(std::string_view report, std::size_t at, std::string& text) {
-  std::array<char, 32> block;  // spares the string a test of its capacity for each byte
+  std::array<char, 32> block;  // appended as a whole, so that the string tests its capacity once a block
   std::size_t filled = 0;
   for (; at < report.size(); ++at) {
     const char c = normalised(report[at]);

@@ -30,7 +30,7 @@ class PerceptronTagger {
   /// With the weights that come with vlp.
   PerceptronTagger() : PerceptronTagger(TaggerWeights::shipped()) {}
 
-  /// With other weights, of the sizes that TaggerWeights states (else std::invalid_argument):
+  /// With other weights, of the sizes that TaggerWeights states (otherwise throws std::invalid_argument):
   /// `PerceptronTagger(TaggerWeights::parse(io::read_file(path)))`.
   explicit PerceptronTagger(TaggerWeights weights)
       : PerceptronTagger(std::make_shared<const TaggerWeights>(std::move(weights))) {}

@@ -14,8 +14,8 @@
 
 namespace vlp::text {
 
-/// What a perturbation does to the words of a report. The numbers are fixed: they are columns of results and
-/// streams of random numbers.
+/// The nine perturbations of the words of a report. Their numbers are fixed, since results have columns and
+/// random numbers have streams of these numbers.
 enum class Perturbation : std::uint32_t {
   shuffle_nouns_and_adjectives = 1,  ///< nouns among noun positions, adjectives among adjective positions
   shuffle_all_but_nouns_and_adjectives = 2,  ///< every other word among the other positions
@@ -72,8 +72,8 @@ inline constexpr std::array<std::string_view, 9> perturbation_names{"shuffle_nou
   return detail::perturbation_names[number(perturbation) - 1];
 }
 
-/// The perturbation called `name_or_number`, such as "reverse_sentence" or "6"; std::invalid_argument if none
-/// is.
+/// The perturbation called `name_or_number`, such as "reverse_sentence" or "6". Throws std::invalid_argument
+/// if there is none.
 [[nodiscard]] inline Perturbation parse_perturbation(std::string_view name_or_number) {
   for (const Perturbation perturbation : all_perturbations)
     if (name_or_number == name(perturbation) || name_or_number == std::to_string(number(perturbation)))
@@ -94,7 +94,7 @@ inline constexpr std::array<std::string_view, 9> perturbation_names{"shuffle_nou
 }
 
 /// The perturbations of a list separated by commas, such as "1,3,reverse_sentence", in its order; "all"
-/// stands for all nine. std::invalid_argument for an unknown or repeated one.
+/// stands for all nine. Throws std::invalid_argument for an unknown or repeated one.
 [[nodiscard]] inline std::vector<Perturbation> parse_perturbations(std::string_view list) {
   if (list == "all") return {all_perturbations.begin(), all_perturbations.end()};
   std::vector<Perturbation> result;

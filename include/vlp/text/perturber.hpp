@@ -27,7 +27,7 @@
 
 namespace vlp::text {
 
-/// What is perturbed as one: the whole report (as published), or each of its sentences on its own.
+/// The unit within which words move: the whole report (as published), or each of its sentences.
 enum class PerturbationScope { report, sentence };
 
 struct PerturberOptions {
@@ -46,7 +46,7 @@ struct PerturbedReport {
   [[nodiscard]] std::string_view operator[](std::size_t i) const { return slice(text, spans[i]); }
 };
 
-/// A report on its way to be perturbed, as a perturbation of one's own sees it.
+/// A report in the course of a perturbation, as the caller's own perturbation sees and changes it.
 struct Draft {
   std::vector<std::uint32_t> order;  ///< which original word stands at each position; at first the identity
   std::vector<std::string_view> replacements;  ///< what replaces the original word i (punctuation at its ends
@@ -59,8 +59,8 @@ struct Draft {
   }
 };
 
-/// A perturbation of one's own: `own(words, range, random, draft)` rearranges draft.order within the
-/// positions `range`, or sets draft.replacements. Called for the whole report, or once a sentence.
+/// The caller's own perturbation: `own(words, range, random, draft)` rearranges draft.order within the
+/// positions `range`, or sets draft.replacements. It is called for the whole report, or once a sentence.
 template <class F>
 concept OwnPerturbation = std::invocable<F&, const Words&, Span, Random&, Draft&>;
 
@@ -80,7 +80,8 @@ class Perturber {
       : options_(options), antonyms_(std::move(antonyms)) {}
 
   /// Writes the draw of `perturbation` for the report `report_index` in `epoch` to `out`. Words read without
-  /// classes serve the perturbations that ask for none (needs_word_classes); std::invalid_argument otherwise.
+  /// classes serve the perturbations that ask for none (needs_word_classes); the others throw
+  /// std::invalid_argument for them.
   void operator()(const Words& words, Perturbation perturbation, std::uint32_t epoch,
                   std::uint32_t report_index, PerturbedReport& out) {
     require(number(perturbation) >= 1 && number(perturbation) <= 9, "perturbation: number ",
@@ -91,7 +92,7 @@ class Perturber {
     compose(words, out);
   }
 
-  /// The same with a perturbation of one's own, drawn from the stream `own_number`, 10 or more.
+  /// Does the same with the caller's own perturbation, drawn from the stream `own_number`, 10 or more. Throws
   /// std::invalid_argument if words have no classes, or if it leaves an order that is not one word index for
   /// each word, or a replacement with white space.
   template <OwnPerturbation F>
@@ -174,7 +175,7 @@ class Perturber {
     }
   }
 
-  /// Checks what a perturbation of one's own left.
+  /// Checks the draft that the caller's own perturbation left.
   void check_draft(const Words& words) const {
     require(draft_.order.size() == words.size() && draft_.replacements.size() == words.size(),
             "perturbation: an order of ", draft_.order.size(), " words for a report of ", words.size());

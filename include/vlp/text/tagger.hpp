@@ -1,5 +1,5 @@
 /// \file
-/// What a tagger is.
+/// The concept of a tagger, which gives words their classes.
 #pragma once
 
 #include <vlp/text/span.hpp>
@@ -11,9 +11,9 @@
 
 namespace vlp::text {
 
-/// Gives each token of a sentence its class: `tagger.tag(report, tokens, classes)` is called once a sentence
-/// with the original report (cased, punctuated), the sentence's tokens in it, and as many classes to write.
-/// `tag` is const: one tagger serves any number of threads.
+/// A tagger gives each token of a sentence its class: `tagger.tag(report, tokens, classes)` is called once a
+/// sentence with the original report (cased, punctuated), the sentence's tokens in it, and as many classes to
+/// write. `tag` is const: one tagger serves any number of threads.
 template <class T>
 concept Tagger = requires(const T& tagger, std::string_view report, std::span<const Span> tokens,
                           std::span<WordClass> classes) {

@@ -1,5 +1,5 @@
 /// \file
-/// What the trained tagger has learned, and the file that it is kept in.
+/// The weights of the trained tagger, and the format of their file.
 #pragma once
 
 #include <vlp/core/errors.hpp>
@@ -24,11 +24,11 @@ struct TaggerWeights {
 
   unsigned feature_bits = 0;  ///< in [0, 20]
   unsigned word_bits = 0;     ///< in [0, 20]
-  /// Of a feature's hash: what it says for noun, adjective and verb against other, seven signed bits each,
-  /// from the lowest.
+  /// The value of a feature's hash is its weights for noun, adjective and verb against other, seven signed
+  /// bits each, from the lowest.
   std::vector<std::uint32_t> features;
-  /// Of a word's hash: eight bits number the tags that the word usually has (1 to 255); three bits above them
-  /// are 1 + its class where it has only one, else 0.
+  /// The value of a word's hash has eight bits that number the tags that the word usually has (1 to 255), and
+  /// above them three bits that are 1 + its class where it only ever has one, else 0.
   std::vector<std::uint32_t> words;
 
   /// Reads the bytes of such a file. Throws std::runtime_error that says what is wrong with them.

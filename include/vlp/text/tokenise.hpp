@@ -1,5 +1,5 @@
 /// \file
-/// The tokens that word classes are given to: words apart from the punctuation around them, as in the Penn
+/// The tokens that a tagger classifies: words, separated from the punctuation around them as in the Penn
 /// Treebank.
 #pragma once
 

@@ -27,8 +27,8 @@ inline constexpr std::array<std::string_view, 5> special_pieces{"[PAD]", "[UNK]"
 /// An ordered set of word pieces; a piece that continues a word starts with "##". Immutable.
 class Vocabulary {
  public:
-  /// std::runtime_error unless the pieces differ from one another, none is empty, and [PAD], [UNK], [CLS] and
-  /// [SEP] are among them. `source` names them in the message.
+  /// Throws std::runtime_error unless the pieces differ from one another, none is empty, and [PAD], [UNK],
+  /// [CLS] and [SEP] are among them. `source` names them in the message.
   explicit Vocabulary(std::vector<std::string> pieces, std::string_view source = "vocabulary")
       : pieces_(std::move(pieces)) {
     for (std::size_t id = 0; id < pieces_.size(); ++id) {
@@ -43,8 +43,8 @@ class Vocabulary {
     end_ = special("[SEP]", source);
   }
 
-  /// Reads a file with one piece a line, its number the line's from 0. std::runtime_error if it cannot be
-  /// read or is no vocabulary.
+  /// Reads a file with one piece a line, numbered by its line from 0. Throws std::runtime_error if the file
+  /// cannot be read or is no vocabulary.
   [[nodiscard]] static Vocabulary load(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     ensure(file.good(), "vocabulary ", path.string(), ": cannot be opened");
@@ -57,7 +57,7 @@ class Vocabulary {
     return Vocabulary(std::move(pieces), "vocabulary " + path.string());
   }
 
-  /// Writes the form that `load` reads, under a temporary name first, so that `path` is whole or as before.
+  /// Writes the form that `load` reads, under a temporary name first, so that `path` is never half written.
   void save(const std::filesystem::path& path) const {
     std::filesystem::path temporary = path;
     temporary += ".tmp";

@@ -17,9 +17,10 @@ namespace vlp::text {
 
 /// The tokeniser of BERT, uncased (Devlin et al., "BERT: Pre-training of deep bidirectional transformers",
 /// 2019): basic tokenisation, then for each token the longest piece that fits, from left to right (Wu et al.,
-/// "Google's neural machine translation system", 2016). A token of more than 100 characters, or one that no
-/// pieces fit, is [UNK]. Ids equal those of the reference implementation for its vocabularies; the names of
-/// special pieces in the text are not special. Const: one tokeniser serves any number of threads.
+/// "Google's neural machine translation system", 2016). A token of more than 100 characters, or one that
+/// pieces cannot make up, becomes [UNK]. Ids equal those of the reference implementation for its
+/// vocabularies; the names of special pieces in the text are not special. Const: one tokeniser serves any
+/// number of threads.
 class WordPiece {
  public:
   /// The longest token, in characters, that is cut into pieces.
@@ -62,7 +63,8 @@ class WordPiece {
     const std::size_t end_a = ids.size(), words_end_a = words.size();
     append_special(vocabulary_.end_of_text(), ids, words);
     const std::size_t count_b = append_text(text_b, room, ids, words);
-    // What one piece at a time comes to: text_a keeps what text_b leaves free, but at least half of the room.
+    // Dropping one piece at a time ends here: text_a keeps what text_b leaves free, but at least half of the
+    // room.
     const std::size_t kept_a = std::min(count_a, std::max(room - count_b, room - room / 2));
     const std::size_t kept_b = std::min(count_b, room - kept_a);
     drop(ids, ids.size(), count_b - kept_b);

@@ -36,8 +36,8 @@ struct WordNetOptions {
 /// goes before it: `FallbackAntonyms(radiology_antonyms(), WordNet::load(folder))`.
 class WordNet {
  public:
-  /// Reads `data.adj` from WordNet's folder `dict` (a few megabytes, some hundredths of a second).
-  /// std::runtime_error, naming file and line, if it is not there or not in WordNet's form.
+  /// Reads `data.adj` from WordNet's folder `dict` (a few megabytes, some hundredths of a second). Throws
+  /// std::runtime_error, naming file and line, if it is missing or not in WordNet's form.
   [[nodiscard]] static WordNet load(const std::filesystem::path& folder, WordNetOptions options = {}) {
     const std::filesystem::path path = folder / "data.adj";
     std::ifstream file(path, std::ios::binary);

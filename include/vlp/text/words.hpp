@@ -35,9 +35,9 @@ struct Words {
   [[nodiscard]] std::string_view operator[](std::size_t i) const { return slice(text, spans[i]); }
 };
 
-/// In place of a tagger: words are read without classes (`classes` stays empty), several times as fast.
-/// Enough for shuffle_within_trigrams, shuffle_trigrams, shuffle_all_words, reverse_sentence and
-/// swap_adjacent_words.
+/// Stands in for a tagger: words are read without classes (`classes` stays empty), several times as fast.
+/// Words without classes suffice for shuffle_within_trigrams, shuffle_trigrams, shuffle_all_words,
+/// reverse_sentence and swap_adjacent_words.
 struct NoTagger {};
 
 /// Reads reports into Words: normalises, and tags the original, cased and punctuated text. Keeps scratch
@@ -50,8 +50,8 @@ class WordReader {
   explicit WordReader(std::size_t max_words = default_max_words, T tagger = {})
       : max_words_(max_words), tagger_(std::move(tagger)) {}
 
-  /// Replaces `words` by those of `report`, of any bytes up to 2 GiB (longer: std::invalid_argument). Words
-  /// beyond the limit still inform the tags of their sentence.
+  /// Replaces `words` by those of `report`, which may hold any bytes. Throws std::invalid_argument for more
+  /// than 2 GiB. Words beyond the limit still inform the tags of their sentence.
   void read(std::string_view report, Words& words) {
     detail::normalise(report, max_words_, words.text, words.spans, words.sources);
     words.classes.assign(tags ? words.size() : 0, WordClass::other);

@@ -13,14 +13,14 @@
 
 namespace vlp::detail {
 
-/// Whether the extents and the row stride of a matrix fit a BLAS's integers, and it holds anything.
+/// Whether a matrix is not empty and its extents and row stride fit the integers of BLAS.
 template <class T>
 bool fits_blas(const MatrixView<T>& matrix) {
   return std::min(matrix.rows(), matrix.cols()) > 0 &&
          std::max({matrix.rows(), matrix.cols(), matrix.stride(0)}) <= std::numeric_limits<int>::max();
 }
 
-/// The leading dimension of a matrix; BLAS wants at least a row even where there is only one.
+/// The leading dimension of a matrix, which BLAS requires to be at least a row even if there is only one.
 template <class T>
 int leading_dimension(const MatrixView<T>& matrix) {
   return static_cast<int>(std::max(matrix.stride(0), matrix.cols()));
@@ -42,7 +42,7 @@ void gemm(MatrixView<const Scalar> a, bool transpose_a, MatrixView<const Scalar>
     call(cblas_dgemm);
 }
 
-/// The threads of the BLAS itself, where they can be told; those of OpenBLAS can.
+/// The number of threads of the BLAS itself, where it can be set, as in OpenBLAS.
 struct BlasThreads {
 #ifdef OPENBLAS_VERSION
   static int get() {

@@ -1,6 +1,6 @@
 /// \file
-/// Rows brought to unit length, x^ = x / max(|x|, 1e-12), and the gradient of that: for the losses, which
-/// never store x^, and for the layers, which do.
+/// Rows brought to unit length, x^ = x / max(|x|, 1e-12), and the gradient of that. The losses never store
+/// x^; the layers do.
 #pragma once
 
 #include <vlp/core/scalar.hpp>
@@ -9,7 +9,7 @@
 
 namespace vlp::detail {
 
-/// Norms below this count as this (the default of torch.nn.functional.normalize).
+/// Norms below this bound are replaced by it (the default of torch.nn.functional.normalize).
 inline constexpr double smallest_norm = 1e-12;
 
 /// 1 / max(|x|, 1e-12) of the `size` numbers at x. The sum is in double, so it neither over- nor underflows

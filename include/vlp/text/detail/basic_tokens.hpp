@@ -1,5 +1,5 @@
 /// \file
-/// BERT's basic tokenisation (uncased): what word pieces are cut from.
+/// BERT's basic tokenisation (uncased), whose tokens are cut into word pieces.
 #pragma once
 
 #include <vlp/text/detail/unicode.hpp>
@@ -29,7 +29,8 @@ namespace vlp::text::detail {
   }
 }
 
-/// What parts words for BERT: white space that is no control character, besides tab and line ends.
+/// The white space that separates words for BERT: tab, line ends, and white space that is no control
+/// character.
 [[nodiscard]] inline bool is_bert_space(CodePoint c) {
   return !is_dropped(c) && is_white_space(c);
 }
@@ -68,8 +69,8 @@ inline void order_marks(std::pmr::vector<CodePoint>& text) {
   }
 }
 
-/// What a word is worked on in. It lies on the stack as long as words have up to some 60 characters, as all
-/// do but the absurd.
+/// Scratch memory for one word. It lies on the stack for words of up to some 60 characters, which is all but
+/// a few.
 class TokenScratch {
  public:
   TokenScratch() {
@@ -90,7 +91,7 @@ class TokenScratch {
 };
 
 /// Calls `use(token)` for each basic token of one word, which has no white space: with the dropped code
-/// points gone, accents stripped (NFD without nonspacing marks), lower-cased, and parted at punctuation and
+/// points gone, accents stripped (NFD without nonspacing marks), lower-cased, and split at punctuation and
 /// Chinese characters.
 template <class Use>
 void for_each_token_of_word(std::string_view word, TokenScratch& scratch, Use&& use) {
@@ -117,7 +118,7 @@ void for_each_token_of_word(std::string_view word, TokenScratch& scratch, Use&& 
     at += length;
     if (is_dropped(c)) continue;
     if (is_chinese(c)) {
-      clean.insert(clean.end(), {' ', c, ' '});  // the spaces part it from its neighbours
+      clean.insert(clean.end(), {' ', c, ' '});  // the spaces separate it from its neighbours
     } else {
       clean.push_back(c);
     }

@@ -1,5 +1,5 @@
 /// \file
-/// Words put together again: the inner loop of every perturbation.
+/// Joining of words to a text, the inner loop of every perturbation.
 #pragma once
 
 #include <vlp/core/errors.hpp>
@@ -17,10 +17,11 @@
 namespace vlp::text::detail {
 
 /// Replaces `joined` by the words words[order[0]], words[order[1]], ... of `text`, one space between two, and
-/// `spans` by their places in it. std::invalid_argument if that takes 4 GiB or more.
+/// `spans` by their places in it. Throws std::invalid_argument if that takes 4 GiB or more.
 ///
 /// Most words are short, and a copy of 16 bytes, known when compiling, is several times as fast as one of
-/// exactly as many as the word has; what it writes too much, the next word or the final resize replaces.
+/// exactly as many as the word has; the next word or the final resize replaces the bytes that it writes too
+/// many.
 inline void join_words(std::string_view text, std::span<const Span> words,
                        std::span<const std::uint32_t> order, std::string& joined, std::vector<Span>& spans) {
   constexpr std::size_t block = 16;

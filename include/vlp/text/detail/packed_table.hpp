@@ -8,18 +8,20 @@
 
 namespace vlp::text::detail {
 
-/// The bits of a slot: the low 21 hold the value, the high 11 what its bucket does not say of the key.
+/// The bits of a slot: the low 21 hold the value, the high 11 the bits of the key that its bucket does not
+/// imply.
 inline constexpr unsigned packed_value_bits = 21;
 inline constexpr unsigned packed_tag_bits = 32 - packed_value_bits;
 inline constexpr std::uint32_t packed_value_mask = (1u << packed_value_bits) - 1;
 inline constexpr std::size_t packed_bucket_slots = 8;
 
 /// Look-ups in a table of 2^n buckets of eight slots each. A key's low n bits choose its bucket, the 11 bits
-/// above tell keys of one bucket apart. No slot is marked empty: a slot of value 0 says what a missing key
-/// says.
+/// above tell keys of one bucket apart. An empty slot needs no mark: its value is 0, which is also the answer
+/// for a missing key.
 class PackedTable {
  public:
-  /// `slots.size()` is 8 * 2^bucket_bits, bucket_bits at most 21; the slots stay the caller's.
+  /// `slots.size()` is 8 * 2^bucket_bits, bucket_bits at most 21; the table points to the slots and does not
+  /// copy them.
   constexpr PackedTable(std::span<const std::uint32_t> slots, unsigned bucket_bits) noexcept
       : slots_(slots.data()), bucket_bits_(bucket_bits) {}
 

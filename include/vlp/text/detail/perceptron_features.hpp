@@ -1,6 +1,6 @@
 /// \file
-/// What the trained tagger sees of a token and of its neighbours. Its trainer and the tagger itself share
-/// this.
+/// The features of a token and its neighbours that the trained tagger sums weights of. The tagger and its
+/// trainer share them.
 #pragma once
 
 #include <vlp/text/detail/unicode.hpp>
@@ -14,7 +14,8 @@
 
 namespace vlp::text::detail::perceptron {
 
-/// What is known of one token by itself. Hashes are of the lower-cased token with every digit read as 0.
+/// The facts about one token that do not depend on its neighbours. Hashes are taken of the lower-cased token
+/// with every digit read as 0.
 struct TokenFacts {
   std::uint32_t word = 0;     ///< hash of the whole token; 0 beyond the ends of a sentence
   std::uint32_t suffix2 = 0;  ///< hashes of its last two, three and four bytes
@@ -65,7 +66,7 @@ enum Shape : std::uint8_t {
 
 /// The facts that need no lexicon.
 [[nodiscard]] constexpr TokenFacts facts_of(std::string_view token) {
-  constexpr std::size_t kept = 64;  // of a longer token the end counts, as in suffixes
+  constexpr std::size_t kept = 64;  // a longer token counts by its end, as suffixes do
   if (token.size() > kept) token.remove_prefix(token.size() - kept);
   constexpr std::uint64_t start = 0xcbf29ce484222325ull, prime = 0x100000001b3ull;  // FNV-1a
   const auto letter = [&](std::size_t i) {
@@ -98,20 +99,21 @@ enum Shape : std::uint8_t {
 /// Two tokens before, the token itself, two after.
 using Window = std::array<TokenFacts, 5>;
 
-/// Beyond the start of a sentence.
+/// The class of a token before the start of a sentence.
 inline constexpr unsigned no_class = 4;
 
 inline constexpr std::size_t feature_count = 31;
 using Features = std::array<std::uint32_t, feature_count>;
 
 /// The hashes of the features of the window's middle token, whose two tokens before got the classes `before`
-/// and `before2` (or no_class). `capitals`: whether there are any in the sentence.
+/// and `before2` (or no_class). `capitals` says whether the sentence has any.
 [[nodiscard]] constexpr Features features_of(const Window& window, bool capitals, unsigned before,
                                              unsigned before2) {
   const auto& [w2, w1, now, n1, n2] = window;
   const auto habits = [](const TokenFacts& a, const TokenFacts& b) { return a.habit * 256u + b.habit; };
   const std::uint32_t h = now.habit;
-  // A capital says less on a sentence's first token, and its lack nothing where there are none.
+  // A capital means less on the first token of a sentence, and its absence means nothing in a sentence
+  // without any.
   const std::uint32_t shape = now.shape | (w1.word == 0 ? 128u : 0u) | (capitals ? 256u : 0u);
   const std::uint32_t history = before * 8 + before2;
   Features features{};
@@ -133,13 +135,13 @@ using Features = std::array<std::uint32_t, feature_count>;
   add(shape);
   add(now.suffix3, shape);
   add(h, shape);
-  // What was decided so far.
+  // The classes of the tokens before.
   add(history);
   add(history, h);
   add(before, now.word);
   add(before, now.suffix3);
   add(before, habits(now, n1));
-  // The words around.
+  // The words around the token.
   add(w2.word);
   add(n1.word, n2.word);
   add(w1.word);
@@ -148,7 +150,7 @@ using Features = std::array<std::uint32_t, feature_count>;
   add(w1.word, now.word);
   add(now.word, n1.word);
   add(w1.word, n1.word);
-  // Their habits and suffixes.
+  // The habits and suffixes of these words.
   add(habits(w1, now), n1.habit);
   add(habits(w2, w1), h);
   add(habits(now, n1), n2.habit);

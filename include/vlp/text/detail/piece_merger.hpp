@@ -18,7 +18,7 @@
 namespace vlp::text::detail {
 
 /// The words of a corpus, each a sequence of pieces, whose most frequent adjacent pair becomes one piece at a
-/// time. A merge costs what the words that hold the pair cost.
+/// time. The cost of a merge grows with the words that hold the pair, not with the corpus.
 class PieceMerger {
  public:
   /// Starts from single characters. `counts` are the words and how often each is seen.
@@ -64,7 +64,7 @@ class PieceMerger {
   };
   struct Statistics {
     std::int64_t count = 0;
-    std::set<std::size_t> words;  ///< that hold the pair, or did
+    std::set<std::size_t> words;  ///< words that hold the pair, or once did
   };
   struct Candidate {
     std::int64_t count;

@@ -1,5 +1,5 @@
 /// \file
-/// Word pieces by their bytes.
+/// A trie of word pieces.
 #pragma once
 
 #include <vlp/core/errors.hpp>
@@ -57,7 +57,7 @@ class PieceTrie {
  private:
   struct Edge {
     std::uint32_t key = 0;
-    std::uint32_t child = 0;  ///< 0: no edge, as no edge leads to a root
+    std::uint32_t child = 0;  ///< 0 marks an empty slot, since no edge leads to a root
   };
   static constexpr std::uint32_t starting = 0, continuing = 1;
 
@@ -101,7 +101,7 @@ class PieceTrie {
   }
 
   std::vector<Edge> edges_;
-  std::vector<std::int32_t> ids_;  ///< of each node's piece; -1: none ends there
+  std::vector<std::int32_t> ids_;  ///< the id of the piece that ends at each node, or -1
 };
 
 }  // namespace vlp::text::detail

@@ -1,6 +1,6 @@
 /// \file
-/// The little Unicode that reading reports needs, on top of utf8proc. Nothing here fails: whatever is not
-/// UTF-8 reads as U+FFFD, one for each byte that does not fit.
+/// The part of Unicode that reading reports needs, on top of utf8proc. Nothing here fails: each byte that is
+/// not part of valid UTF-8 reads as U+FFFD.
 #pragma once
 
 #include <utf8proc.h>
@@ -65,8 +65,8 @@ void append(std::basic_string<char, std::char_traits<char>, Allocator>& text, Co
   return is_ascii_upper(c) ? static_cast<char>(c + 32) : c;
 }
 
-/// True for what belongs to a word rather than to the punctuation around it: letters, digits and all that is
-/// not ASCII.
+/// Whether a byte belongs to a word rather than to the punctuation around it: a letter, a digit, or anything
+/// beyond ASCII.
 [[nodiscard]] constexpr bool is_word_byte(char c) {
   return is_ascii_letter(c) || is_ascii_digit(c) || static_cast<unsigned char>(c) >= 0x80;
 }

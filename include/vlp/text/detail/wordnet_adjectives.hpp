@@ -28,12 +28,13 @@ class WordNetAdjectives {
     std::uint32_t word;    ///< counted from 1; 0: all of its words
   };
   struct Synset {
-    std::vector<std::string_view> words;  ///< as in the file but for markers such as "(a)"
+    std::vector<std::string_view> words;  ///< as in the file, without markers such as "(a)"
     std::vector<Antonym> antonyms;
     std::vector<std::uint32_t> heads;  ///< offsets of the synsets that it is a satellite of
   };
 
-  /// std::runtime_error, which names `source` and the line, for what is not a line of data.adj.
+  /// Throws std::runtime_error, which names `source` and the line, for a line that is not in the form of
+  /// data.adj.
   WordNetAdjectives(std::string_view content, const std::string& source) {
     std::size_t number = 0;
     for (std::size_t begin = 0; begin < content.size();) {
@@ -41,7 +42,7 @@ class WordNetAdjectives {
       ++number;
       const std::string_view line = content.substr(begin, end - begin);
       begin = end + 1;
-      if (line.empty() || line.starts_with("  ") || line == "\r") continue;  // the licence
+      if (line.empty() || line.starts_with("  ") || line == "\r") continue;  // lines of the licence
       ensure(read_line(line), source, ": line ", number, " is not a synset of adjectives");
     }
     ensure(!synsets_.empty(), source, ": there are no synsets");
@@ -106,7 +107,7 @@ class WordNetAdjectives {
   }
 
   std::vector<Synset> synsets_;
-  std::unordered_map<std::uint32_t, std::size_t> places_;  ///< of synsets, by offset
+  std::unordered_map<std::uint32_t, std::size_t> places_;  ///< the index of each synset, by offset
 };
 
 /// `lemma` in lower case, or nothing if it is not one word of letters and inner hyphens.
@@ -146,7 +147,8 @@ inline void add_antonyms(const WordNetAdjectives& adjectives, const WordNetAdjec
   }
 }
 
-/// Every word's antonyms: of all its synsets, or else, on demand, of their heads.
+/// Collects every word's antonyms: those of all its synsets or, if there are none and `through_heads` is set,
+/// those of their heads.
 [[nodiscard]] inline WordNetOpposites wordnet_opposites(const WordNetAdjectives& adjectives,
                                                         bool through_heads) {
   std::map<std::string, std::vector<const WordNetAdjectives::Synset*>, std::less<>> synsets_of;
