@@ -185,6 +185,7 @@ TEST_CASE("names are changed by the longest rule that matches, whatever the orde
   }
   CHECK(io::detail::renamed("a.b", {{"", "stage1"}}) == "stage1.a.b");
   CHECK(io::detail::renamed("a.b", {{"", "stage1"}, {"a", "c"}}) == "c.b");
+  CHECK(io::detail::renamed(".b", {{"", "a"}}) == "a..b");
 
   const TemporaryFolder folder;
   const Model<float> stored({{"bert.weight", {2, 3}}, {"bert.beta", {2}}, {"scale", {1}}});
@@ -248,6 +249,8 @@ TEST_CASE("parts that are absent or of other shapes are reported and contradicti
   CHECK(message({"whole", {"none", "d"}}, "whole") ==
         path.string() + ": both 'd' and 'whole' become 'whole'");
   const Model<float> model({{"p", {4, 3}}});
+  CHECK(refusal(path, model, {.rename = {{"d", "b"}}, .join = {{"p", {"a", "b"}}}}) ==
+        path.string() + ": both 'b' and 'd' become 'p'");
   const auto wrong = [&](std::vector<JoinRule> rules) {
     return refusal<std::invalid_argument>(path, model, {.join = std::move(rules)});
   };

@@ -9,6 +9,7 @@
 #include <vlp/io/detail/parameter_plan.hpp>
 #include <vlp/io/detail/weight_files.hpp>
 #include <vlp/io/file.hpp>
+#include <vlp/io/parameter_rules.hpp>
 #include <vlp/io/safetensors.hpp>
 
 #include <algorithm>

@@ -6,6 +6,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/io/detail/safetensors_header.hpp>
 #include <vlp/io/detail/weight_files.hpp>
+#include <vlp/io/parameter_rules.hpp>
 #include <vlp/io/safetensors.hpp>
 
 #include <algorithm>
@@ -18,59 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace vlp::io {
-
-/// Gives names of a file another beginning: a name that equals `from`, or continues it after a dot, begins
-/// with `to` instead. {"bert.embeddings", "text.embedding"} renames "bert.embeddings.norm" but not
-/// "bert.embeddings2". An empty `from` begins every name; an empty `to` removes the beginning with its dot.
-struct RenameRule {
-  std::string from;
-  std::string to;
-};
-
-/// Makes one parameter of several tensors, whose rows (the first dimension) follow one another, e.g. the
-/// query, key and value weights that other libraries keep apart.
-struct JoinRule {
-  std::string to;                  ///< the model's name
-  std::vector<std::string> parts;  ///< names of the file, as the rename rules leave them, from the top down
-};
-
-/// Says what becomes of a file that does not fit the model exactly.
-enum class ReadPolicy {
-  exact,     ///< an error that names everything that does not fit
-  what_fits  ///< a report of it; an error only if nothing fits
-};
-
-struct ReadParametersOptions {
-  /// Of the rules that match a name, the one with the longest `from` renames it, once. The order of rules
-  /// says nothing, and a rule that matches nothing does no harm.
-  std::vector<RenameRule> rename = {};
-  std::vector<JoinRule> join = {};
-  /// Beginnings of the model's names (whole, or up to a dot) to be read; none means all. Everything else in
-  /// the model and, by its new name, in the file is left alone.
-  std::vector<std::string> subset = {};
-  /// Beginnings of the file's own names (whole, or up to a dot) that are skipped, e.g. "optimiser".
-  std::vector<std::string> ignore = {};
-  ReadPolicy policy = ReadPolicy::exact;
-};
-
-/// A parameter whose tensor in the file has another shape, or a type that its scalar does not hold.
-struct Misfit {
-  std::string name;      ///< the model's
-  std::string in_file;   ///< type and shape, e.g. "F32 [128, 64]"; those of all parts where parts are joined
-  std::string in_model;  ///< likewise
-  bool operator==(const Misfit&) const = default;
-};
-
-/// An account of what read_parameters did.
-struct ReadParametersReport {
-  std::vector<std::string> read;     ///< the model's names, in the model's order
-  std::vector<std::string> missing;  ///< names of the model that the file does not have, in the model's order
-  std::vector<std::string> extra;    ///< names of the file that the model does not have, sorted
-  std::vector<Misfit> misfits;       ///< in the model's order
-};
-
-namespace detail {
+namespace vlp::io::detail {
 
 /// Whether `name` is `beginning`, or continues it after a dot.
 [[nodiscard]] inline bool begins_with(std::string_view name, std::string_view beginning) {
@@ -91,7 +40,7 @@ namespace detail {
       best = &rule;
   if (best == nullptr) return name;
   std::string_view rest = std::string_view(name).substr(best->from.size());
-  if (rest.starts_with('.')) rest.remove_prefix(1);
+  if (!best->from.empty() && !rest.empty()) rest.remove_prefix(1);  // the dot
   if (rest.empty() || best->to.empty()) return best->to + std::string(rest);
   return concat(best->to, ".", rest);
 }
@@ -154,8 +103,10 @@ inline Sources find_sources(const WeightFiles& files, const ReadParametersOption
     auto& slots = sources[to];
     if (slots.empty()) slots.resize(count);
     if (slots.size() != count || !slots[slot].empty()) {
-      const auto other = std::find_if(slots.begin(), slots.end(), [](const auto& s) { return !s.empty(); });
-      ensure(false, files.path(), ": both '", *other, "' and '", name, "' become '", to, "'");
+      const auto is_taken = [](const std::string& source) { return !source.empty(); };
+      const auto first = slots.begin() + static_cast<std::ptrdiff_t>(slots.size() == count ? slot : 0);
+      ensure(false, files.path(), ": both '", *std::find_if(first, slots.end(), is_taken), "' and '", name,
+             "' become '", to, "'");
     }
     slots[slot] = name;
   }
@@ -252,5 +203,4 @@ template <class Scalar>
   return out;
 }
 
-}  // namespace detail
-}  // namespace vlp::io
+}  // namespace vlp::io::detail
