@@ -357,9 +357,9 @@ TEST_CASE("the shards that an index lists are one file") {
 /// The rules of docs/weights.md.
 ReadParametersOptions bert_options(int depth) {
   ReadParametersOptions options{
-      .rename = {{"bert.embeddings.word_embeddings.weight", "text.embedding.word"},
-                 {"bert.embeddings.position_embeddings.weight", "text.embedding.position"},
-                 {"bert.embeddings.token_type_embeddings.weight", "text.embedding.type"}},
+      .rename = {{"bert.embeddings.word_embeddings.weight", "text_encoder.embedding.word"},
+                 {"bert.embeddings.position_embeddings.weight", "text_encoder.embedding.position"},
+                 {"bert.embeddings.token_type_embeddings.weight", "text_encoder.embedding.type"}},
       .ignore = {"bert.pooler", "bert.embeddings.position_ids", "cls"}};
   const auto rename = [&](const std::string& from, const std::string& to) {
     options.rename.push_back({from, to});
@@ -369,9 +369,10 @@ ReadParametersOptions bert_options(int depth) {
     rename(from + ".gamma", to + ".weight");  // as older files call gain and bias
     rename(from + ".beta", to + ".bias");
   };
-  rename_norm("bert.embeddings.LayerNorm", "text.embedding.norm");
+  rename_norm("bert.embeddings.LayerNorm", "text_encoder.embedding.norm");
   for (int i = 0; i < depth; ++i) {
-    const std::string from = "bert.encoder.layer." + std::to_string(i), to = "text.block" + std::to_string(i);
+    const std::string from = "bert.encoder.layer." + std::to_string(i),
+                      to = "text_encoder.block" + std::to_string(i);
     rename(from + ".attention.self", to + ".attention");
     rename(from + ".attention.output.dense", to + ".attention.output");
     rename_norm(from + ".attention.output.LayerNorm", to + ".norm1");
@@ -394,9 +395,9 @@ std::pair<Shapes, Shapes> bert_shapes(Index width, Index depth, bool old_norms) 
               {"bert.embeddings.token_type_embeddings.weight", {2, width}},
               {"bert.pooler.dense.weight", {width, width}},
               {"cls.predictions.bias", {10}}};
-  Shapes ours{{"text.embedding.word", {10, width}},
-              {"text.embedding.position", {6, width}},
-              {"text.embedding.type", {2, width}}};
+  Shapes ours{{"text_encoder.embedding.word", {10, width}},
+              {"text_encoder.embedding.position", {6, width}},
+              {"text_encoder.embedding.type", {2, width}}};
   const auto add = [](Shapes& shapes, const std::string& name, Index outputs, Index inputs) {
     shapes.push_back({name + ".weight", {outputs, inputs}});
     shapes.push_back({name + ".bias", {outputs}});
@@ -407,9 +408,10 @@ std::pair<Shapes, Shapes> bert_shapes(Index width, Index depth, bool old_norms) 
     ours.push_back({to + ".weight", {width}});
     ours.push_back({to + ".bias", {width}});
   };
-  add_norm("bert.embeddings.LayerNorm", "text.embedding.norm");
+  add_norm("bert.embeddings.LayerNorm", "text_encoder.embedding.norm");
   for (Index i = 0; i < depth; ++i) {
-    const std::string from = "bert.encoder.layer." + std::to_string(i), to = "text.block" + std::to_string(i);
+    const std::string from = "bert.encoder.layer." + std::to_string(i),
+                      to = "text_encoder.block" + std::to_string(i);
     for (const char* part : {"query", "key", "value"})
       add(bert, from + ".attention.self." + part, width, width);
     add(bert, from + ".attention.output.dense", width, width);
@@ -432,14 +434,14 @@ TEST_CASE("weights of BERT become those of this library's layout") {
     const Model<float> stored(bert), model(ours, 1000);
     CHECK(read(written(folder, stored), model, bert_options(2)).read.size() == ours.size());
     const std::string layer = "bert.encoder.layer.1.";
-    CHECK(model.values("text.block1.norm2.bias") ==
+    CHECK(model.values("text_encoder.block1.norm2.bias") ==
           stored.values(layer + (old_norms ? "output.LayerNorm.beta" : "output.LayerNorm.bias")));
-    CHECK(model.values("text.block1.attention.output.weight") ==
+    CHECK(model.values("text_encoder.block1.attention.output.weight") ==
           stored.values(layer + "attention.output.dense.weight"));
     std::vector<float> joined;
     for (const std::string part : {"query", "key", "value"})
       for (float value : stored.values(layer + "attention.self." + part + ".weight")) joined.push_back(value);
-    CHECK(model.values("text.block1.attention.query_key_value.weight") == joined);
+    CHECK(model.values("text_encoder.block1.attention.query_key_value.weight") == joined);
   }
 }
 
