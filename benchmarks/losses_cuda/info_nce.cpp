@@ -3,7 +3,7 @@
 
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/info_nce.cuh>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <cstddef>
 

@@ -8,7 +8,7 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -12,7 +12,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -10,7 +10,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cstddef>

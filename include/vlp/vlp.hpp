@@ -21,7 +21,7 @@
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
 #include <vlp/losses/all.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 #include <vlp/models/image_encoder.hpp>
 #include <vlp/models/text_encoder.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>

@@ -7,7 +7,7 @@
 #include "support/messages.hpp"
 
 #include <vlp/core/random.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -17,7 +17,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/cuda/core/check.cuh>
 #include <vlp/cuda/core/cuda.cuh>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

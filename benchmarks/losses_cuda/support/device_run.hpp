@@ -12,7 +12,7 @@
 #include <vlp/cuda/core/check.cuh>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/memory.cuh>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <cstddef>
 #include <cstdint>

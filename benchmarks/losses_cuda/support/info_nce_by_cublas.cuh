@@ -20,7 +20,7 @@
 #include <vlp/cuda/losses/detail/pair_contrast.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/losses/interface/info_nce.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <string_view>

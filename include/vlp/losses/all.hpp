@@ -6,12 +6,12 @@
 #include <vlp/losses/distillation.hpp>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/local_alignment.hpp>
+#include <vlp/losses/loss.hpp>
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/losses/pairwise_sigmoid.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
 #include <vlp/losses/token_alignment.hpp>
 #include <vlp/losses/token_cross_entropy.hpp>
-#include <vlp/losses/types.hpp>
 
 namespace vlp::detail {
 

@@ -10,7 +10,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/interface/distillation.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

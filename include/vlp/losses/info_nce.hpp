@@ -9,7 +9,7 @@
 #include <vlp/losses/detail/contrast.hpp>
 #include <vlp/losses/detail/pair_tiles.hpp>
 #include <vlp/losses/interface/info_nce.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

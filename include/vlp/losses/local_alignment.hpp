@@ -15,7 +15,7 @@
 #include <vlp/losses/detail/contrast.hpp>
 #include <vlp/losses/detail/packed_words.hpp>
 #include <vlp/losses/interface/local_alignment.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

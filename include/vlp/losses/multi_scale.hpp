@@ -8,8 +8,8 @@
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/interface/multi_scale.hpp>
 #include <vlp/losses/local_alignment.hpp>
+#include <vlp/losses/loss.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
-#include <vlp/losses/types.hpp>
 
 #include <cstddef>
 

@@ -11,7 +11,7 @@
 #include <vlp/losses/detail/pair_targets.hpp>
 #include <vlp/losses/detail/pair_tiles.hpp>
 #include <vlp/losses/interface/pairwise_sigmoid.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -11,7 +11,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/interface/perturbation_sensitivity.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <array>

@@ -13,7 +13,7 @@
 #include <vlp/losses/detail/checks.hpp>
 #include <vlp/losses/detail/packed_words.hpp>
 #include <vlp/losses/interface/token_alignment.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

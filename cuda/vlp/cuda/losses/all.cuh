@@ -10,7 +10,7 @@
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 #include <vlp/cuda/losses/token_alignment.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 namespace vlp::detail {
 

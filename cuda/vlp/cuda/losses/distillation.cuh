@@ -15,7 +15,7 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/losses/interface/distillation.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -11,7 +11,7 @@
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/losses/interface/info_nce.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 namespace vlp {
 

@@ -27,7 +27,7 @@
 #include <vlp/cuda/losses/detail/similarity_contrast.cuh>
 #include <vlp/losses/detail/checks.hpp>
 #include <vlp/losses/interface/local_alignment.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

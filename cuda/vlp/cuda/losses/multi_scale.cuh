@@ -17,7 +17,7 @@
 #include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 #include <vlp/losses/interface/multi_scale.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 namespace vlp {
 

@@ -17,7 +17,7 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/losses/interface/perturbation_sensitivity.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <array>

@@ -18,7 +18,7 @@
 #include <vlp/cuda/losses/detail/token_tiles.cuh>
 #include <vlp/losses/detail/checks.hpp>
 #include <vlp/losses/interface/token_alignment.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -13,7 +13,7 @@
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/token_logits.cuh>
 #include <vlp/losses/interface/token_cross_entropy.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <array>
 #include <cstddef>

@@ -9,7 +9,7 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/pair_targets.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/scalar.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -10,7 +10,7 @@
 #include <vlp/losses/interface/info_nce.hpp>
 #include <vlp/losses/interface/local_alignment.hpp>
 #include <vlp/losses/interface/perturbation_sensitivity.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <cmath>
 #include <cstdint>

@@ -6,7 +6,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/checks.hpp>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <cstdint>
 #include <span>

@@ -8,7 +8,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/launch.cuh>
-#include <vlp/losses/types.hpp>
+#include <vlp/losses/loss.hpp>
 
 #include <climits>
 #include <cstdint>

@@ -1,5 +1,5 @@
 /// \file
-/// What all losses share: the concept, and the options that several of them take.
+/// The Loss concept, lists of losses, and the option that several losses share.
 #pragma once
 
 #include <vlp/core/cpu.hpp>
