@@ -6,7 +6,7 @@
 #include "support/loss_case.hpp"
 #include "words_and_regions.hpp"
 
-#include <vlp/losses/interface/local_alignment.hpp>
+#include <vlp/losses/local_alignment.hpp>
 
 #include <cmath>
 #include <cstddef>

@@ -3,7 +3,7 @@
 #include "support/gradients.hpp"
 #include "support/sparse_memory.hpp"
 
-#include <vlp/losses/distillation.hpp>
+#include <vlp/losses/cpu/distillation.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/distillation.cuh>
 #else

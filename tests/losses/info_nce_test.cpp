@@ -4,7 +4,7 @@
 #include "support/gradients.hpp"
 #include "support/sparse_memory.hpp"
 
-#include <vlp/losses/info_nce.hpp>
+#include <vlp/losses/cpu/info_nce.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/info_nce.cuh>
 #else

@@ -5,7 +5,7 @@
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
-#include <vlp/losses/local_alignment.hpp>
+#include <vlp/losses/cpu/local_alignment.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/local_alignment.cuh>
 #endif

@@ -3,7 +3,7 @@
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
-#include <vlp/losses/multi_scale.hpp>
+#include <vlp/losses/cpu/multi_scale.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/multi_scale.cuh>
 #else

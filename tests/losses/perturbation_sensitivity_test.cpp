@@ -3,7 +3,7 @@
 #include "support/gradients.hpp"
 #include "support/sparse_memory.hpp"
 
-#include <vlp/losses/perturbation_sensitivity.hpp>
+#include <vlp/losses/cpu/perturbation_sensitivity.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 #else

@@ -6,7 +6,7 @@
 #include "support/loss_case.hpp"
 #include "words_and_regions.hpp"
 
-#include <vlp/losses/interface/token_alignment.hpp>
+#include <vlp/losses/token_alignment.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
-#include <vlp/losses/token_alignment.hpp>
+#include <vlp/losses/cpu/token_alignment.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/token_alignment.cuh>
 #endif

@@ -4,7 +4,7 @@
 #include "support/gradients.hpp"
 #include "support/sparse_memory.hpp"
 
-#include <vlp/losses/token_cross_entropy.hpp>
+#include <vlp/losses/cpu/token_cross_entropy.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
 #else

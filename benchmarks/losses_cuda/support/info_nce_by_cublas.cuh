@@ -19,7 +19,7 @@
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/pair_contrast.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
-#include <vlp/losses/interface/info_nce.hpp>
+#include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <algorithm>

@@ -1,166 +1,91 @@
 /// \file
-/// Distillation: a student's distribution over the vocabulary follows a teacher's.
+/// Distillation: definition, inputs, outputs and options, common to all devices.
 #pragma once
 
-#include <Eigen/Core>
-
-#include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/interface/distillation.hpp>
+#include <vlp/losses/detail/checks.hpp>
 #include <vlp/losses/loss.hpp>
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-#include <type_traits>
+#include <cstdint>
+#include <string_view>
 
 namespace vlp {
 
-/// Distillation on the CPU.
-template <class ScalarType>
-class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
-  using Interface = DistillationInterface<ScalarType>;
-
- public:
-  using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
-
-  /// Throws std::invalid_argument for options out of range.
-  explicit Distillation(DistillationOptions options = {}) : options_(options) {
-    Interface::check_options(options_);
-  }
-
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
-
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
-    const Index rows = inputs.student.rows();
-    RowSum* row = rows_.resize(rows);
-    kept_ = 0;
-    for (Index n = 0; n < rows; ++n) kept_ += valid(inputs, n) ? 1 : 0;
-
-    auto scratch = device.scratch().scope();
-    double* losses = scratch.template take<double>(rows);
-    device.parallel_ranges(rows, grain(inputs), [&](Index begin, Index end) {
-      for (Index n = begin; n < end; ++n)
-        losses[n] = valid(inputs, n) ? forward_row(inputs.student[n], inputs.teacher[n], row[n]) : 0;
-    });
-    const double square = options_.temperature * options_.temperature;
-    if (outputs.loss != nullptr)
-      *outputs.loss = static_cast<Accumulator>(square * std::accumulate(losses, losses + rows, 0.0) /
-                                               static_cast<double>(std::max<Index>(kept_, 1)));
-  }
-
-  /// Writes upstream * dL/dstudent for the inputs given to the last forward.
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    Interface::check_inputs(inputs);
-    const Index rows = inputs.student.rows();
-    require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());
-    Interface::check_gradients(inputs, gradients);
-    if (gradients.student.empty()) return;
-
-    const double factor =
-        static_cast<double>(upstream) * options_.temperature / static_cast<double>(std::max<Index>(kept_, 1));
-    device.parallel_ranges(rows, grain(inputs), [&](Index begin, Index end) {
-      for (Index n = begin; n < end; ++n) {
-        if (valid(inputs, n))
-          backward_row(inputs.student[n], inputs.teacher[n], rows_[n], factor, gradients.student[n],
-                       gradients.accumulate);
-        else if (!gradients.accumulate)
-          as_row(gradients.student[n]).setZero();
-      }
-    });
-  }
-
- private:
-  /// Columns of both that are worked on together, so that their exponentials stay in the first-level cache.
-  static constexpr Index chunk = 512;
-  using Chunk = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor, 1, static_cast<int>(chunk)>;
-
-  /// What is kept of a row: the largest logits, and log sum_v exp((logit - largest) / t).
-  struct RowSum {
-    Scalar student_max, teacher_max;
-    Scalar student_log_sum, teacher_log_sum;
-  };
-
-  [[nodiscard]] static bool valid(const Inputs& inputs, Index n) {
-    return inputs.valid.empty() || inputs.valid[n] != 0;
-  }
-
-  /// Rows a task.
-  [[nodiscard]] static Index grain(const Inputs& inputs) {
-    return std::max<Index>(1, 16384 / inputs.student.cols());
-  }
-
-  template <class T>
-  static auto as_row(const VectorView<T>& view) {
-    using Row = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor>;
-    return Eigen::Map<std::conditional_t<std::is_const_v<T>, const Row, Row>>(view.data(), view.extent(0));
-  }
-
-  [[nodiscard]] Scalar inverse_temperature() const { return static_cast<Scalar>(1 / options_.temperature); }
-
-  /// KL of one row. With a, b = (teacher, student - their maxima) / t and p = exp(a) / sum exp(a):
-  /// KL = sum p (a - b) - log sum exp(a) + log sum exp(b), where a p that underflows meets a finite a - b.
-  double forward_row(const VectorView<const Scalar>& student, const VectorView<const Scalar>& teacher,
-                     RowSum& out) const {
-    const auto s = as_row(student), t = as_row(teacher);
-    const Scalar s_max = s.maxCoeff(), t_max = t.maxCoeff(), inverse = inverse_temperature();
-    double s_sum = 0, t_sum = 0, dot = 0;
-    // Both exponentials take the same way, so that equal rows have equal sums.
-    Chunk s_exp, t_exp;
-    for (Index c = 0; c < s.size(); c += chunk) {
-      const Index width = std::min(chunk, s.size() - c);
-      const auto t_below = t.segment(c, width) - t_max, s_below = s.segment(c, width) - s_max;
-      t_exp = (t_below * inverse).exp();
-      s_exp = (s_below * inverse).exp();
-      t_sum += static_cast<double>(t_exp.sum());
-      s_sum += static_cast<double>(s_exp.sum());
-      dot += static_cast<double>((t_exp * (t_below - s_below)).sum());
-    }
-    const double s_log_sum = std::log(s_sum), t_log_sum = std::log(t_sum);
-    out = {s_max, t_max, static_cast<Scalar>(s_log_sum), static_cast<Scalar>(t_log_sum)};
-    return dot * static_cast<double>(inverse) / t_sum + (s_log_sum - t_log_sum);
-  }
-
-  /// d_student (+)= factor (softmax(student / t) - softmax(teacher / t)).
-  void backward_row(const VectorView<const Scalar>& student, const VectorView<const Scalar>& teacher,
-                    const RowSum& row, double factor, const VectorView<Scalar>& d_student,
-                    bool accumulate) const {
-    const auto s = as_row(student), t = as_row(teacher);
-    auto out = as_row(d_student);
-    const Scalar inverse = inverse_temperature();
-    // In memory of our own: Eigen takes exponentials one by one where the caller's is not aligned, and those
-    // differ in the last bit.
-    Chunk q, p;
-    for (Index c = 0; c < s.size(); c += chunk) {
-      const Index width = std::min(chunk, s.size() - c);
-      q = ((s.segment(c, width) - row.student_max) * inverse - row.student_log_sum).exp();
-      p = ((t.segment(c, width) - row.teacher_max) * inverse - row.teacher_log_sum).exp();
-      q = static_cast<Scalar>(factor) * (q - p);
-      if (accumulate)
-        out.segment(c, width) += q;
-      else
-        out.segment(c, width) = q;
-    }
-  }
-
-  Options options_;
-  Index kept_ = 0;  // rows that are valid
-  Buffer<RowSum> rows_;
+/// Options of Distillation.
+struct DistillationOptions {
+  /// Divides the logits of both: above 1, what the teacher holds unlikely counts for more. Above 0.
+  double temperature = 1;
 };
 
-static_assert(Loss<Distillation<float>> && Loss<Distillation<double>>);
+/// What Distillation takes and gives, the same type on every device.
+template <class ScalarType>
+struct DistillationInterface {
+  using Scalar = ScalarType;
+  using Accumulator = AccumulatorOf<Scalar>;
+  using Options = DistillationOptions;
+  static constexpr std::string_view name = "distillation";
+
+  struct Inputs {
+    MatrixView<const Scalar> student;        ///< S [N, V]; rows may be strided
+    MatrixView<const Scalar> teacher;        ///< T [N, V]; rows may be strided
+    VectorView<const std::uint8_t> valid{};  ///< [N], 0 leaves a row out; or empty: all are valid
+  };
+  struct Outputs {
+    Accumulator* loss = nullptr;
+  };
+  struct Gradients {
+    MatrixView<Scalar> student;  ///< [N, V]
+    bool accumulate = false;     ///< add to what is there instead of overwriting it
+  };
+
+  template <class InputsType, class GradientsType, class Visit>
+  static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
+    visit("student", inputs.student, gradients.student);
+    visit("teacher", inputs.teacher);
+    visit("valid", inputs.valid);
+  }
+
+  template <class OptionsType, class Visit>
+  static void for_each_option(OptionsType& options, Visit&& visit) {
+    visit("temperature", options.temperature);
+  }
+
+  static void check_options(const Options& options) {
+    detail::check_above_zero(name, "temperature", options.temperature);
+  }
+
+  static void check_inputs(const Inputs& inputs) {
+    detail::check_input(name, "student", inputs.student);
+    detail::check_input(name, "teacher", inputs.teacher);
+    require(inputs.student.extents() == inputs.teacher.extents(), name, ": student is ",
+            detail::extents_text(inputs.student), " but teacher is ", detail::extents_text(inputs.teacher));
+    require(inputs.valid.empty() || inputs.valid.extent(0) == inputs.student.rows(), name, ": valid has ",
+            inputs.valid.extent(0), " elements but student is ", detail::extents_text(inputs.student));
+  }
+
+  static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
+    detail::check_gradient(name, "student", gradients.student, inputs.student);
+  }
+};
+
+/// Hinton et al., "Distilling the knowledge in a neural network", 2015:
+///
+///   L = t^2 mean_n KL(softmax(T[n, :] / t) || softmax(S[n, :] / t)),
+///
+/// with logits T of the teacher, who gets no gradient, and S of the student, over the rows that are valid (0
+/// when none is). The factor t^2 keeps gradients of one size at any temperature. Rows that are not valid are
+/// never read and get gradient 0. Finite logits of any size are safe; equal rows have loss 0 and gradient 0,
+/// exactly. Keeps O(N) numbers; forward reads the logits twice, backward once.
+template <class Scalar, class Device = Cpu>
+class Distillation;
 
 }  // namespace vlp
+
+// Code compiled for CUDA is spared Eigen; where it needs the loss on the CPU too, it includes this header
+// itself.
+#ifndef __CUDACC__
+#include <vlp/losses/cpu/distillation.hpp>
+#endif

@@ -1,5 +1,5 @@
 #include <vlp/cuda/core/cuda.cuh>
-#include <vlp/losses/interface/info_nce.hpp>
+#include <vlp/losses/info_nce.hpp>
 
 #include <iostream>
 #include <stdexcept>

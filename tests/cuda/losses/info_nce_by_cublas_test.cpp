@@ -4,7 +4,7 @@
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
-#include <vlp/losses/info_nce.hpp>
+#include <vlp/losses/cpu/info_nce.hpp>
 
 #include <stdexcept>
 

@@ -8,9 +8,9 @@
 #include <vlp/cuda/losses/info_nce.cuh>
 #include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
-#include <vlp/losses/info_nce.hpp>
-#include <vlp/losses/local_alignment.hpp>
-#include <vlp/losses/token_cross_entropy.hpp>
+#include <vlp/losses/cpu/info_nce.hpp>
+#include <vlp/losses/cpu/local_alignment.hpp>
+#include <vlp/losses/cpu/token_cross_entropy.hpp>
 
 #include <cmath>
 #include <cstddef>

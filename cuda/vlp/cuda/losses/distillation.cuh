@@ -14,7 +14,7 @@
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/losses/interface/distillation.hpp>
+#include <vlp/losses/distillation.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <algorithm>

@@ -10,7 +10,7 @@
 #include <vlp/cuda/losses/detail/pair_contrast.cuh>
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
-#include <vlp/losses/interface/info_nce.hpp>
+#include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/loss.hpp>
 
 namespace vlp {

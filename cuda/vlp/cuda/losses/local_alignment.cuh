@@ -26,7 +26,7 @@
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
 #include <vlp/cuda/losses/detail/similarity_contrast.cuh>
 #include <vlp/losses/detail/checks.hpp>
-#include <vlp/losses/interface/local_alignment.hpp>
+#include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <algorithm>

@@ -16,8 +16,8 @@
 #include <vlp/cuda/losses/info_nce.cuh>
 #include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
-#include <vlp/losses/interface/multi_scale.hpp>
 #include <vlp/losses/loss.hpp>
+#include <vlp/losses/multi_scale.hpp>
 
 namespace vlp {
 

@@ -16,8 +16,8 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
-#include <vlp/losses/interface/perturbation_sensitivity.hpp>
 #include <vlp/losses/loss.hpp>
+#include <vlp/losses/perturbation_sensitivity.hpp>
 
 #include <algorithm>
 #include <array>

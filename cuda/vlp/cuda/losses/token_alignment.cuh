@@ -17,8 +17,8 @@
 #include <vlp/cuda/losses/detail/token_rows.cuh>
 #include <vlp/cuda/losses/detail/token_tiles.cuh>
 #include <vlp/losses/detail/checks.hpp>
-#include <vlp/losses/interface/token_alignment.hpp>
 #include <vlp/losses/loss.hpp>
+#include <vlp/losses/token_alignment.hpp>
 
 #include <algorithm>
 #include <cmath>

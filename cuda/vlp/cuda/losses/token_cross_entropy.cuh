@@ -12,8 +12,8 @@
 #include <vlp/cuda/losses/detail/column_sums.cuh>
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/token_logits.cuh>
-#include <vlp/losses/interface/token_cross_entropy.hpp>
 #include <vlp/losses/loss.hpp>
+#include <vlp/losses/token_cross_entropy.hpp>
 
 #include <array>
 #include <cstddef>

@@ -5,7 +5,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/losses/interface/local_alignment.hpp>
+#include <vlp/losses/local_alignment.hpp>
 
 #include <algorithm>
 #include <cmath>

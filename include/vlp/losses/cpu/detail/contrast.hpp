@@ -8,7 +8,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/pair_targets.hpp>
+#include <vlp/losses/cpu/detail/pair_targets.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <algorithm>

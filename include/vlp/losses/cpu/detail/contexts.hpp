@@ -6,7 +6,7 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/attention.hpp>
+#include <vlp/losses/cpu/detail/attention.hpp>
 
 #include <algorithm>
 

@@ -8,9 +8,9 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/attention.hpp>
-#include <vlp/losses/detail/contexts.hpp>
-#include <vlp/losses/detail/packed_words.hpp>
+#include <vlp/losses/cpu/detail/attention.hpp>
+#include <vlp/losses/cpu/detail/contexts.hpp>
+#include <vlp/losses/cpu/detail/packed_words.hpp>
 
 #include <algorithm>
 

@@ -1,0 +1,172 @@
+/// \file
+/// Perturbation sensitivity on the CPU.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/loss.hpp>
+#include <vlp/losses/perturbation_sensitivity.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <type_traits>
+
+namespace vlp {
+
+/// PerturbationSensitivity on the CPU.
+template <class ScalarType>
+class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityInterface<ScalarType> {
+  using Interface = PerturbationSensitivityInterface<ScalarType>;
+
+ public:
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
+
+  explicit PerturbationSensitivity(PerturbationSensitivityOptions = {}) {}
+
+  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
+  /// together and for a row whose report (k = 0) is not valid.
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    check(inputs);
+    const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
+    image_inverse_.resize(batch);
+    shape_ = {batch, candidates};
+    score_.resize(batch * candidates);
+    d_score_.resize(batch * candidates);
+    text_inverse_.resize(batch * candidates);
+
+    auto scratch = device.scratch().scope();
+    double* losses = scratch.template take<double>(batch);
+    const double scale = std::exp(static_cast<double>(*inputs.log_scale));
+    device.parallel_ranges(batch, grain, [&](Index begin, Index end) {
+      for (Index b = begin; b < end; ++b) losses[b] = forward_row(inputs, scale, b);
+    });
+    if (outputs.loss != nullptr)
+      *outputs.loss =
+          static_cast<Accumulator>(std::accumulate(losses, losses + batch, 0.0) / static_cast<double>(batch));
+  }
+
+  /// Writes upstream * dL/dinput for the inputs given to the last forward.
+  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    check(inputs);
+    require(shape_ == Shape{inputs.text.extent(0), inputs.text.extent(1)}, name, ": backward is given ",
+            inputs.text.extent(0), " x ", inputs.text.extent(1), " candidates but forward had ", shape_[0],
+            " x ", shape_[1]);
+    Interface::check_gradients(inputs, gradients);
+
+    const Index batch = shape_[0];
+    auto scratch = device.scratch().scope();
+    double* dots = scratch.template take<double>(batch);
+    const double scale = std::exp(static_cast<double>(*inputs.log_scale));
+    const double factor = static_cast<double>(upstream) / static_cast<double>(batch);
+    device.parallel_ranges(batch, grain, [&](Index begin, Index end) {
+      for (Index b = begin; b < end; ++b) dots[b] = backward_row(inputs, scale, factor, gradients, b);
+    });
+    if (gradients.log_scale != nullptr)
+      *gradients.log_scale = static_cast<Accumulator>(std::accumulate(dots, dots + batch, 0.0)) +
+                             (gradients.accumulate ? *gradients.log_scale : Accumulator(0));
+  }
+
+ private:
+  using Shape = std::array<Index, 2>;
+  static constexpr Index grain = 8;  // rows a task
+
+  static void check(const Inputs& inputs) {
+    Interface::check_inputs(inputs);
+    if (inputs.valid.empty()) return;
+    for (Index b = 0; b < inputs.valid.rows(); ++b)
+      require(inputs.valid(b, 0) != 0, name, ": the report (k = 0) of row ", b, " is not valid");
+  }
+
+  [[nodiscard]] static bool valid(const Inputs& inputs, Index b, Index k) {
+    return inputs.valid.empty() || inputs.valid(b, k) != 0;
+  }
+
+  template <class T>
+  static auto as_vector(const VectorView<T>& view) {
+    using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+    return Eigen::Map<std::conditional_t<std::is_const_v<T>, const Vector, Vector>>(view.data(),
+                                                                                    view.extent(0));
+  }
+
+  /// The loss of row b; keeps its scores z and B times the gradients for them.
+  double forward_row(const Inputs& inputs, double scale, Index b) {
+    const Index candidates = shape_[1];
+    const auto x = inputs.image[b];
+    Scalar* score = &score_[b * candidates];
+    Scalar* d_score = &d_score_[b * candidates];
+    Scalar* text_inverse = &text_inverse_[b * candidates];
+    image_inverse_[b] = detail::inverse_norm(x.data(), x.extent(0));
+    const auto row_factor = static_cast<Scalar>(scale * static_cast<double>(image_inverse_[b]));
+    for (Index k = 0; k < candidates; ++k) {
+      if (!valid(inputs, b, k)) continue;
+      const auto y = inputs.text[b][k];
+      text_inverse[k] = detail::inverse_norm(y.data(), y.extent(0));
+      score[k] = row_factor * text_inverse[k] * as_vector(x).dot(as_vector(y));
+    }
+
+    double max = static_cast<double>(score[0]), sum = 0;
+    for (Index k = 1; k < candidates; ++k)
+      if (valid(inputs, b, k)) max = std::max(max, static_cast<double>(score[k]));
+    for (Index k = 0; k < candidates; ++k)
+      if (valid(inputs, b, k)) sum += std::exp(static_cast<double>(score[k]) - max);
+    // p_0 - 1 is taken as minus the sum of the others, which does not cancel when the report is well told
+    // apart.
+    double others = 0;
+    for (Index k = 1; k < candidates; ++k) {
+      const double p = valid(inputs, b, k) ? std::exp(static_cast<double>(score[k]) - max) / sum : 0;
+      d_score[k] = static_cast<Scalar>(p);
+      others += p;
+    }
+    d_score[0] = static_cast<Scalar>(-others);
+    return max + std::log(sum) - static_cast<double>(score[0]);
+  }
+
+  /// Writes row b's gradients; returns its share of the gradient of the log scale.
+  double backward_row(const Inputs& inputs, double scale, double factor, const Gradients& gradients,
+                      Index b) const {
+    const Index candidates = shape_[1];
+    const auto x = as_vector(inputs.image[b]);
+    if (!gradients.accumulate && !gradients.image.empty()) as_vector(gradients.image[b]).setZero();
+    double dot = 0;
+    for (Index k = 0; k < candidates; ++k) {
+      const Index at = b * candidates + k;
+      if (!gradients.accumulate && !gradients.text.empty()) as_vector(gradients.text[b][k]).setZero();
+      if (!valid(inputs, b, k)) continue;
+      const auto y = as_vector(inputs.text[b][k]);
+      const double d_score = factor * static_cast<double>(d_score_[at]);
+      const double product = d_score * static_cast<double>(score_[at]);
+      const auto weight = static_cast<Scalar>(d_score * scale * static_cast<double>(image_inverse_[b]) *
+                                              static_cast<double>(text_inverse_[at]));
+      if (!gradients.image.empty()) as_vector(gradients.image[b]) += weight * y;
+      if (!gradients.text.empty())
+        as_vector(gradients.text[b][k]) += weight * x - detail::projection(text_inverse_[at], product) * y;
+      dot += product;
+    }
+    if (!gradients.image.empty())
+      as_vector(gradients.image[b]) -= detail::projection(image_inverse_[b], dot) * x;
+    return dot;
+  }
+
+  Shape shape_{};
+  Buffer<Scalar> image_inverse_, text_inverse_;  // 1 / norm, [B] and [B, 1 + K]
+  Buffer<Scalar> score_, d_score_;               // z and B dL/dz, [B, 1 + K]
+};
+
+static_assert(Loss<PerturbationSensitivity<float>> && Loss<PerturbationSensitivity<double>>);
+
+}  // namespace vlp

@@ -1,0 +1,267 @@
+/// \file
+/// Token alignment on the CPU.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/matmul.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/losses/cpu/detail/packed_words.hpp>
+#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/loss.hpp>
+#include <vlp/losses/token_alignment.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+namespace vlp {
+
+/// TokenAlignment on the CPU. Forward keeps nothing but the word counts; backward computes a pair again: 16 W
+/// R D + 8 W^2 D flop a pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
+template <class ScalarType>
+class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarType> {
+  using Interface = TokenAlignmentInterface<ScalarType>;
+
+ public:
+  using Device = Cpu;
+  using Interface::name;
+  using typename Interface::Accumulator;
+  using typename Interface::Gradients;
+  using typename Interface::Inputs;
+  using typename Interface::Options;
+  using typename Interface::Outputs;
+  using typename Interface::Scalar;
+
+  /// Throws std::invalid_argument when an option is out of range.
+  explicit TokenAlignment(TokenAlignmentOptions options = {}) : options_(options) {
+    Interface::check_options(options);
+  }
+
+  /// Computes the loss. Throws std::invalid_argument for inputs and outputs that do not fit together.
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+    Interface::check_inputs(inputs);
+    Interface::check_outputs(inputs, outputs);
+    const Index batch = inputs.words.extent(0);
+    words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count);
+    regions_shape_ = inputs.regions.extents();
+    max_words_ = inputs.words.extent(1);
+
+    const detail::SerialProducts serial;
+    auto scratch = device.scratch().scope();
+    make_workers(scratch, device, false);
+    double* losses = scratch.template take<double>(batch);
+    device.parallel_for(batch, [&](Index b, int worker) {
+      const Tiles tiles = tiles_of(b, worker);
+      losses[b] = forward_pair(inputs, b, tiles);
+      if (outputs.attention.empty()) return;
+      auto attention = detail::as_eigen(outputs.attention[b]);
+      attention.topRows(words_.count(b)) = detail::as_eigen(tiles.attention);
+      attention.bottomRows(max_words_ - words_.count(b)).setZero();
+    });
+    if (outputs.loss != nullptr)
+      *outputs.loss =
+          static_cast<Accumulator>(std::accumulate(losses, losses + batch, 0.0) / static_cast<double>(batch));
+  }
+
+  /// Writes upstream * dL/dinput for the inputs given to the last forward.
+  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+    detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
+    Interface::check_gradients(inputs, gradients);
+    if (gradients.regions.empty() && gradients.words.empty()) return;
+
+    const detail::SerialProducts serial;
+    auto scratch = device.scratch().scope();
+    make_workers(scratch, device, true);
+    const double factor = static_cast<double>(upstream) / static_cast<double>(regions_shape_[0]);
+    device.parallel_for(regions_shape_[0], [&](Index b, int worker) {
+      backward_pair(inputs, factor, gradients, b, tiles_of(b, worker));
+    });
+  }
+
+ private:
+  /// Rows of unit length, and the inverse of the length that each had.
+  struct UnitRows {
+    MatrixView<Scalar> rows;
+    Scalar* inverse = nullptr;
+  };
+
+  /// Room for one pair of W words, in the scratch of a thread.
+  struct Tiles {
+    UnitRows words;                // x [W, D]
+    UnitRows regions;              // p [R, D]
+    UnitRows seen;                 // o [W, D]
+    MatrixView<Scalar> attention;  // a [W, R]
+    MatrixView<Scalar> scores;     // z [W, W], then the gradient of its rows' cross-entropy
+    MatrixView<Scalar> mirrored;   // the same of z^T
+    // for backward
+    MatrixView<Scalar> d_attention;  // [W, R]
+    MatrixView<Scalar> d_words;      // [W, D], of o and c before
+    MatrixView<Scalar> d_regions;    // [R, D]
+  };
+
+  /// Tiles for the longest report, one set a thread.
+  void make_workers(Arena::Scope& scratch, const Device& device, bool backward) {
+    const Index words = max_words_, regions = regions_shape_[1], features = regions_shape_[2];
+    const auto matrix = [&](Index rows, Index cols) { return scratch.take_view<Scalar>(rows, cols); };
+    const auto unit_rows = [&](Index rows) {
+      return UnitRows{matrix(rows, features), scratch.take<Scalar>(rows)};
+    };
+    workers_.clear();
+    for (int t = 0; t < device.threads(); ++t) {
+      Tiles tiles{unit_rows(words),
+                  unit_rows(regions),
+                  unit_rows(words),
+                  matrix(words, regions),
+                  matrix(words, words),
+                  matrix(words, words),
+                  {},
+                  {},
+                  {}};
+      if (backward) {
+        tiles.d_attention = matrix(words, regions);
+        tiles.d_words = matrix(words, features);
+        tiles.d_regions = matrix(regions, features);
+      }
+      workers_.push_back(tiles);
+    }
+  }
+
+  /// A thread's tiles, cut to the words of report b.
+  [[nodiscard]] Tiles tiles_of(Index b, int worker) const {
+    const Index words = words_.count(b);
+    Tiles tiles = workers_[static_cast<std::size_t>(worker)];
+    for (auto* rows :
+         {&tiles.words.rows, &tiles.seen.rows, &tiles.attention, &tiles.d_attention, &tiles.d_words})
+      *rows = rows->slice(0, words);
+    for (auto* scores : {&tiles.scores, &tiles.mirrored}) *scores = {scores->data(), {words, words}};
+    return tiles;
+  }
+
+  /// out = the first rows of x, each of unit length. x may be out's own rows.
+  static void to_unit_length(MatrixView<const Scalar> x, const UnitRows& out) {
+    for (Index i = 0; i < out.rows.rows(); ++i) {
+      out.inverse[i] = detail::inverse_norm(x[i].data(), x.cols());
+      detail::as_eigen(out.rows).row(i) = out.inverse[i] * detail::as_eigen(x).row(i);
+    }
+  }
+
+  /// From the gradients of unit rows to those of the rows before, written or added to the first rows of out;
+  /// the others are padding. out may be d_unit.
+  static void hand_on(const UnitRows& unit, MatrixView<const Scalar> d_unit, const MatrixView<Scalar>& out,
+                      bool accumulate) {
+    for (Index i = 0; i < d_unit.rows(); ++i) {
+      const auto row = detail::as_eigen(unit.rows).row(i);
+      const auto d_row = detail::as_eigen(d_unit).row(i);
+      const Scalar inverse = unit.inverse[i];
+      const Scalar along = detail::projection(inverse, static_cast<double>(row.dot(d_row))) / inverse;
+      auto d = detail::as_eigen(out).row(i);
+      if (accumulate)
+        d += inverse * d_row - along * row;
+      else
+        d = inverse * d_row - along * row;
+    }
+    if (!accumulate) detail::as_eigen(out).bottomRows(out.rows() - d_unit.rows()).setZero();
+  }
+
+  /// Sum over the rows of z [W, W] of -log softmax(z[w, :])[w]; z becomes the gradient of that sum.
+  static double row_cross_entropy(const MatrixView<Scalar>& z) {
+    double loss = 0;
+    for (Index w = 0; w < z.rows(); ++w) {
+      auto row = detail::as_eigen(z).row(w).array();
+      const Scalar max = row.maxCoeff(), target = row[w];
+      row = (row - max).exp();
+      // The target's p - 1 is taken as minus the sum of the others, which does not cancel when p is near 1.
+      const Scalar own = row[w];
+      row[w] = 0;
+      const Scalar others = row.sum();
+      row *= 1 / (own + others);
+      row[w] = -others / (own + others);
+      loss += static_cast<double>(max) - static_cast<double>(target) +
+              std::log(static_cast<double>(own) + static_cast<double>(others));
+    }
+    return loss;
+  }
+
+  /// The loss of pair b. The scores become the gradients of the sums of their rows' cross-entropies.
+  double forward_pair(const Inputs& inputs, Index b, const Tiles& tiles) const {
+    to_unit_length(inputs.words[b], tiles.words);
+    to_unit_length(inputs.regions[b], tiles.regions);
+    detail::matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.regions.rows, Op::transpose,
+                                  tiles.attention, 1, 0);
+    const auto attention_temperature = static_cast<Scalar>(options_.attention_temperature);
+    for (Index w = 0; w < words_.count(b); ++w) {
+      auto row = detail::as_eigen(tiles.attention).row(w).array();
+      row = ((row - row.maxCoeff()) / attention_temperature).exp();
+      row /= row.sum();
+    }
+    detail::matmul_serial<Scalar>(tiles.attention, Op::none, tiles.regions.rows, Op::none, tiles.seen.rows, 1,
+                                  0);
+    to_unit_length(tiles.seen.rows, tiles.seen);
+    detail::matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.seen.rows, Op::transpose, tiles.scores,
+                                  static_cast<Scalar>(1 / options_.contrast_temperature), 0);
+    detail::as_eigen(tiles.mirrored) = detail::as_eigen(tiles.scores).transpose();
+    const double sum = row_cross_entropy(tiles.scores) + row_cross_entropy(tiles.mirrored);
+    return sum / static_cast<double>(2 * words_.count(b));
+  }
+
+  /// Writes `factor` times the gradients of the loss of pair b.
+  ///
+  /// With E, F the gradients of the two sums of cross-entropies for z and z^T, u = x o^T and s = x p^T:
+  ///   du = (E + F^T) / (2 W t_contrast),
+  ///   do = du^T x,  dc = (do - o <o, do>) / |c|,        since u = x o^T and o = c / |c|,
+  ///   da = dc p^T,  ds = a (da - <a, da>) / t_attention,  since c = a p and a = softmax(s / t_attention),
+  ///   dx = du o + ds p,  dp = a^T dc + ds^T x,
+  /// and x, p hand on to the words and regions as o does to c. Where a norm is below the smallest, the
+  /// division is by that and the projection on the row itself is left out. (<a, da> = <c, dc> is 0 but for
+  /// rounding; taking it off keeps ds exact where attention is on one region.)
+  void backward_pair(const Inputs& inputs, double factor, const Gradients& gradients, Index b,
+                     const Tiles& tiles) const {
+    using detail::as_eigen;
+    forward_pair(inputs, b, tiles);
+    const auto scale = static_cast<Scalar>(
+        factor / (static_cast<double>(2 * words_.count(b)) * options_.contrast_temperature));
+    const auto& d_cosines = tiles.scores;
+    as_eigen(d_cosines) = scale * (as_eigen(tiles.scores) + as_eigen(tiles.mirrored).transpose());
+
+    const auto& d_context = tiles.d_words;
+    detail::matmul_serial<Scalar>(d_cosines, Op::transpose, tiles.words.rows, Op::none, d_context, 1, 0);
+    hand_on(tiles.seen, d_context, d_context, false);
+    detail::matmul_serial<Scalar>(d_context, Op::none, tiles.regions.rows, Op::transpose, tiles.d_attention,
+                                  1, 0);
+    if (!gradients.regions.empty())
+      detail::matmul_serial<Scalar>(tiles.attention, Op::transpose, d_context, Op::none, tiles.d_regions, 1,
+                                    0);
+    const auto attention_temperature = static_cast<Scalar>(options_.attention_temperature);
+    for (Index w = 0; w < tiles.attention.rows(); ++w) {
+      const auto a = as_eigen(tiles.attention).row(w).array();
+      auto d = as_eigen(tiles.d_attention).row(w).array();
+      d = a * (d - (a * d).sum()) / attention_temperature;
+    }
+    if (!gradients.regions.empty()) {
+      detail::matmul_serial<Scalar>(tiles.d_attention, Op::transpose, tiles.words.rows, Op::none,
+                                    tiles.d_regions, 1, 1);
+      hand_on(tiles.regions, tiles.d_regions, gradients.regions[b], gradients.accumulate);
+    }
+    if (gradients.words.empty()) return;
+    detail::matmul_serial<Scalar>(d_cosines, Op::none, tiles.seen.rows, Op::none, tiles.d_words, 1, 0);
+    detail::matmul_serial<Scalar>(tiles.d_attention, Op::none, tiles.regions.rows, Op::none, tiles.d_words, 1,
+                                  1);
+    hand_on(tiles.words, tiles.d_words, gradients.words[b], gradients.accumulate);
+  }
+
+  Options options_;
+  detail::PackedWords words_;
+  typename BatchView<Scalar>::Extents regions_shape_{};
+  Index max_words_ = 0;
+  std::vector<Tiles> workers_;
+};
+
+static_assert(Loss<TokenAlignment<float>> && Loss<TokenAlignment<double>>);
+
+}  // namespace vlp
