@@ -234,7 +234,7 @@ class LossCase {
 
   template <std::size_t Rank>
   bool padding_untouched(const std::string& name, const View<Scalar, Rank>& gradient) {
-    if (gradient.empty()) return true;
+    if (!gradient.given()) return true;
     auto& memory = gradient_values_.at(name);
     memory.download();
     std::vector<bool> owned(memory.host().size());
@@ -247,7 +247,7 @@ class LossCase {
 
   template <std::size_t Rank>
   void read(const std::string& name, const View<Scalar, Rank>& gradient, Arrays& out) {
-    if (gradient.empty()) return;
+    if (!gradient.given()) return;
     const Scalar* const values = on_host(gradient_values_, gradient.data());
     Array& array = out[name];
     array.shape.assign(gradient.extents().begin(), gradient.extents().end());

@@ -62,7 +62,7 @@ struct DistillationInterface {
     detail::check_input(name, "teacher", inputs.teacher);
     require(inputs.student.extents() == inputs.teacher.extents(), name, ": student is ",
             detail::extents_text(inputs.student), " but teacher is ", detail::extents_text(inputs.teacher));
-    require(inputs.valid.empty() || inputs.valid.extent(0) == inputs.student.rows(), name, ": valid has ",
+    require(!inputs.valid.given() || inputs.valid.extent(0) == inputs.student.rows(), name, ": valid has ",
             inputs.valid.extent(0), " elements but student is ", detail::extents_text(inputs.student));
   }
 

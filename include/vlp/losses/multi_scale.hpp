@@ -108,7 +108,7 @@ struct MultiScaleInterface {
     detail::check_input(name, "text", inputs.text);
     require(beta == 0 || inputs.text.extent(1) >= 2, name, ": text is ", detail::extents_text(inputs.text),
             ", without perturbations, but beta is ", beta);
-    require(alpha == 0 || inputs.regions.empty() || inputs.regions.extent(0) == inputs.image.rows(), name,
+    require(alpha == 0 || !inputs.regions.given() || inputs.regions.extent(0) == inputs.image.rows(), name,
             ": regions is ", detail::extents_text(inputs.regions), " but image is ",
             detail::extents_text(inputs.image));
   }

@@ -61,8 +61,8 @@ struct PerturbationSensitivityInterface {
             name, ": image is ", detail::extents_text(inputs.image), " but text is ",
             detail::extents_text(inputs.text));
     require(inputs.log_scale != nullptr, name, ": log_scale is not given");
-    require(inputs.valid.empty() || (inputs.valid.rows() == inputs.text.extent(0) &&
-                                     inputs.valid.cols() == inputs.text.extent(1)),
+    require(!inputs.valid.given() || (inputs.valid.rows() == inputs.text.extent(0) &&
+                                      inputs.valid.cols() == inputs.text.extent(1)),
             name, ": valid is ", detail::extents_text(inputs.valid), " but text is ",
             detail::extents_text(inputs.text));
   }

@@ -71,7 +71,7 @@ struct TokenCrossEntropyInterface {
     detail::check_input(name, "weight", inputs.weight);
     require(inputs.weight.cols() == inputs.hidden.cols(), name, ": hidden is ",
             detail::extents_text(inputs.hidden), " but weight is ", detail::extents_text(inputs.weight));
-    require(inputs.bias.empty() || inputs.bias.extent(0) == inputs.weight.rows(), name, ": bias has ",
+    require(!inputs.bias.given() || inputs.bias.extent(0) == inputs.weight.rows(), name, ": bias has ",
             inputs.bias.extent(0), " elements but weight is ", detail::extents_text(inputs.weight));
     require(static_cast<Index>(inputs.target.size()) == inputs.hidden.rows(), name, ": target has ",
             inputs.target.size(), " tokens but hidden is ", detail::extents_text(inputs.hidden));
@@ -80,7 +80,7 @@ struct TokenCrossEntropyInterface {
   static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
     detail::check_gradient(name, "hidden", gradients.hidden, inputs.hidden);
     detail::check_gradient(name, "weight", gradients.weight, inputs.weight);
-    require(gradients.bias.empty() || gradients.bias.extent(0) == inputs.weight.rows(), name,
+    require(!gradients.bias.given() || gradients.bias.extent(0) == inputs.weight.rows(), name,
             ": the gradient of bias has ", gradients.bias.extent(0), " elements but weight is ",
             detail::extents_text(inputs.weight));
   }

@@ -217,7 +217,7 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
     const Index rows = inputs.student.rows();
     require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());
     Interface::check_gradients(inputs, gradients);
-    if (gradients.student.empty()) return;
+    if (!gradients.student.given()) return;
 
     cuda::detail::TwoLogits<Scalar> in = logits(inputs);
     const cuda::Rows<Scalar> d_student = cuda::rows_of(gradients.student);

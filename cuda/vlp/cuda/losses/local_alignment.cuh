@@ -71,7 +71,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     prepare(device, inputs);
     auto scratch = device.scratch().scope();
     const Operands operands = gather(scratch, device, inputs);
-    if (!outputs.attention.empty())
+    if (outputs.attention.given())
       launch_rows(device, cuda::detail::clear_padding<Scalar>, plan_.batch * words_.most_words(),
                   words_.view(), words_.most_words(), plan_.regions, cuda::batch_rows_of(outputs.attention));
     const TileMemory memory(scratch, *this, false);
@@ -99,7 +99,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                                               {plan_.batch, plan_.regions, plan_.features},
                                               words_.most_words());
     Interface::check_gradients(inputs, gradients);
-    const bool wants_regions = !gradients.regions.empty(), wants_words = !gradients.words.empty();
+    const bool wants_regions = gradients.regions.given(), wants_words = gradients.words.given();
     if (!wants_regions && !wants_words) return;
     auto scratch = device.scratch().scope();
     const Operands operands = gather(scratch, device, inputs);

@@ -118,7 +118,7 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
     const bool adds = gradients.accumulate || beta_ > 0;
     if (adds && !gradients.accumulate) clear(device, gradients.log_scale);
     const MatrixView<Scalar> report =
-        gradients.text.empty() ? MatrixView<Scalar>() : Interface::first_report(gradients.text);
+        gradients.text.given() ? Interface::first_report(gradients.text) : MatrixView<Scalar>();
     global_.backward(device, Interface::global_inputs(inputs), upstream,
                      {gradients.image, report, gradients.log_scale, adds});
   }
@@ -129,7 +129,7 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
   }
 
   static void clear(Device& device, const BatchView<Scalar>& view) {
-    if (view.empty()) return;
+    if (!view.given()) return;
     constexpr Index rows_of_a_block = 256 / cuda::warp_size;
     cuda::launch(cuda::detail::clear_rows<Scalar>,
                  cuda::blocks(view.extent(0) * view.extent(1), rows_of_a_block), 256, 0, device.stream(),
@@ -155,7 +155,7 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
 
   /// All texts but the first of each pair.
   static BatchView<Scalar> perturbed(const BatchView<Scalar>& text) {
-    if (text.empty() || text.extent(1) == 1) return {};
+    if (!text.given() || text.extent(1) == 1) return {};
     return {text.data() + text.stride(1),
             {text.extent(0), text.extent(1) - 1, text.extent(2)},
             {text.stride(0), text.stride(1), 1}};

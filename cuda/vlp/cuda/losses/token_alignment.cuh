@@ -74,7 +74,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
     const Device::Call call(device);
     vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
     Interface::check_gradients(inputs, gradients);
-    if (gradients.regions.empty() && gradients.words.empty()) return;
+    if (!gradients.regions.given() && !gradients.words.given()) return;
 
     const double weight = static_cast<double>(upstream) /
                           (2 * options_.contrast_temperature * static_cast<double>(regions_shape_[0]));
@@ -191,7 +191,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
     };
     constexpr float of_cosines = 1 / cosine_range;
     const float of_attention = of_cosines / attention_range();
-    if (!gradients.words.empty()) {
+    if (gradients.words.given()) {
       const auto add = [&](int d_part, int part, float beta) {
         cuda::matmul<Operand>(device, tiles.d_cosines_part[d_part], Op::none, tiles.seen_part[part], Op::none,
                               tiles.of_words, 1, beta);
@@ -207,7 +207,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
               tiles.pair_power, weight},
              gradients.words, true);
     }
-    if (gradients.regions.empty()) return;
+    if (!gradients.regions.given()) return;
     cuda::matmul<Operand>(device, tiles.both_attentions, Op::transpose, tiles.contexts_and_words, Op::none,
                           tiles.of_regions);
     finish(in.shape.regions, tiles.unit_regions(),

@@ -87,14 +87,14 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
     auto scratch = device.scratch().scope();
     // What is ignored has gradient 0, but may hold anything, and 0 times NaN is NaN.
     auto hidden = logits.hidden;
-    if (!gradients.weight.empty()) {
+    if (gradients.weight.given()) {
       const auto copy = cuda::take_matrix<Scalar>(scratch, shape[0], shape[1]);
       cuda::launch(cuda::detail::copy_rows_that_count<Scalar>, cuda::blocks(shape[0], 256 / cuda::warp_size),
                    256, 0, device.stream(), logits, cuda::rows_of(copy));
       hidden = cuda::rows_of(MatrixView<const Scalar>(copy));
     }
     std::optional<cuda::detail::RunningColumnSums<Scalar>> bias_sums;
-    if (!gradients.bias.empty()) bias_sums.emplace(scratch, shape[0], shape[2]);
+    if (gradients.bias.given()) bias_sums.emplace(scratch, shape[0], shape[2]);
     const cuda::detail::FinishMean<Scalar> finish{factor, inverse_count_.data()};
     cuda::detail::gradient_products<Scalar>(
         device, hidden, logits.weight, shape[1],

@@ -68,7 +68,7 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
     const Index rows = inputs.student.rows();
     require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());
     Interface::check_gradients(inputs, gradients);
-    if (gradients.student.empty()) return;
+    if (!gradients.student.given()) return;
 
     const double factor =
         static_cast<double>(upstream) * options_.temperature / static_cast<double>(std::max<Index>(kept_, 1));
@@ -95,7 +95,7 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
   };
 
   [[nodiscard]] static bool valid(const Inputs& inputs, Index n) {
-    return inputs.valid.empty() || inputs.valid[n] != 0;
+    return !inputs.valid.given() || inputs.valid[n] != 0;
   }
 
   /// Rows a task.

@@ -71,7 +71,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     device.parallel_for(shape_.batch, [&](Index i, int) {
       for (Index j = 0; j < shape_.batch; ++j) similarity(i, j) = score(i, j);
     });
-    if (!outputs.similarity.empty())
+    if (outputs.similarity.given())
       detail::as_eigen(outputs.similarity) = detail::as_eigen(similarity).template cast<Scalar>();
     const double loss = contrast_.forward(device, similarity);
     if (outputs.loss != nullptr) *outputs.loss = static_cast<Accumulator>(loss);
@@ -82,7 +82,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
                                          {shape_.batch, shape_.regions, shape_.features}, max_words_);
     Interface::check_gradients(inputs, gradients);
-    if (gradients.regions.empty() && gradients.words.empty()) return;
+    if (!gradients.regions.given() && !gradients.words.given()) return;
 
     const detail::SerialProducts serial;
     auto scratch = device.scratch().scope();
@@ -91,7 +91,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     Scalar* word_pull = scratch.template take<Scalar>(shape_.words);
     differentiate_scores(scratch, device, upstream, given, word_pull);
     make_workers(scratch, device, true);
-    const bool wants_words = !gradients.words.empty();
+    const bool wants_words = gradients.words.given();
     MatrixView<Scalar> d_words;
     if (wants_words) d_words = scratch.template take_view<Scalar>(shape_.words, shape_.features);
     backward_strips(scratch, device, rows, given, gradients, d_words);
@@ -154,7 +154,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
   }
 
   void clear_padding(const BatchView<Scalar>& attention) const {
-    if (attention.empty()) return;
+    if (!attention.given()) return;
     for (Index j = 0; j < shape_.batch; ++j)
       for (Index w = words_.count(j); w < max_words_; ++w)
         std::fill_n(attention[j][w].data(), shape_.regions, Scalar(0));
@@ -240,7 +240,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
                                                             given, d_scores[k], gradients.regions,
                                                             gradients.accumulate);
       });
-      if (d_words.empty()) continue;
+      if (!d_words.given()) continue;
       for (Index k = 0; k < count; ++k) {
         const Index row = shape_.first_image(first + k) * shape_.regions;
         const Index columns = shape_.images(first + k) * shape_.regions;

@@ -77,7 +77,7 @@ class MultiScale<ScalarType, Cpu> : public MultiScaleInterface<ScalarType> {
 
     // Image and text now hold the perturbation term, or zeros: the global term is added to them.
     const MatrixView<Scalar> report =
-        gradients.text.empty() ? MatrixView<Scalar>() : Interface::first_report(gradients.text);
+        gradients.text.given() ? Interface::first_report(gradients.text) : MatrixView<Scalar>();
     if (gradients.log_scale != nullptr && !gradients.accumulate) *gradients.log_scale = 0;
     global_.backward(device, Interface::global_inputs(inputs), upstream,
                      {gradients.image, report, gradients.log_scale, true});
@@ -90,7 +90,7 @@ class MultiScale<ScalarType, Cpu> : public MultiScaleInterface<ScalarType> {
 
   template <std::size_t Rank>
   static void clear(const View<Scalar, Rank>& view) {
-    if (view.empty()) return;
+    if (!view.given()) return;
     for (Index i = 0; i < view.extent(0); ++i) {
       if constexpr (Rank == 1)
         view[i] = 0;

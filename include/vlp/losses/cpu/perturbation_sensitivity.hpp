@@ -87,13 +87,13 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
 
   static void check(const Inputs& inputs) {
     Interface::check_inputs(inputs);
-    if (inputs.valid.empty()) return;
+    if (!inputs.valid.given()) return;
     for (Index b = 0; b < inputs.valid.rows(); ++b)
       require(inputs.valid(b, 0) != 0, name, ": the report (k = 0) of row ", b, " is not valid");
   }
 
   [[nodiscard]] static bool valid(const Inputs& inputs, Index b, Index k) {
-    return inputs.valid.empty() || inputs.valid(b, k) != 0;
+    return !inputs.valid.given() || inputs.valid(b, k) != 0;
   }
 
   template <class T>
@@ -141,23 +141,23 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
                       Index b) const {
     const Index candidates = shape_[1];
     const auto x = as_vector(inputs.image[b]);
-    if (!gradients.accumulate && !gradients.image.empty()) as_vector(gradients.image[b]).setZero();
+    if (!gradients.accumulate && gradients.image.given()) as_vector(gradients.image[b]).setZero();
     double dot = 0;
     for (Index k = 0; k < candidates; ++k) {
       const Index at = b * candidates + k;
-      if (!gradients.accumulate && !gradients.text.empty()) as_vector(gradients.text[b][k]).setZero();
+      if (!gradients.accumulate && gradients.text.given()) as_vector(gradients.text[b][k]).setZero();
       if (!valid(inputs, b, k)) continue;
       const auto y = as_vector(inputs.text[b][k]);
       const double d_score = factor * static_cast<double>(d_score_[at]);
       const double product = d_score * static_cast<double>(score_[at]);
       const auto weight = static_cast<Scalar>(d_score * scale * static_cast<double>(image_inverse_[b]) *
                                               static_cast<double>(text_inverse_[at]));
-      if (!gradients.image.empty()) as_vector(gradients.image[b]) += weight * y;
-      if (!gradients.text.empty())
+      if (gradients.image.given()) as_vector(gradients.image[b]) += weight * y;
+      if (gradients.text.given())
         as_vector(gradients.text[b][k]) += weight * x - detail::projection(text_inverse_[at], product) * y;
       dot += product;
     }
-    if (!gradients.image.empty())
+    if (gradients.image.given())
       as_vector(gradients.image[b]) -= detail::projection(image_inverse_[b], dot) * x;
     return dot;
   }

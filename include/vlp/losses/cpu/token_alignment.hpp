@@ -59,7 +59,7 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
     device.parallel_for(batch, [&](Index b, int worker) {
       const Tiles tiles = tiles_of(b, worker);
       losses[b] = forward_pair(inputs, b, tiles);
-      if (outputs.attention.empty()) return;
+      if (!outputs.attention.given()) return;
       auto attention = detail::as_eigen(outputs.attention[b]);
       attention.topRows(words_.count(b)) = detail::as_eigen(tiles.attention);
       attention.bottomRows(max_words_ - words_.count(b)).setZero();
@@ -73,7 +73,7 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
     detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
     Interface::check_gradients(inputs, gradients);
-    if (gradients.regions.empty() && gradients.words.empty()) return;
+    if (!gradients.regions.given() && !gradients.words.given()) return;
 
     const detail::SerialProducts serial;
     auto scratch = device.scratch().scope();
@@ -234,7 +234,7 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
     hand_on(tiles.seen, d_context, d_context, false);
     detail::matmul_serial<Scalar>(d_context, Op::none, tiles.regions.rows, Op::transpose, tiles.d_attention,
                                   1, 0);
-    if (!gradients.regions.empty())
+    if (gradients.regions.given())
       detail::matmul_serial<Scalar>(tiles.attention, Op::transpose, d_context, Op::none, tiles.d_regions, 1,
                                     0);
     const auto attention_temperature = static_cast<Scalar>(options_.attention_temperature);
@@ -243,12 +243,12 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
       auto d = as_eigen(tiles.d_attention).row(w).array();
       d = a * (d - (a * d).sum()) / attention_temperature;
     }
-    if (!gradients.regions.empty()) {
+    if (gradients.regions.given()) {
       detail::matmul_serial<Scalar>(tiles.d_attention, Op::transpose, tiles.words.rows, Op::none,
                                     tiles.d_regions, 1, 1);
       hand_on(tiles.regions, tiles.d_regions, gradients.regions[b], gradients.accumulate);
     }
-    if (gradients.words.empty()) return;
+    if (!gradients.words.given()) return;
     detail::matmul_serial<Scalar>(d_cosines, Op::none, tiles.seen.rows, Op::none, tiles.d_words, 1, 0);
     detail::matmul_serial<Scalar>(tiles.d_attention, Op::none, tiles.regions.rows, Op::none, tiles.d_words, 1,
                                   1);

@@ -195,14 +195,14 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
     const Index rows = strip.hidden.rows(), vocabulary = shape_[2];
     auto scratch = device.scratch().scope();
     MatrixView<Scalar> memory;
-    if (strip.logits.empty())
+    if (!strip.logits.given())
       memory = scratch.template take_view<Scalar>(device.threads() * rows, pieces.tile);
     device.parallel_for(pieces.count, [&](Index piece, int worker) {
       const Index end = std::min(vocabulary, (piece + 1) * pieces.cols);
       for (Index column = piece * pieces.cols; column < end; column += pieces.tile) {
         const Index cols = std::min(pieces.tile, end - column);
-        const auto tile = strip.logits.empty() ? detail::block(memory, worker * rows, 0, rows, cols)
-                                               : detail::block(strip.logits, 0, column, rows, cols);
+        const auto tile = strip.logits.given() ? detail::block(strip.logits, 0, column, rows, cols)
+                                               : detail::block(memory, worker * rows, 0, rows, cols);
         if (!computed) compute(inputs, strip.hidden, column, tile);
         visit(tile, column, piece);
       }
@@ -212,7 +212,7 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
   /// tile = hidden E^T + b for the columns from `column` on.
   static void compute(const Inputs& inputs, MatrixView<const Scalar> hidden, Index column,
                       MatrixView<Scalar> tile) {
-    const bool biased = !inputs.bias.empty();
+    const bool biased = inputs.bias.given();
     if (biased) detail::as_eigen(tile).rowwise() = as_row(inputs.bias.slice(column, tile.cols())).matrix();
     detail::matmul_serial<Scalar>(hidden, Op::none, inputs.weight.slice(column, tile.cols()), Op::transpose,
                                   tile, 1, biased ? 1 : 0);
@@ -251,9 +251,9 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
   /// Writes 0 to gradients that are to be overwritten and that no strip overwrites.
   void clear(Device& device, const Gradients& gradients) const {
     if (gradients.accumulate) return;
-    if (!gradients.bias.empty()) as_row(gradients.bias).setZero();
-    if (!gradients.hidden.empty() && kept() < shape_[0]) set_zero(device, gradients.hidden);
-    if (!gradients.weight.empty() && kept() == 0) set_zero(device, gradients.weight);
+    if (gradients.bias.given()) as_row(gradients.bias).setZero();
+    if (gradients.hidden.given() && kept() < shape_[0]) set_zero(device, gradients.hidden);
+    if (gradients.weight.given() && kept() == 0) set_zero(device, gradients.weight);
   }
 
   static void set_zero(Device& device, MatrixView<Scalar> out) {
@@ -270,22 +270,21 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
     const bool overwrite = strip.first == 0 && !gradients.accumulate;
     auto scratch = device.scratch().scope();
     BatchView<Scalar> d_hidden;
-    if (!gradients.hidden.empty())
+    if (gradients.hidden.given())
       d_hidden = scratch.template take_view<Scalar>(pieces.count, rows, shape_[1]);
     for_each_tile(
-        device, inputs, strip, !strip.logits.empty(),
-        [&](MatrixView<Scalar> tile, Index column, Index piece) {
+        device, inputs, strip, strip.logits.given(), [&](MatrixView<Scalar> tile, Index column, Index piece) {
           const Index cols = tile.cols();
           differentiate_tile(inputs, strip.first, column, upstream, tile);
-          if (!gradients.bias.empty()) add_column_sums(tile, gradients.bias.slice(column, cols));
-          if (!gradients.weight.empty())
+          if (gradients.bias.given()) add_column_sums(tile, gradients.bias.slice(column, cols));
+          if (gradients.weight.given())
             detail::matmul_serial<Scalar>(tile, Op::transpose, strip.hidden, Op::none,
                                           gradients.weight.slice(column, cols), 1, overwrite ? 0 : 1);
-          if (!gradients.hidden.empty())
+          if (gradients.hidden.given())
             detail::matmul_serial<Scalar>(tile, Op::none, inputs.weight.slice(column, cols), Op::none,
                                           d_hidden[piece], 1, column == piece * pieces.cols ? 0 : 1);
         });
-    if (gradients.hidden.empty()) return;
+    if (!gradients.hidden.given()) return;
     device.parallel_ranges(rows, 16, [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r) {
         auto out = as_row(gradients.hidden[kept_[strip.first + r]]);

@@ -31,22 +31,22 @@ void check_input(std::string_view loss, std::string_view name, const View<T, Ran
   for (Index extent : input.extents())
     require(extent > 0, loss, ": ", name, " is ", extents_text(input),
             ", but every extent must be at least 1");
-  require(!input.empty(), loss, ": ", name, " has no data");
+  require(input.given(), loss, ": ", name, " has no data");
 }
 
 /// A gradient is skipped or of its input's extents.
 template <class T, std::size_t Rank>
 void check_gradient(std::string_view loss, std::string_view name,
                     const View<std::type_identity_t<T>, Rank>& gradient, const View<const T, Rank>& input) {
-  require(gradient.empty() || gradient.extents() == input.extents(), loss, ": the gradient of ", name, " is ",
-          extents_text(gradient), " but ", name, " is ", extents_text(input));
+  require(!gradient.given() || gradient.extents() == input.extents(), loss, ": the gradient of ", name,
+          " is ", extents_text(gradient), " but ", name, " is ", extents_text(input));
 }
 
 /// A result is skipped or of the extents it must have.
 template <class T, std::size_t Rank>
 void check_output(std::string_view loss, std::string_view name, const View<T, Rank>& output,
                   const std::type_identity_t<std::array<Index, Rank>>& extents) {
-  require(output.empty() || output.extents() == extents, loss, ": ", name, " is ", extents_text(output),
+  require(!output.given() || output.extents() == extents, loss, ": ", name, " is ", extents_text(output),
           ", not ", extents_text(View<T, Rank>(nullptr, extents)));
 }
 

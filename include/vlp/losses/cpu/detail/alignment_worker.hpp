@@ -87,7 +87,7 @@ class AlignmentWorker {
       contexts_.look(tile.attention, tile.seen, false);
       for (Index row = 0; row < tile.rows; ++row)
         for (Index i = 0; i < images_; ++i) keep(tile, row, i, out);
-      if (!matched.empty()) copy_matched(reports, tile, out, matched);
+      if (matched.given()) copy_matched(reports, tile, out, matched);
     });
   }
 
@@ -103,9 +103,9 @@ class AlignmentWorker {
       contexts_.look(tile.attention, tile.seen, true);
       for (Index j = reports.first; j < reports.last; ++j)
         score_gradient(tile, words_->begin(j), words_->count(j), temperature, given, d_scores);
-      if (!d_regions.empty()) contexts_.gather(tile.seen, tile.attention, d_strip);
+      if (d_regions.given()) contexts_.gather(tile.seen, tile.attention, d_strip);
     });
-    if (d_regions.empty()) return;
+    if (!d_regions.given()) return;
     contexts_.finish(d_strip);
     matmul_serial<Scalar>(block(d_scores, 0, 0, d_scores.rows(), d_strip.rows()), Op::transpose, words,
                           Op::none, d_strip, 1, 1);

@@ -100,18 +100,18 @@ class PairTiles {
         differentiate(scores, row, column, tile, gradient);
         reduce_products(scores, gradient, row_dot[tile].data(), column_dot + column);
         apply_factors(gradient, row, column);
-        if (!d_text.empty())
+        if (d_text.given())
           matmul_serial<Scalar>(gradient, Op::transpose, image.slice(row, rows), Op::none,
                                 d_text.slice(column, cols), 1, row > 0 || accumulate ? Scalar(1) : Scalar(0));
       });
       for (Index tile = 1; tile < tiles(batch); ++tile)
         for (Index r = 0; r < rows; ++r) row_dot(0, r) += row_dot(tile, r);
       for (Index r = 0; r < rows; ++r) d_log_scale += row_dot(0, r);
-      if (!d_image.empty())
+      if (d_image.given())
         finish_rows(device, block(strip, 0, 0, rows, batch), image.slice(row, rows), text,
                     d_image.slice(row, rows), inverse_image_.data() + row, row_dot[0].data(), accumulate);
     }
-    if (!d_text.empty())
+    if (d_text.given())
       device.parallel_ranges(batch, tile_rows, [&](Index begin, Index end) {
         project(text.slice(begin, end - begin), d_text.slice(begin, end - begin),
                 inverse_text_.data() + begin, column_dot + begin);
