@@ -3,6 +3,7 @@
 #include "support/gradients.hpp"
 #include "support/sparse_memory.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/losses/cpu/distillation.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/distillation.cuh>
@@ -83,7 +84,7 @@ TEMPLATE_TEST_CASE("Distillation never reads rows that are not valid", "", VLP_T
   LossCase<Distillation<TestType>> clean(arrays), other(poisoned), accumulated(poisoned);
   CHECK(clean.run({}) == other.run({}));
   CHECK(same_bits(clean.gradient_values(), other.gradient_values()));
-  accumulated.gradients.accumulate = true;
+  accumulated.gradients.into = vlp::Into::add;
   accumulated.fill_gradient("student", 3);
   accumulated.run({});
   const Arrays overwritten = other.gradient_values(), added = accumulated.gradient_values();
@@ -100,7 +101,7 @@ TEMPLATE_TEST_CASE("Distillation without a valid row is nothing", "", VLP_TEST_S
   LossCase<Distillation<TestType>> overwritten(arrays), accumulated(arrays);
   CHECK(overwritten.run({}) == 0);
   CHECK(overwritten.gradient_values().at("student").values == std::vector<double>(12, 0));
-  accumulated.gradients.accumulate = true;
+  accumulated.gradients.into = vlp::Into::add;
   accumulated.fill_gradient("student", 3);
   CHECK(accumulated.run({}) == 0);
   CHECK(accumulated.gradient_values().at("student").values == std::vector<double>(12, 3));

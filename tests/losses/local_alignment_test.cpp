@@ -5,6 +5,7 @@
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/losses/cpu/local_alignment.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/local_alignment.cuh>
@@ -69,12 +70,12 @@ TEMPLATE_TEST_CASE("local alignment agrees with double for any number of regions
     const Told<L> got(arrays, options);
     CHECK(relative_error(got.attention, want.attention) <= accuracy_of<TestType>());
   };
-  // Around what the lanes of a warp have of a row, and whole packs; on both sides of tame_temperature.
+  // Around what the lanes of a warp have of a row, and whole packs; on both sides of safe_temperature.
   Index words = 0;
-  bool is_tame = false;
+  bool is_safe = false;
   for (Index regions : {1, 7, 8, 9, 31, 32, 33, 48, 49, 49, 50, 55, 56, 57, 63, 64, 64, 65, 65}) {
-    is_tame = !is_tame;
-    check(regions, words = words % 5 + 1, is_tame ? 10 : 11);
+    is_safe = !is_safe;
+    check(regions, words = words % 5 + 1, is_safe ? 10 : 11);
   }
   for (Index regions : {49, 64}) check(regions, 37, 4);  // more words than a block takes at once
 }
@@ -214,7 +215,7 @@ TEMPLATE_TEST_CASE("padding of reports never counts", "", VLP_TEST_SCALARS) {
     LossCase<LocalAlignment<TestType>> plain(arrays), wide(padded), added(padded);
     const double value = to_double(plain.run(with_form(form)));
     CHECK(relative_error(number(to_double(wide.run(with_form(form)))), number(value)) <= tolerance);
-    added.gradients.accumulate = true;
+    added.gradients.into = vlp::Into::add;
     added.fill_gradient("words", 3);
     added.fill_gradient("regions", 0);
     added.run(with_form(form));

@@ -3,6 +3,7 @@
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/losses/cpu/multi_scale.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/multi_scale.cuh>
@@ -206,7 +207,7 @@ TEMPLATE_TEST_CASE("a term of weight 0 looks at nothing", "", VLP_TEST_SCALARS) 
   for (const char* name : {"regions", "words", "perturbation_log_scale"})
     for (double g : gradients.at(name).values) REQUIRE(g == 0);
 
-  added.gradients.accumulate = true;
+  added.gradients.into = vlp::Into::add;
   for (const char* name : {"regions", "words", "image", "text"}) added.fill_gradient(name, 3);
   added.run(neither);
   const Arrays sums = added.gradient_values();

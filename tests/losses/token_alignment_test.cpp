@@ -5,6 +5,7 @@
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/losses/cpu/token_alignment.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/token_alignment.cuh>
@@ -150,7 +151,7 @@ TEMPLATE_TEST_CASE("padding of reports does not count in token alignment", "", V
   LossCase<TokenAlignment<TestType>> plain(arrays), padded(wide), added(wide);
   const double value = to_double(plain.run({}));
   CHECK(relative_error(number(to_double(padded.run({}))), number(value)) <= tolerance);
-  added.gradients.accumulate = true;
+  added.gradients.into = vlp::Into::add;
   added.fill_gradient("words", 3);
   added.fill_gradient("regions", 0);
   added.run({});

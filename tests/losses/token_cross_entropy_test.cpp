@@ -4,6 +4,7 @@
 #include "support/gradients.hpp"
 #include "support/sparse_memory.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/losses/cpu/token_cross_entropy.hpp>
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
@@ -124,7 +125,7 @@ TEMPLATE_TEST_CASE("Token cross-entropy never reads rows that are ignored", "", 
     CHECK(same_bits(clean.gradient_values(), overwritten));
 
     LossCase<L> accumulated(poisoned);
-    accumulated.gradients.accumulate = true;
+    accumulated.gradients.into = vlp::Into::add;
     accumulated.fill_gradient("hidden", 3);
     accumulated.run({});
     const Arrays added = accumulated.gradient_values();
@@ -149,7 +150,7 @@ TEMPLATE_TEST_CASE("Token cross-entropy of ignored targets alone is nothing", ""
       CAPTURE(name);
       CHECK(gradient.values == std::vector<double>(gradient.values.size(), 0));
     }
-    accumulated.gradients.accumulate = true;
+    accumulated.gradients.into = vlp::Into::add;
     for (const auto& [name, gradient] : overwritten.gradient_values()) accumulated.fill_gradient(name, 3);
     CHECK(accumulated.run(options) == 0);
     for (const auto& [name, gradient] : accumulated.gradient_values()) {

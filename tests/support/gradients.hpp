@@ -7,6 +7,8 @@
 #include "support/device.hpp"
 #include "support/loss_case.hpp"
 
+#include <vlp/core/into.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -229,14 +231,14 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
     auto device = make_device<typename L::Device>(2);
     L loss(options);
     CHECK(reference.forward(loss, device) == value);
-    reference.gradients.accumulate = true;
+    reference.gradients.into = vlp::Into::add;
     loss.backward(device, reference.inputs, Accumulator(2), reference.gradients);
     Arrays thrice = gradients;
     for (auto& [name, array] : thrice)
       for (double& v : array.values) v *= 3;
     CHECK(relative_error(reference.gradient_values(), thrice) <= tolerance);
 
-    reference.gradients.accumulate = false;
+    reference.gradients.into = vlp::Into::overwrite;
     const auto step = [&] {
       CHECK(reference.forward(loss, device) == value);
       loss.backward(device, reference.inputs, Accumulator(1), reference.gradients);

@@ -263,12 +263,12 @@ class InfoNceByCublas : public InfoNceInterface<ScalarType> {
                        device.stream(), block, rows_.data(), columns_.data(), weight(0), weight(1), out);
         },
         cuda::detail::FinishUnitRows<Scalar>{image, inputs.log_scale, factor},
-        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.image), gradients.accumulate, dots},
+        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.image), gradients.into, dots},
         cuda::detail::FinishUnitRows<Scalar>{text, inputs.log_scale, factor},
-        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.text), gradients.accumulate, nullptr});
+        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.text), gradients.into, nullptr});
     if (gradients.log_scale != nullptr)
       cuda::launch(cuda::detail::sum_numbers<float>, 1, 1024, sizeof(cuda::BlockRoom<double>),
-                   device.stream(), dots, batch, gradients.accumulate, gradients.log_scale);
+                   device.stream(), dots, batch, gradients.into, gradients.log_scale);
   }
 
  private:

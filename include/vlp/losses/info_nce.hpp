@@ -3,9 +3,10 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <cstddef>
@@ -62,7 +63,7 @@ struct InfoNceInterface {
   struct Gradients {
     MatrixView<Scalar> image, text;  ///< [B, D]
     Accumulator* log_scale = nullptr;
-    bool accumulate = false;  ///< add to what is there instead of overwriting it
+    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
   template <class InputsType, class GradientsType, class Visit>

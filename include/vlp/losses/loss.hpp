@@ -4,6 +4,7 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/enum_names.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 
@@ -44,7 +45,7 @@ struct AnyVisitor {
 ///   skips that result. What is written must not overlap what is read, nor any other result. All of it,
 ///   single numbers included, is in the device's memory.
 /// - `forward` computes and keeps the little that its documentation names; `backward`, with the same inputs,
-///   writes upstream * dL/dinput. Gradients are overwritten unless `Gradients::accumulate` is set.
+///   writes upstream * dL/dinput. Gradients are overwritten unless `Gradients::into` says to add.
 /// - `for_each_input(inputs, gradients, visit)` calls `visit(name, input, gradient)` for each differentiable
 ///   input and `visit(name, input)` for each other; `for_each_option(options, visit)` calls `visit(name,
 ///   option)`. The names are those of the golden vectors.
@@ -57,7 +58,7 @@ concept Loss = requires(L loss, typename L::Device& device, const typename L::In
   requires std::same_as<typename L::Accumulator, AccumulatorOf<typename L::Scalar>>;
   { L::name } -> std::convertible_to<std::string_view>;
   { outputs.loss } -> std::convertible_to<typename L::Accumulator*>;
-  { gradients.accumulate } -> std::convertible_to<bool>;
+  { gradients.into } -> std::convertible_to<Into>;
   loss.forward(device, inputs, outputs);
   loss.backward(device, inputs, upstream, gradients);
   L::for_each_input(own_inputs, own_gradients, detail::AnyVisitor{});

@@ -4,9 +4,10 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
@@ -64,7 +65,7 @@ struct MultiScaleInterface {
     Accumulator* perturbation_log_scale = nullptr;  ///< another number than log_scale's, even if s is shared
     BatchView<Scalar> regions{};
     BatchView<Scalar> words{};
-    bool accumulate = false;  ///< add to what is there instead of overwriting it
+    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
   template <class InputsType, class GradientsType, class Visit>

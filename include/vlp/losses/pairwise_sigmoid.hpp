@@ -4,9 +4,10 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <cstddef>
@@ -47,7 +48,7 @@ struct PairwiseSigmoidInterface {
     MatrixView<Scalar> image, text;  ///< [B, D]
     Accumulator* log_scale = nullptr;
     Accumulator* bias = nullptr;
-    bool accumulate = false;  ///< add to what is there instead of overwriting it
+    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
   template <class InputsType, class GradientsType, class Visit>

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <cstdint>
@@ -40,7 +41,7 @@ struct TokenAlignmentInterface {
   struct Gradients {
     BatchView<Scalar> regions{};  ///< [B, R, D]
     BatchView<Scalar> words{};    ///< [B, W, D]; 0 in padding
-    bool accumulate = false;      ///< add to what is there instead of overwriting it
+    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
   /// Visits each input with its gradient, if it has one, by name.

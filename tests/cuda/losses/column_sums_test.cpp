@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/device.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/column_sums.cuh>
@@ -29,8 +30,8 @@ std::vector<double> integers(Random& random, Index rows, Index columns, Index st
 
 /// The column sums of a matrix [rows, columns] in blocks of up to block_rows x block_columns, times -1.
 template <class Scalar>
-void check_sums(Index rows, Index columns, Index block_rows, Index block_columns, bool accumulate) {
-  CAPTURE(rows, columns, block_rows, block_columns, accumulate);
+void check_sums(Index rows, Index columns, Index block_rows, Index block_columns, Into into) {
+  CAPTURE(rows, columns, block_rows, block_columns, into);
   Random random(static_cast<std::uint64_t>(rows));
   const Index stride = vlp::cuda::whole_packs<Scalar>(columns) + vlp::cuda::pack_size<Scalar>;
   const std::vector<double> matrix = integers(random, rows, columns, stride);
@@ -39,7 +40,7 @@ void check_sums(Index rows, Index columns, Index block_rows, Index block_columns
   DeviceArray<Scalar> on_device(rounded);
   const auto size = static_cast<std::size_t>(columns);
   DeviceArray<Scalar> out(
-      std::vector<Scalar>(size, accumulate ? from_double<Scalar>(5) : not_a_result<Scalar>()));
+      std::vector<Scalar>(size, into == Into::add ? from_double<Scalar>(5) : not_a_result<Scalar>()));
   DeviceArray<float> factor(std::vector<float>(1, 0.5F));
 
   vlp::Cuda device = make_device(2);
@@ -51,11 +52,11 @@ void check_sums(Index rows, Index columns, Index block_rows, Index block_columns
       for (Index column = 0; column < columns; column += block_columns)
         sums.add(device, {on_device.data() + row * stride + column, std::min(block_rows, rows - row), stride},
                  row, column, std::min(block_columns, columns - column));
-    sums.finish(device, -2, factor.data(), accumulate, out.data());
+    sums.finish(device, -2, factor.data(), into, out.data());
   }
   device.synchronize();
   out.download();
-  std::vector<double> want(size, accumulate ? 5 : 0), got;
+  std::vector<double> want(size, into == Into::add ? 5 : 0), got;
   for (Index i = 0; i < rows; ++i)
     for (std::size_t j = 0; j < size; ++j) want[j] -= matrix[static_cast<std::size_t>(i * stride) + j];
   for (const Scalar x : out.host()) got.push_back(to_double(x));
@@ -65,8 +66,8 @@ void check_sums(Index rows, Index columns, Index block_rows, Index block_columns
 }  // namespace
 
 TEMPLATE_TEST_CASE("CUDA sums of columns in blocks", "", VLP_TEST_SCALARS) {
-  check_sums<TestType>(1, 1, 128, 128, false);
-  check_sums<TestType>(5, 300, 128, 128, true);      // fewer rows than there are warps
-  check_sums<TestType>(150, 261, 128, 256, false);   // blocks below each other, the last a small one
-  check_sums<TestType>(2310, 37, 2304, 128, false);  // a thread has more rows than are read ahead
+  check_sums<TestType>(1, 1, 128, 128, Into::overwrite);
+  check_sums<TestType>(5, 300, 128, 128, Into::add);          // fewer rows than there are warps
+  check_sums<TestType>(150, 261, 128, 256, Into::overwrite);  // blocks below each other, the last a small one
+  check_sums<TestType>(2310, 37, 2304, 128, Into::overwrite);  // a thread has more rows than are read ahead
 }

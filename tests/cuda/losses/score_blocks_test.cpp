@@ -5,6 +5,7 @@
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
+#include <vlp/core/into.hpp>
 #include <vlp/cuda/losses/info_nce.cuh>
 #include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/token_cross_entropy.cuh>
@@ -44,7 +45,7 @@ void check_in_small_blocks(const Arrays& arrays, const typename L::Options& opti
   loss.backward(device, got.inputs, 1, got.gradients);
   CHECK(relative_error(got.gradient_values(), want_gradients, 1e-3) <= accuracy);
 
-  got.gradients.accumulate = true;
+  got.gradients.into = vlp::Into::add;
   loss.backward(device, got.inputs, 2, got.gradients);
   for (auto& [name, gradient] : want_gradients)
     for (double& v : gradient.values) v *= 3;

@@ -238,7 +238,7 @@ class TileProduct {
     template <int Count>
     __device__ void copy_counted(std::byte* step, const Rows<const Scalar>& from, Index first) const {
       const Index left = depth_ - Index{step_} * step_depth - own_piece() * per_piece;
-      const int there = left >= per_piece ? per_piece : left > 0 ? static_cast<int>(left) : 0;
+      const int available = left >= per_piece ? per_piece : left > 0 ? static_cast<int>(left) : 0;
       const Index rows_left = from.count - first - own_row();
       const Scalar* const source = own_source(from, first);
       std::byte* const to = step + piece_at(own_row(), own_piece());
@@ -246,11 +246,11 @@ class TileProduct {
 #pragma unroll
         for (int i = 0; i < Count / apart; ++i)
           copy_async(to + i * apart * 128, source + i * apart * from.stride,
-                     (i * apart < rows_left ? there : 0) * static_cast<int>(sizeof(Scalar)));
+                     (i * apart < rows_left ? available : 0) * static_cast<int>(sizeof(Scalar)));
       } else {
 #pragma unroll 1
         for (int i = 0; i < Count / apart; ++i) {
-          const int count = i * apart < rows_left ? there : 0;
+          const int count = i * apart < rows_left ? available : 0;
           Pack<Scalar, per_piece> pack;
 #pragma unroll
           for (int e = 0; e < per_piece; ++e)

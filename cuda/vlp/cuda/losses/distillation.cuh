@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/cuda/core/cuda.cuh>
@@ -146,10 +147,11 @@ __global__ void __launch_bounds__(512)
 template <class Scalar>
 __global__ void __launch_bounds__(512)
     differentiate_rows(TwoLogits<Scalar> in, double factor, const DistillationRow* rows, const double* kept,
-                       Rows<Scalar> d_student, bool accumulate) {
+                       Rows<Scalar> d_student, Into into) {
   const Index n = static_cast<Index>(blockIdx.x);
   if (!in.is_valid(n)) {
-    for (Index v = static_cast<Index>(threadIdx.x); v < in.columns && !accumulate; v += Index{blockDim.x})
+    for (Index v = static_cast<Index>(threadIdx.x); v < in.columns && into == Into::overwrite;
+         v += Index{blockDim.x})
       d_student[n][v] = from_float<Scalar>(0);
     return;
   }
@@ -158,14 +160,14 @@ __global__ void __launch_bounds__(512)
   for_each_column(in, n, [&]<int Count>(const Pack<Scalar, Count>& s, const Pack<Scalar, Count>& t, Index v) {
     auto& to = *reinterpret_cast<Pack<Scalar, Count>*>(d_student[n] + v);
     Pack<Scalar, Count> out;
-    if (accumulate) out = to;
+    if (into == Into::add) out = to;
 #pragma unroll
     for (int e = 0; e < Count; ++e) {
       const float q = exp_below((to_float(s.value[e]) - row.student_max) * in.inverse_temperature);
       const float p = exp_below((to_float(t.value[e]) - row.teacher_max) * in.inverse_temperature);
       // One rounding, so that equal rows, whose ratio is 1, come out at 0.
       const float difference = weight * fmaf(-row.ratio, p, q);
-      out.value[e] = from_float<Scalar>(difference + (accumulate ? to_float(out.value[e]) : 0.0F));
+      out.value[e] = from_float<Scalar>(difference + (into == Into::add ? to_float(out.value[e]) : 0.0F));
     }
     to = out;
   });
@@ -224,7 +226,7 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
     in.by_packs = in.by_packs && begin_alike(in.student, d_student);
     cuda::launch(cuda::detail::differentiate_rows<Scalar>, cuda::blocks(rows), threads(in.columns), 0,
                  device.stream(), in, static_cast<double>(upstream) * options_.temperature, rows_.data(),
-                 kept_.data(), d_student, gradients.accumulate);
+                 kept_.data(), d_student, gradients.into);
   }
 
  private:

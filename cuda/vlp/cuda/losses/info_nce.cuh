@@ -59,7 +59,7 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
     require(contrast_.batch() == inputs.image.rows(), name, ": backward is given ", inputs.image.rows(),
             " pairs but forward had ", contrast_.batch());
     contrast_.backward(device, scores(inputs), upstream, cuda::rows_of(gradients.image),
-                       cuda::rows_of(gradients.text), gradients.log_scale, gradients.accumulate);
+                       cuda::rows_of(gradients.text), gradients.log_scale, gradients.into);
   }
 
  private:

@@ -21,11 +21,11 @@
 #include <vlp/cuda/losses/detail/attention_contexts.cuh>
 #include <vlp/cuda/losses/detail/attention_gradient.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
-#include <vlp/cuda/losses/detail/gradient_powers.cuh>
+#include <vlp/cuda/losses/detail/gradient_scales.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 #include <vlp/cuda/losses/detail/pair_targets.cuh>
 #include <vlp/cuda/losses/detail/similarity_contrast.cuh>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
 
@@ -133,15 +133,15 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       const auto gathered = contexts.finish(device);
       launch_rows(device, cuda::detail::finish_regions<Scalar>, images * plan_.regions,
                   cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * plan_.regions))),
-                  gathered.rows, gathered.image_factor, of_pairs.powers, plan_.regions, plan_.padded,
+                  gathered.rows, gathered.image_factor, of_pairs.scales, plan_.regions, plan_.padded,
                   plan_.features, cuda::batch_rows_of(gradients.regions.slice(image, images)),
-                  gradients.accumulate);
+                  gradients.into);
     }
     if (wants_words)
       launch_rows(device, cuda::detail::finish_words<Scalar>, plan_.batch * words_.most_words(),
                   words_.view(), words_.most_words(), cuda::rows_of(MatrixView<const float>(d_words)),
-                  cuda::rows_of(operands.words), of_pairs.pull, of_pairs.powers, plan_.features,
-                  cuda::batch_rows_of(gradients.words), gradients.accumulate);
+                  cuda::rows_of(operands.words), of_pairs.norm_factor, of_pairs.scales, plan_.features,
+                  cuda::batch_rows_of(gradients.words), gradients.into);
   }
 
  private:
@@ -183,8 +183,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
 
   /// What all tiles of a backward pass take.
   struct PairGradients {
-    const float *d_similarity, *pull;
-    const cuda::detail::GradientPowers* powers;
+    const float *d_similarity, *norm_factor;
+    const cuda::detail::GradientScales* scales;
   };
 
   [[nodiscard]] typename Contexts::Extents extents(bool backward) const {
@@ -309,17 +309,17 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   /// The gradients for the scores of a tile.
   MatrixView<const Scalar> differentiate(Cuda& device, const TileMemory& memory, Contexts& contexts,
                                          const PairGradients& of_pairs, const Tile& tile) const {
-    const auto seen = contexts.look(device, tile);
+    const auto dots = contexts.form(device, tile);
     const Index columns = Index{tile.images} * plan_.regions;
     const MatrixView<Scalar> d_scores(memory.d_scores, {tile.rows, columns},
                                       {cuda::whole_packs<Scalar>(columns), 1});
     const cuda::detail::AttentionGradient<Scalar> given{aligned_words(of_pairs.d_similarity),
-                                                        seen.products,
-                                                        seen.row_factor,
-                                                        seen.image_factor,
+                                                        dots.products,
+                                                        dots.row_factor,
+                                                        dots.image_factor,
                                                         cuda::rows_of(d_scores),
                                                         weighted(memory, tile),
-                                                        of_pairs.powers};
+                                                        of_pairs.scales};
     cuda::detail::start_differentiate(tile, given, words_.most_words(), grid_of(tile), device.stream());
     return d_scores;
   }
@@ -329,8 +329,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
                                     Accumulator upstream) const {
     float* const d_similarity = scratch.take<float>(plan_.batch * plan_.batch);
     contrast_.backward(device, similarity(), upstream, d_similarity);
-    auto* const powers = scratch.take<cuda::detail::GradientPowers>(1);
-    float* const pull = scratch.take<float>(words_.rows());
+    auto* const scales = scratch.take<cuda::detail::GradientScales>(1);
+    float* const norm_factor = scratch.take<float>(words_.rows());
     cuda::detail::BoundTerms terms{nullptr, static_cast<float>(options_.attention_temperature), 0};
     if constexpr (std::is_same_v<Scalar, Half>) {
       terms.bounds = scratch.take<cuda::detail::GradientBounds>(1);
@@ -338,20 +338,21 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
       // The factor of the Gram form is 1 over a sum of attention, of which the largest is 1, or all are
       // exp(-temperature) at least.
       if (plan_.gram_backward) {
-        const bool is_tame = terms.temperature <= cuda::detail::tame_temperature;
-        terms.largest_look = is_tame ? std::exp(terms.temperature) / static_cast<float>(plan_.regions) : 1;
+        const bool is_safe = terms.temperature <= cuda::detail::safe_temperature;
+        terms.largest_context_factor =
+            is_safe ? std::exp(terms.temperature) / static_cast<float>(plan_.regions) : 1;
       }
       cuda::launch(cuda::detail::bound_region_norms<Scalar>,
                    cuda::blocks(operands.regions.rows(), 256 / cuda::warp_size), 256,
                    sizeof(cuda::detail::MaximumShared), device.stream(), cuda::rows_of(operands.regions),
                    plan_.features, terms.bounds);
     }
-    cuda::launch(cuda::detail::sum_pulls<float>, cuda::blocks(words_.rows(), cuda::warp_size), 256,
-                 sizeof(cuda::detail::SumPullsShared), device.stream(), words_.view(),
-                 aligned_words(d_similarity), terms, pull);
-    cuda::launch(cuda::detail::choose_powers<cuda::detail::GradientPowers>, 1, 1, 0, device.stream(),
-                 words_.view(), terms.bounds, powers);
-    return {d_similarity, pull, powers};
+    cuda::launch(cuda::detail::sum_norm_gradients<float>, cuda::blocks(words_.rows(), cuda::warp_size), 256,
+                 sizeof(cuda::detail::SumNormGradientsShared), device.stream(), words_.view(),
+                 aligned_words(d_similarity), terms, norm_factor);
+    cuda::launch(cuda::detail::choose_scales<cuda::detail::GradientScales>, 1, 1, 0, device.stream(),
+                 words_.view(), terms.bounds, scales);
+    return {d_similarity, norm_factor, scales};
   }
 
   /// A block for each image and about each report of a strip.

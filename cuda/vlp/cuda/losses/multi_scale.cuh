@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/buffer.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/cuda/core/check.cuh>
@@ -107,20 +108,20 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
     Interface::check_gradients(inputs, gradients);
     if (alpha_ > 0)
       local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
-                      {gradients.regions, gradients.words, gradients.accumulate});
+                      {gradients.regions, gradients.words, gradients.into});
     if (beta_ > 0)
       perturbation_.backward(
           device, Interface::perturbation_inputs(inputs), Interface::weighted(upstream, beta_),
-          {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.accumulate});
-    if (!gradients.accumulate) clear_skipped(device, gradients);
+          {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.into});
+    if (gradients.into == Into::overwrite) clear_skipped(device, gradients);
 
     // Image and reports now hold the perturbation term, if there is one: the global term is added to it.
-    const bool adds = gradients.accumulate || beta_ > 0;
-    if (adds && !gradients.accumulate) clear(device, gradients.log_scale);
+    const Into into = beta_ > 0 ? Into::add : gradients.into;
+    if (into != gradients.into) clear(device, gradients.log_scale);
     const MatrixView<Scalar> report =
         gradients.text.given() ? Interface::first_report(gradients.text) : MatrixView<Scalar>();
     global_.backward(device, Interface::global_inputs(inputs), upstream,
-                     {gradients.image, report, gradients.log_scale, adds});
+                     {gradients.image, report, gradients.log_scale, into});
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/cuda/core/cuda.cuh>
@@ -183,7 +184,7 @@ struct PerturbationGradients {
   Rows<Scalar> image;
   BatchRows<Scalar> text;
   float* log_scale;
-  bool accumulate;
+  Into into;
 };
 
 /// What x^ or y^ has in common with its gradient: that part goes, for rows have unit length; but not where
@@ -214,13 +215,13 @@ __device__ inline CandidateFactors of_lane(const CandidateFactors& own, int from
 
 /// Writes, or adds, `value` as a piece of a gradient.
 template <class Scalar, int Width>
-__device__ void write_piece(Scalar* to, const float (&value)[Width], bool accumulate) {
+__device__ void write_piece(Scalar* to, const float (&value)[Width], Into into) {
   auto& piece = *reinterpret_cast<Pack<Scalar, Width>*>(to);
   Pack<Scalar, Width> out;
-  if (accumulate) out = piece;
+  if (into == Into::add) out = piece;
 #pragma unroll
   for (int e = 0; e < Width; ++e)
-    out.value[e] = from_float<Scalar>(value[e] + (accumulate ? to_float(out.value[e]) : 0.0F));
+    out.value[e] = from_float<Scalar>(value[e] + (into == Into::add ? to_float(out.value[e]) : 0.0F));
   piece = out;
 }
 
@@ -249,7 +250,8 @@ __global__ void __launch_bounds__(128, 4)
   read(0, next);
   const Piece image = *reinterpret_cast<const Piece*>(in.image[b] + d_read);
   if (b == 0 && d == 0 && out.log_scale != nullptr)
-    *out.log_scale = static_cast<float>(factor * *kept.dot_sum) + (out.accumulate ? *out.log_scale : 0.0F);
+    *out.log_scale =
+        static_cast<float>(factor * *kept.dot_sum) + (out.into == Into::add ? *out.log_scale : 0.0F);
   if (out.image.data == nullptr && out.text.data == nullptr) return;
 
   const double inverse = kept.image_inverse[b], scale = in.scale();
@@ -280,8 +282,8 @@ __global__ void __launch_bounds__(128, 4)
           d_x[e] += factors.of_image * static_cast<double>(v);
           d_y[e] = factors.inverse * (factors.weight * x[e] - factors.along * (factors.inverse * v));
         }
-        if (out.text.data != nullptr && (counts || !out.accumulate))
-          write_piece<Scalar, Width>(out.text(b, first + at + j) + d, d_y, out.accumulate);
+        if (out.text.data != nullptr && (counts || out.into == Into::overwrite))
+          write_piece<Scalar, Width>(out.text(b, first + at + j) + d, d_y, out.into);
       }
     }
   }
@@ -291,7 +293,7 @@ __global__ void __launch_bounds__(128, 4)
 #pragma unroll
   for (int e = 0; e < Width; ++e)
     value[e] = static_cast<float>(inverse * (d_x[e] - own_share * static_cast<double>(x[e])));
-  write_piece<Scalar, Width>(out.image[b] + d, value, out.accumulate);
+  write_piece<Scalar, Width>(out.image[b] + d, value, out.into);
 }
 
 }  // namespace cuda::detail
@@ -349,7 +351,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
     const Perturbations in = perturbations(inputs);
     const cuda::detail::PerturbationGradients<Scalar> out{cuda::rows_of(gradients.image),
                                                           cuda::batch_rows_of(gradients.text),
-                                                          gradients.log_scale, gradients.accumulate};
+                                                          gradients.log_scale, gradients.into};
     const bool by_packs = aligned(in) && out.image.aligned() && out.text.aligned();
     const Index pieces = by_packs ? in.features / cuda::pack_size<Scalar> : in.features;
     const auto kernel = by_packs ? cuda::detail::differentiate_perturbations<Scalar, cuda::pack_size<Scalar>>

@@ -16,7 +16,7 @@
 #include <vlp/cuda/losses/detail/token_gradients.cuh>
 #include <vlp/cuda/losses/detail/token_rows.cuh>
 #include <vlp/cuda/losses/detail/token_tiles.cuh>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/token_alignment.hpp>
 
@@ -62,7 +62,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
     auto scratch = device.scratch().scope();
     double* losses = scratch.template take<double>(batch);
     for_each_strip(device, inputs, false, [&](const Pairs& in, const Tiles& tiles, Index first) {
-      see(device, in, tiles, outputs.attention.slice(first, in.shape.pairs));
+      form_contexts(device, in, tiles, outputs.attention.slice(first, in.shape.pairs));
       const bool is_last = first + in.shape.pairs == batch;
       contrast(device, in, tiles, {losses, first, batch, device.arrived(), is_last ? outputs.loss : nullptr},
                1, {});
@@ -79,12 +79,12 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
     const double weight = static_cast<double>(upstream) /
                           (2 * options_.contrast_temperature * static_cast<double>(regions_shape_[0]));
     for_each_strip(device, inputs, true, [&](const Pairs& in, const Tiles& tiles, Index first) {
-      see(device, in, tiles, {});
+      form_contexts(device, in, tiles, {});
       contrast(device, in, tiles, {}, cosine_range, cuda::batch_rows_of(tiles.d_cosines));
       differentiate(device, in, tiles);
       write_gradients(device, in, tiles, weight,
                       {gradients.regions.slice(first, in.shape.pairs),
-                       gradients.words.slice(first, in.shape.pairs), gradients.accumulate});
+                       gradients.words.slice(first, in.shape.pairs), gradients.into});
     });
   }
 
@@ -133,7 +133,8 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
   }
 
   /// From words and regions to what words see of the image.
-  void see(Device& device, const Pairs& in, const Tiles& tiles, const BatchView<Scalar>& attention) const {
+  void form_contexts(Device& device, const Pairs& in, const Tiles& tiles,
+                     const BatchView<Scalar>& attention) const {
     const auto& shape = in.shape;
     cuda::launch(cuda::detail::measure_tokens<Scalar, Operand>,
                  cuda::blocks(shape.pairs * (shape.words + shape.regions), warps), threads, 0,
@@ -144,13 +145,14 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
                  attention_of(in, tiles), cuda::batch_rows_of(tiles.attention), out, out.aligned());
     cuda::matmul<Operand>(device, tiles.attention, Op::none, tiles.regions, Op::none, tiles.of_words);
     cuda::launch(cuda::detail::take_contexts<Operand, parts>, of_words(shape), threads, 0, device.stream(),
-                 shape, sums_of(tiles.of_words), cuda::batch_rows_of(tiles.seen), tiles.context_inverse);
+                 shape, sums_of(tiles.of_words), cuda::batch_rows_of(tiles.unit_contexts),
+                 tiles.context_inverse);
   }
 
   /// From what words see to the losses or, if `d_cosines` has data, to the gradients of cosines.
   void contrast(Device& device, const Pairs& in, const Tiles& tiles, const cuda::detail::TokenLosses& losses,
                 float range, const cuda::BatchRows<Operand>& d_cosines) const {
-    cuda::matmul<Operand>(device, tiles.words, Op::none, tiles.seen, Op::transpose, tiles.cosines);
+    cuda::matmul<Operand>(device, tiles.words, Op::none, tiles.unit_contexts, Op::transpose, tiles.cosines);
     const cuda::detail::TokenScores<parts> scores{
         in.shape.words,    sums_of(tiles.cosines),
         tiles.word_factor, static_cast<float>(1 / options_.contrast_temperature),
@@ -166,7 +168,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
                           tiles.of_words);
     cuda::launch(cuda::detail::differentiate_contexts<Operand, parts>, of_words(in.shape), threads, 0,
                  device.stream(), in.shape, sums_of(tiles.of_words),
-                 cuda::batch_rows_of(BatchView<const Operand>(tiles.seen)), tiles.context_inverse,
+                 cuda::batch_rows_of(BatchView<const Operand>(tiles.unit_contexts)), tiles.context_inverse,
                  cuda::batch_rows_of(tiles.d_contexts), tiles.power);
     cuda::matmul<Operand>(device, tiles.d_contexts, Op::none, tiles.regions, Op::transpose,
                           tiles.d_attention);
@@ -187,14 +189,14 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
       cuda::launch(cuda::detail::finish_token_gradients<Scalar, Operand>,
                    cuda::blocks(in.shape.pairs * rows, warps), threads, 0, device.stream(), in.shape, rows,
                    in.counts, unit, sums,
-                   TokenGradients<Scalar>{out, out.aligned(), gradients.accumulate, of_words});
+                   TokenGradients<Scalar>{out, out.aligned(), gradients.into, of_words});
     };
     constexpr float of_cosines = 1 / cosine_range;
     const float of_attention = of_cosines / attention_range();
     if (gradients.words.given()) {
       const auto add = [&](int d_part, int part, float beta) {
-        cuda::matmul<Operand>(device, tiles.d_cosines_part[d_part], Op::none, tiles.seen_part[part], Op::none,
-                              tiles.of_words, 1, beta);
+        cuda::matmul<Operand>(device, tiles.d_cosines_part[d_part], Op::none, tiles.unit_contexts_part[part],
+                              Op::none, tiles.of_words, 1, beta);
       };
       add(0, 0, 0);
       if constexpr (parts == 2) {

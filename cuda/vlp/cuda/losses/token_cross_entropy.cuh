@@ -102,10 +102,10 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
           differentiate(device, logits, row, rows, column, columns, range, block);
           if (bias_sums) bias_sums->add(device, {block.data, rows, block.stride}, row, column, columns);
         },
-        finish, {cuda::rows_of(gradients.hidden), gradients.accumulate, nullptr}, finish,
-        {cuda::rows_of(gradients.weight), gradients.accumulate, nullptr}, bias_sums.has_value());
+        finish, {cuda::rows_of(gradients.hidden), gradients.into, nullptr}, finish,
+        {cuda::rows_of(gradients.weight), gradients.into, nullptr}, bias_sums.has_value());
     if (bias_sums)
-      bias_sums->finish(device, factor, inverse_count_.data(), gradients.accumulate, gradients.bias.data());
+      bias_sums->finish(device, factor, inverse_count_.data(), gradients.into, gradients.bias.data());
   }
 
  private:

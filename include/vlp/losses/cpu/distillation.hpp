@@ -7,6 +7,7 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/distillation.hpp>
@@ -76,8 +77,8 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
       for (Index n = begin; n < end; ++n) {
         if (valid(inputs, n))
           backward_row(inputs.student[n], inputs.teacher[n], rows_[n], factor, gradients.student[n],
-                       gradients.accumulate);
-        else if (!gradients.accumulate)
+                       gradients.into);
+        else if (gradients.into == Into::overwrite)
           as_row(gradients.student[n]).setZero();
       }
     });
@@ -136,8 +137,7 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
 
   /// d_student (+)= factor (softmax(student / t) - softmax(teacher / t)).
   void backward_row(const VectorView<const Scalar>& student, const VectorView<const Scalar>& teacher,
-                    const RowSum& row, double factor, const VectorView<Scalar>& d_student,
-                    bool accumulate) const {
+                    const RowSum& row, double factor, const VectorView<Scalar>& d_student, Into into) const {
     const auto s = as_row(student), t = as_row(teacher);
     auto out = as_row(d_student);
     const Scalar inverse = inverse_temperature();
@@ -149,7 +149,7 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
       q = ((s.segment(c, width) - row.student_max) * inverse - row.student_log_sum).exp();
       p = ((t.segment(c, width) - row.teacher_max) * inverse - row.teacher_log_sum).exp();
       q = static_cast<Scalar>(factor) * (q - p);
-      if (accumulate)
+      if (into == Into::add)
         out.segment(c, width) += q;
       else
         out.segment(c, width) = q;

@@ -4,6 +4,7 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/detail/contrast.hpp>
@@ -73,13 +74,13 @@ class InfoNce<ScalarType, Cpu> : public InfoNceInterface<ScalarType> {
             " pairs but forward had ", contrast_.batch());
     Interface::check_gradients(inputs, gradients);
     const double d_log_scale = tiles_.backward(
-        device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.accumulate,
+        device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.into,
         [&](MatrixView<const Scalar> scores, Index row, Index column, Index, MatrixView<Scalar> gradient) {
           contrast_.differentiate(scores, row, column, upstream, gradient);
         });
     if (gradients.log_scale != nullptr)
       *gradients.log_scale = static_cast<Accumulator>(d_log_scale) +
-                             (gradients.accumulate ? *gradients.log_scale : Accumulator(0));
+                             (gradients.into == Into::add ? *gradients.log_scale : Accumulator(0));
   }
 
  private:

@@ -13,7 +13,7 @@
 #include <vlp/losses/cpu/detail/alignment_worker.hpp>
 #include <vlp/losses/cpu/detail/contrast.hpp>
 #include <vlp/losses/cpu/detail/packed_words.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
 
@@ -88,8 +88,8 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     auto scratch = device.scratch().scope();
     const Rows rows = gather_rows(scratch, inputs);
     auto given = words_in_images();
-    Scalar* word_pull = scratch.template take<Scalar>(shape_.words);
-    differentiate_scores(scratch, device, upstream, given, word_pull);
+    Scalar* word_norm_factor = scratch.template take<Scalar>(shape_.words);
+    differentiate_scores(scratch, device, upstream, given, word_norm_factor);
     make_workers(scratch, device, true);
     const bool wants_words = gradients.words.given();
     MatrixView<Scalar> d_words;
@@ -97,8 +97,8 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     backward_strips(scratch, device, rows, given, gradients, d_words);
     if (!wants_words) return;
     for (Index w = 0; w < shape_.words; ++w)
-      detail::as_eigen(d_words).row(w) += word_pull[w] * detail::as_eigen(rows.words).row(w);
-    words_.unpack<Scalar>(d_words, gradients.words, gradients.accumulate);
+      detail::as_eigen(d_words).row(w) += word_norm_factor[w] * detail::as_eigen(rows.words).row(w);
+    words_.unpack<Scalar>(d_words, gradients.words, gradients.into);
   }
 
  private:
@@ -127,12 +127,13 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
   void choose_form() {
     const auto regions = static_cast<double>(shape_.regions), words = static_cast<double>(shape_.words),
                features = static_cast<double>(shape_.features);
-    const double look = words * regions * regions, gram = 0.6 * regions * regions * features,
+    const double gram_products = words * regions * regions, gram = 0.6 * regions * regions * features,
                  direct = 7.0 / 8.0 * words * regions * features;
     const bool automatic = options_.form == LocalAlignmentForm::automatic;
     const bool forced = options_.form == LocalAlignmentForm::gram;
-    shape_.gram_forward = automatic ? look + gram < direct : forced;
-    shape_.gram_backward = automatic ? 1.6 * look + gram + regions * regions * features < 3 * direct : forced;
+    shape_.gram_forward = automatic ? gram_products + gram < direct : forced;
+    shape_.gram_backward =
+        automatic ? 1.6 * gram_products + gram + regions * regions * features < 3 * direct : forced;
   }
 
   Rows gather_rows(Arena::Scope& scratch, const Inputs& inputs) const {
@@ -195,9 +196,9 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
   }
 
   /// From upstream * dL/dS to the gradients of dot and |c_w|^2, and of the words through their norms:
-  /// word_pull [words] is the factor of T_w itself.
+  /// word_norm_factor [words] is the factor of T_w itself.
   void differentiate_scores(Arena::Scope& scratch, Device& device, Accumulator upstream,
-                            detail::WordsInImages<Scalar>& given, Scalar* word_pull) {
+                            detail::WordsInImages<Scalar>& given, Scalar* word_norm_factor) {
     const MatrixView<double> similarity(similarity_.data(), {shape_.batch, shape_.batch});
     const auto d_similarity = scratch.take_view<double>(shape_.batch, shape_.batch);
     contrast_.backward(similarity, static_cast<double>(upstream), d_similarity);
@@ -206,7 +207,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     const double both = options_.pair_temperature * options_.word_temperature;
     device.parallel_for(shape_.batch, [&](Index j, int) {
       for (Index w = words_.begin(j); w < words_.begin(j) + words_.count(j); ++w) {
-        double pull = 0;
+        double d_log_norm = 0;
         for (Index i = 0; i < shape_.batch; ++i) {
           const double cos = cosine(i, w), product = norm_product(i, w);
           const double share =
@@ -215,10 +216,10 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
           const bool clamped = product < smallest_norm_product;
           d_dot(i, w) = static_cast<Scalar>(d_cos / std::max(product, smallest_norm_product));
           d_norm2(i, w) = clamped ? Scalar(0) : static_cast<Scalar>(-d_cos * cos / given.squared_norm(i, w));
-          if (!clamped) pull -= d_cos * cos;
+          if (!clamped) d_log_norm -= d_cos * cos;
         }
         const double norm2 = word_norm_[w] * word_norm_[w];
-        word_pull[w] = pull == 0 ? Scalar(0) : static_cast<Scalar>(pull / norm2);
+        word_norm_factor[w] = d_log_norm == 0 ? Scalar(0) : static_cast<Scalar>(d_log_norm / norm2);
       }
     });
     given.d_dot = d_dot;
@@ -238,7 +239,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
       device.parallel_for(count, [&](Index k, int worker) {
         workers_[static_cast<std::size_t>(worker)].backward(first + k, rows.words, rows.regions, temperature,
                                                             given, d_scores[k], gradients.regions,
-                                                            gradients.accumulate);
+                                                            gradients.into);
       });
       if (!d_words.given()) continue;
       for (Index k = 0; k < count; ++k) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/info_nce.hpp>
@@ -68,19 +69,19 @@ class MultiScale<ScalarType, Cpu> : public MultiScaleInterface<ScalarType> {
     Interface::check_gradients(inputs, gradients);
     if (alpha_ > 0)
       local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
-                      {gradients.regions, gradients.words, gradients.accumulate});
+                      {gradients.regions, gradients.words, gradients.into});
     if (beta_ > 0)
       perturbation_.backward(
           device, Interface::perturbation_inputs(inputs), Interface::weighted(upstream, beta_),
-          {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.accumulate});
-    if (!gradients.accumulate) clear_skipped(gradients);
+          {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.into});
+    if (gradients.into == Into::overwrite) clear_skipped(gradients);
 
     // Image and text now hold the perturbation term, or zeros: the global term is added to them.
     const MatrixView<Scalar> report =
         gradients.text.given() ? Interface::first_report(gradients.text) : MatrixView<Scalar>();
-    if (gradients.log_scale != nullptr && !gradients.accumulate) *gradients.log_scale = 0;
+    if (gradients.log_scale != nullptr && gradients.into == Into::overwrite) *gradients.log_scale = 0;
     global_.backward(device, Interface::global_inputs(inputs), upstream,
-                     {gradients.image, report, gradients.log_scale, true});
+                     {gradients.image, report, gradients.log_scale, Into::add});
   }
 
  private:

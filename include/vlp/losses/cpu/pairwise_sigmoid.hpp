@@ -6,6 +6,7 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/detail/pair_targets.hpp>
@@ -77,7 +78,7 @@ class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarT
     auto scratch = device.scratch().scope();
     double* sums = zeroed(scratch, tiles_.tiles(batch_));
     const double d_log_scale = tiles_.backward(
-        device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.accumulate,
+        device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.into,
         [&](MatrixView<const Scalar> scores, Index row, Index column, Index tile,
             MatrixView<Scalar> gradient) {
           for (Index r = 0; r < scores.rows(); ++r) {
@@ -95,7 +96,7 @@ class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarT
         });
     const auto write = [&](Accumulator* to, double value) {
       if (to != nullptr)
-        *to = static_cast<Accumulator>(value) + (gradients.accumulate ? *to : Accumulator(0));
+        *to = static_cast<Accumulator>(value) + (gradients.into == Into::add ? *to : Accumulator(0));
     };
     write(gradients.log_scale, d_log_scale);
     write(gradients.bias, std::accumulate(sums, sums + tiles_.tiles(batch_), 0.0));

@@ -8,6 +8,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/loss.hpp>
@@ -78,7 +79,7 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
     });
     if (gradients.log_scale != nullptr)
       *gradients.log_scale = static_cast<Accumulator>(std::accumulate(dots, dots + batch, 0.0)) +
-                             (gradients.accumulate ? *gradients.log_scale : Accumulator(0));
+                             (gradients.into == Into::add ? *gradients.log_scale : Accumulator(0));
   }
 
  private:
@@ -141,11 +142,12 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
                       Index b) const {
     const Index candidates = shape_[1];
     const auto x = as_vector(inputs.image[b]);
-    if (!gradients.accumulate && gradients.image.given()) as_vector(gradients.image[b]).setZero();
+    if (gradients.into == Into::overwrite && gradients.image.given()) as_vector(gradients.image[b]).setZero();
     double dot = 0;
     for (Index k = 0; k < candidates; ++k) {
       const Index at = b * candidates + k;
-      if (!gradients.accumulate && gradients.text.given()) as_vector(gradients.text[b][k]).setZero();
+      if (gradients.into == Into::overwrite && gradients.text.given())
+        as_vector(gradients.text[b][k]).setZero();
       if (!valid(inputs, b, k)) continue;
       const auto y = as_vector(inputs.text[b][k]);
       const double d_score = factor * static_cast<double>(d_score_[at]);

@@ -7,11 +7,12 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/detail/packed_words.hpp>
-#include <vlp/losses/detail/checks.hpp>
+#include <vlp/losses/detail/argument_checks.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/token_alignment.hpp>
 
@@ -95,7 +96,7 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   struct Tiles {
     UnitRows words;                // x [W, D]
     UnitRows regions;              // p [R, D]
-    UnitRows seen;                 // o [W, D]
+    UnitRows unit_contexts;        // o [W, D]
     MatrixView<Scalar> attention;  // a [W, R]
     MatrixView<Scalar> scores;     // z [W, W], then the gradient of its rows' cross-entropy
     MatrixView<Scalar> mirrored;   // the same of z^T
@@ -137,7 +138,7 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
     const Index words = words_.count(b);
     Tiles tiles = workers_[static_cast<std::size_t>(worker)];
     for (auto* rows :
-         {&tiles.words.rows, &tiles.seen.rows, &tiles.attention, &tiles.d_attention, &tiles.d_words})
+         {&tiles.words.rows, &tiles.unit_contexts.rows, &tiles.attention, &tiles.d_attention, &tiles.d_words})
       *rows = rows->slice(0, words);
     for (auto* scores : {&tiles.scores, &tiles.mirrored}) *scores = {scores->data(), {words, words}};
     return tiles;
@@ -154,19 +155,19 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   /// From the gradients of unit rows to those of the rows before, written or added to the first rows of out;
   /// the others are padding. out may be d_unit.
   static void hand_on(const UnitRows& unit, MatrixView<const Scalar> d_unit, const MatrixView<Scalar>& out,
-                      bool accumulate) {
+                      Into into) {
     for (Index i = 0; i < d_unit.rows(); ++i) {
       const auto row = detail::as_eigen(unit.rows).row(i);
       const auto d_row = detail::as_eigen(d_unit).row(i);
       const Scalar inverse = unit.inverse[i];
       const Scalar along = detail::projection(inverse, static_cast<double>(row.dot(d_row))) / inverse;
       auto d = detail::as_eigen(out).row(i);
-      if (accumulate)
+      if (into == Into::add)
         d += inverse * d_row - along * row;
       else
         d = inverse * d_row - along * row;
     }
-    if (!accumulate) detail::as_eigen(out).bottomRows(out.rows() - d_unit.rows()).setZero();
+    if (into == Into::overwrite) detail::as_eigen(out).bottomRows(out.rows() - d_unit.rows()).setZero();
   }
 
   /// Sum over the rows of z [W, W] of -log softmax(z[w, :])[w]; z becomes the gradient of that sum.
@@ -200,11 +201,11 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
       row = ((row - row.maxCoeff()) / attention_temperature).exp();
       row /= row.sum();
     }
-    detail::matmul_serial<Scalar>(tiles.attention, Op::none, tiles.regions.rows, Op::none, tiles.seen.rows, 1,
-                                  0);
-    to_unit_length(tiles.seen.rows, tiles.seen);
-    detail::matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.seen.rows, Op::transpose, tiles.scores,
-                                  static_cast<Scalar>(1 / options_.contrast_temperature), 0);
+    detail::matmul_serial<Scalar>(tiles.attention, Op::none, tiles.regions.rows, Op::none,
+                                  tiles.unit_contexts.rows, 1, 0);
+    to_unit_length(tiles.unit_contexts.rows, tiles.unit_contexts);
+    detail::matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.unit_contexts.rows, Op::transpose,
+                                  tiles.scores, static_cast<Scalar>(1 / options_.contrast_temperature), 0);
     detail::as_eigen(tiles.mirrored) = detail::as_eigen(tiles.scores).transpose();
     const double sum = row_cross_entropy(tiles.scores) + row_cross_entropy(tiles.mirrored);
     return sum / static_cast<double>(2 * words_.count(b));
@@ -231,7 +232,7 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
 
     const auto& d_context = tiles.d_words;
     detail::matmul_serial<Scalar>(d_cosines, Op::transpose, tiles.words.rows, Op::none, d_context, 1, 0);
-    hand_on(tiles.seen, d_context, d_context, false);
+    hand_on(tiles.unit_contexts, d_context, d_context, Into::overwrite);
     detail::matmul_serial<Scalar>(d_context, Op::none, tiles.regions.rows, Op::transpose, tiles.d_attention,
                                   1, 0);
     if (gradients.regions.given())
@@ -246,13 +247,14 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
     if (gradients.regions.given()) {
       detail::matmul_serial<Scalar>(tiles.d_attention, Op::transpose, tiles.words.rows, Op::none,
                                     tiles.d_regions, 1, 1);
-      hand_on(tiles.regions, tiles.d_regions, gradients.regions[b], gradients.accumulate);
+      hand_on(tiles.regions, tiles.d_regions, gradients.regions[b], gradients.into);
     }
     if (!gradients.words.given()) return;
-    detail::matmul_serial<Scalar>(d_cosines, Op::none, tiles.seen.rows, Op::none, tiles.d_words, 1, 0);
+    detail::matmul_serial<Scalar>(d_cosines, Op::none, tiles.unit_contexts.rows, Op::none, tiles.d_words, 1,
+                                  0);
     detail::matmul_serial<Scalar>(tiles.d_attention, Op::none, tiles.regions.rows, Op::none, tiles.d_words, 1,
                                   1);
-    hand_on(tiles.words, tiles.d_words, gradients.words[b], gradients.accumulate);
+    hand_on(tiles.words, tiles.d_words, gradients.words[b], gradients.into);
   }
 
   Options options_;

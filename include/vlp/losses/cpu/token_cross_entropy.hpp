@@ -7,6 +7,7 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -250,7 +251,7 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
 
   /// Writes 0 to gradients that are to be overwritten and that no strip overwrites.
   void clear(Device& device, const Gradients& gradients) const {
-    if (gradients.accumulate) return;
+    if (gradients.into == Into::add) return;
     if (gradients.bias.given()) as_row(gradients.bias).setZero();
     if (gradients.hidden.given() && kept() < shape_[0]) set_zero(device, gradients.hidden);
     if (gradients.weight.given() && kept() == 0) set_zero(device, gradients.weight);
@@ -267,7 +268,7 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
                      const Gradients& gradients) const {
     const Pieces pieces(shape_);
     const Index rows = strip.hidden.rows();
-    const bool overwrite = strip.first == 0 && !gradients.accumulate;
+    const bool overwrite = strip.first == 0 && gradients.into == Into::overwrite;
     auto scratch = device.scratch().scope();
     BatchView<Scalar> d_hidden;
     if (gradients.hidden.given())
@@ -288,7 +289,7 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
     device.parallel_ranges(rows, 16, [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r) {
         auto out = as_row(gradients.hidden[kept_[strip.first + r]]);
-        if (!gradients.accumulate) out.setZero();
+        if (gradients.into == Into::overwrite) out.setZero();
         for (Index piece = 0; piece < pieces.count; ++piece) out += as_row(d_hidden[piece][r]);
       }
     });

@@ -9,7 +9,7 @@
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/cuda/losses/detail/gradient_powers.cuh>
+#include <vlp/cuda/losses/detail/gradient_scales.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
 #include <cmath>
@@ -20,7 +20,7 @@ namespace vlp::cuda::detail {
 struct AlignedWord {
   float dot, squared_norm;
   float d_dot = 0, d_squared_norm = 0;
-  float pull = 0;  ///< -d_cos cos: its gradient for |T_w|, times |T_w|
+  float d_log_norm = 0;  ///< -d_cos cos: its gradient for |T_w|, times |T_w|
   float d_cosine = 0, norm_product = 0;
 };
 
@@ -57,8 +57,8 @@ struct AlignedWords {
     if (fabsf(quotient) > 1) return out;
     out.d_dot = out.d_cosine / divisor;
     if (out.norm_product < smallest_norm_product) return out;
-    out.pull = -out.d_cosine * cosine;
-    out.d_squared_norm = out.pull / out.squared_norm;
+    out.d_log_norm = -out.d_cosine * cosine;
+    out.d_squared_norm = out.d_log_norm / out.squared_norm;
     return out;
   }
 
@@ -92,18 +92,18 @@ __global__ void __launch_bounds__(256)
 
 /// What bounds of a batch are made of.
 struct BoundTerms {
-  GradientBounds* bounds;  // null: not asked for
-  float temperature;       // of attention
-  float largest_look;      // of the factor that `weighted` has beside d_squared_norm; 0: it is |c_w|
+  GradientBounds* bounds;        // null: not asked for
+  float temperature;             // of attention
+  float largest_context_factor;  // of the factor that `weighted` has beside d_squared_norm; 0: it is |c_w|
 };
 
-struct SumPullsShared {
+struct SumNormGradientsShared {
   float sum[8][warp_size];
   MaximumShared maxima;
 };
 
-/// Sums pulls over the images and divides by |T_w|^2, to pull [rows]: a lane a word, the warps of a block
-/// take every eighth image.
+/// Sums d_log_norm over the images and divides by |T_w|^2, to norm_factor [rows]: a lane a word, the warps of
+/// a block take every eighth image.
 ///
 /// For Half also bounds: with |A_r| <= |T_w| |C_r| and |(a G)_r| <= |c_w| |C_r|, |g| of WordGradient is at
 /// most 2 t |d_cos| |C_r| / |c_w|, which the softmax over the words doubles. Words or contexts of no length
@@ -111,8 +111,8 @@ struct SumPullsShared {
 /// the others.
 template <class Float>
 __global__ void __launch_bounds__(256)
-    sum_pulls(WordRows words, AlignedWords aligned, BoundTerms terms, Float* pull) {
-  auto& shared = shared_memory<SumPullsShared>();
+    sum_norm_gradients(WordRows words, AlignedWords aligned, BoundTerms terms, Float* norm_factor) {
+  auto& shared = shared_memory<SumNormGradientsShared>();
   const Index row = static_cast<Index>(blockIdx.x) * warp_size + lane();
   const int word = static_cast<int>(row);
   const int report = row < aligned.rows ? words.report_of(word) : words.reports;
@@ -121,21 +121,21 @@ __global__ void __launch_bounds__(256)
   if (report < words.reports)
     for (int image = warp(); image < aligned.batch; image += 8) {
       const AlignedWord of_word = aligned.differentiate(image, report, word);
-      sum += of_word.pull;
+      sum += of_word.d_log_norm;
       if (terms.bounds == nullptr || of_word.norm_product < AlignedWords::smallest_norm_product) continue;
       const float norm = sqrtf(of_word.squared_norm);
       const float bound =
           fabsf(of_word.d_dot) + 4 * terms.temperature * fabsf(of_word.d_cosine) * region_norm / norm;
-      const float look = terms.largest_look > 0 ? terms.largest_look : norm;
+      const float context_factor = terms.largest_context_factor > 0 ? terms.largest_context_factor : norm;
       score_bound = fmaxf(score_bound, bound);
-      weighted_bound = fmaxf(weighted_bound, fabsf(of_word.d_squared_norm) * look);
+      weighted_bound = fmaxf(weighted_bound, fabsf(of_word.d_squared_norm) * context_factor);
     }
   shared.sum[warp()][lane()] = sum;
   __syncthreads();
   if (warp() == 0 && row < aligned.rows) {
     for (int w = 1; w < 8; ++w) sum += shared.sum[w][lane()];
     const float norm = aligned.word_norm[word];
-    pull[word] = sum == 0 ? 0 : sum / (norm * norm);
+    norm_factor[word] = sum == 0 ? 0 : sum / (norm * norm);
   }
   if (terms.bounds == nullptr) return;
   score_bound = block_max(score_bound, shared.maxima.first);

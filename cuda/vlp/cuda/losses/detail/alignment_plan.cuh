@@ -59,10 +59,10 @@ struct AlignmentPlan {
   void choose_form(LocalAlignmentForm form) {
     const auto r = static_cast<double>(regions), w = static_cast<double>(rows),
                d = static_cast<double>(features);
-    const double look = w * r * r, gram = r * r * d, direct = w * r * d, byte = 80 * w * d;
+    const double gram_products = w * r * r, gram = r * r * d, direct = w * r * d, byte = 80 * w * d;
     const bool automatic = form == LocalAlignmentForm::automatic, forced = form == LocalAlignmentForm::gram;
-    gram_forward = automatic ? 1.5 * look + gram < direct + 8 * byte : forced;
-    gram_backward = automatic ? 2 * look + 2 * gram < 3 * direct + 14 * byte : forced;
+    gram_forward = automatic ? 1.5 * gram_products + gram < direct + 8 * byte : forced;
+    gram_backward = automatic ? 2 * gram_products + 2 * gram < 3 * direct + 14 * byte : forced;
   }
 
   /// Sums of words grow in memory with each strip of images, those of regions with each tile; and each strip

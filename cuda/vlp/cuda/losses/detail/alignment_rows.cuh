@@ -4,11 +4,12 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
-#include <vlp/cuda/losses/detail/gradient_powers.cuh>
+#include <vlp/cuda/losses/detail/gradient_scales.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
 #include <cmath>
@@ -20,24 +21,25 @@ namespace vlp::cuda::detail {
 template <class Scalar>
 __global__ void __launch_bounds__(256)
     finish_words(WordRows words, Index most_words, Rows<const float> sums, Rows<const Scalar> rows,
-                 const float* pull, const GradientPowers* powers, Index features, BatchRows<Scalar> out,
-                 bool accumulate) {
+                 const float* norm_factor, const GradientScales* scales, Index features,
+                 BatchRows<Scalar> out, Into into) {
   const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   const Index report = at / most_words, w = at % most_words;
   if (report >= words.reports) return;
   Scalar* const to = out(report, w);
   if (w >= words.count(static_cast<int>(report))) {
-    const bool is_well = words.is_well();  // else there are no words, and nothing is a gradient
-    for (Index d = lane(); d < features && !(is_well && accumulate); d += warp_size)
-      to[d] = from_float<Scalar>(is_well ? 0 : NAN);
+    const bool counts_are_valid =
+        words.counts_are_valid();  // else there are no words, and nothing is a gradient
+    for (Index d = lane(); d < features && !(counts_are_valid && into == Into::add); d += warp_size)
+      to[d] = from_float<Scalar>(counts_are_valid ? 0 : NAN);
     return;
   }
   const Index row = words.begin[report] + w;
-  const float factor = 1 / powers->score, pulled = pull[row];
+  const float factor = 1 / scales->score, norm_factor_of_row = norm_factor[row];
 #pragma unroll 4
   for (Index d = lane(); d < features; d += warp_size) {
-    const float value = fmaf(pulled, to_float(rows[row][d]), factor * sums[row][d]);
-    to[d] = from_float<Scalar>(accumulate ? value + to_float(to[d]) : value);
+    const float value = fmaf(norm_factor_of_row, to_float(rows[row][d]), factor * sums[row][d]);
+    to[d] = from_float<Scalar>(into == Into::add ? value + to_float(to[d]) : value);
   }
 }
 
@@ -46,18 +48,18 @@ __global__ void __launch_bounds__(256)
 template <class Scalar>
 __global__ void __launch_bounds__(256)
     finish_regions(Rows<const float> sums, Rows<const float> gathered, const float* image_factor,
-                   const GradientPowers* powers, Index regions, Index padded, Index features,
-                   BatchRows<Scalar> out, bool accumulate) {
+                   const GradientScales* scales, Index regions, Index padded, Index features,
+                   BatchRows<Scalar> out, Into into) {
   const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   if (row >= sums.count) return;
   const Index image = row / regions, gathered_row = image * padded + row % regions;
-  const float factor = 1 / powers->score;
-  const float of_gathered = (image_factor != nullptr ? image_factor[image] : 1.0F) / powers->weighted;
+  const float factor = 1 / scales->score;
+  const float of_gathered = (image_factor != nullptr ? image_factor[image] : 1.0F) / scales->weighted;
   Scalar* const to = out(image, row % regions);
 #pragma unroll 4
   for (Index d = lane(); d < features; d += warp_size) {
     const float value = fmaf(of_gathered, gathered[gathered_row][d], factor * sums[row][d]);
-    to[d] = from_float<Scalar>(accumulate ? value + to_float(to[d]) : value);
+    to[d] = from_float<Scalar>(into == Into::add ? value + to_float(to[d]) : value);
   }
 }
 

@@ -67,8 +67,8 @@ __device__ void take_word_softmax(const AttentionTile<Scalar>& tile, int image, 
 /// one over the regions, for which the scores come from L1.
 ///
 /// Writes, unless null, dot [images, dot_stride] = <t_w, c_w>, and the divided attention of matched pairs.
-/// IsTame: see RegionSoftmax. OneChunk: R is 32 attend_columns at most.
-template <class Scalar, bool IsTame, bool OneChunk>
+/// IsSafe: see RegionSoftmax. OneChunk: R is 32 attend_columns at most.
+template <class Scalar, bool IsSafe, bool OneChunk>
 __global__ void __launch_bounds__(256, 4)
     attend(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
   constexpr int columns = attend_columns;
@@ -104,11 +104,11 @@ __global__ void __launch_bounds__(256, 4)
     for (int row = begin + warp(); row < begin + count;
          row += 8, scores += 8 * tile.scores.stride, attention += 8 * tile.attention.stride) {
       float largest = 0;
-      if (!IsTame) {
+      if (!IsSafe) {
         for_each_column(scores, [&](int, float, float logit) { largest = fmaxf(largest, logit); });
         largest = warp_max(largest);
       }
-      const RegionSoftmax<Scalar, IsTame> of_row(uniform, largest, tile.mean_scale);
+      const RegionSoftmax<Scalar, IsSafe> of_row(uniform, largest, tile.mean_scale);
       AttentionSums sums;
       for_each_column(scores, [&](int column, float score, float logit) {
         const auto a = from_float<Scalar>(of_row.deviation(logit));
@@ -138,25 +138,25 @@ struct AttendKernel {
   std::size_t shared_bytes;
 };
 
-template <class Scalar, class Columns, bool IsTame>
+template <class Scalar, class Columns, bool IsSafe>
 [[nodiscard]] AttendKernel<Scalar> attend_few_kernel(bool wants_dot) {
-  return {wants_dot ? attend_few<Scalar, Columns, IsTame, true> : attend_few<Scalar, Columns, IsTame, false>,
+  return {wants_dot ? attend_few<Scalar, Columns, IsSafe, true> : attend_few<Scalar, Columns, IsSafe, false>,
           attend_few_threads, sizeof(AttendFewShared)};
 }
 
-template <class Scalar, bool IsTame>
+template <class Scalar, bool IsSafe>
 [[nodiscard]] AttendKernel<Scalar> attend_kernel(int regions, bool wants_dot) {
-  if (GridColumns::hold(regions)) return attend_few_kernel<Scalar, GridColumns, IsTame>(wants_dot);
-  if (AnyFewColumns::hold(regions)) return attend_few_kernel<Scalar, AnyFewColumns, IsTame>(wants_dot);
+  if (GridColumns::hold(regions)) return attend_few_kernel<Scalar, GridColumns, IsSafe>(wants_dot);
+  if (AnyFewColumns::hold(regions)) return attend_few_kernel<Scalar, AnyFewColumns, IsSafe>(wants_dot);
   const bool is_one_chunk = regions <= ColumnChunk<attend_columns>::size;
-  return {is_one_chunk ? attend<Scalar, IsTame, true> : attend<Scalar, IsTame, false>, 256,
+  return {is_one_chunk ? attend<Scalar, IsSafe, true> : attend<Scalar, IsSafe, false>, 256,
           sizeof(AttendShared)};
 }
 
 /// The kernel for a tile.
 template <class Scalar>
 [[nodiscard]] AttendKernel<Scalar> attend_kernel(const AttentionTile<Scalar>& tile, bool wants_dot) {
-  return tile.temperature <= tame_temperature ? attend_kernel<Scalar, true>(tile.regions, wants_dot)
+  return tile.temperature <= safe_temperature ? attend_kernel<Scalar, true>(tile.regions, wants_dot)
                                               : attend_kernel<Scalar, false>(tile.regions, wants_dot);
 }
 

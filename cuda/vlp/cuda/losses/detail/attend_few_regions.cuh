@@ -202,7 +202,7 @@ __device__ AttentionSums write_few(const Columns& columns, const float (&score)[
 
 /// The same as `attend` for R that Columns hold: a warp takes four words at once. Without WantsDot `dot` is
 /// not looked at.
-template <class Scalar, class Columns, bool IsTame, bool WantsDot>
+template <class Scalar, class Columns, bool IsSafe, bool WantsDot>
 __global__ void __launch_bounds__(attend_few_threads, 8)
     attend_few(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
   constexpr int rows = QuarterWarp::rows, block_rows = attend_few_threads / QuarterWarp::lanes;
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(attend_few_threads, 8)
     const float uniform = __fdividef(factor, static_cast<float>(count));
     // Unless the largest is looked for, what is no region has no deviation.
     LaneSoftmax<Columns::count> of_lane;
-    of_lane.load(shared.softmax, columns, factor, {0, IsTame ? uniform : 0});
+    of_lane.load(shared.softmax, columns, factor, {0, IsSafe ? uniform : 0});
 
     int w = rows * warp() + QuarterWarp::row();
     const float* scores = Columns::begin(tile.scores_of(image, begin + w));
@@ -233,14 +233,14 @@ __global__ void __launch_bounds__(attend_few_threads, 8)
 #pragma unroll
       for (int c = 0; c < Columns::count; ++c) a[c] = of_lane.column[c](score[c]);
       float largest = 0;
-      if (!IsTame) {
+      if (!IsSafe) {
 #pragma unroll
         for (int c = 0; c < Columns::count; ++c) largest = fmaxf(largest, a[c]);
         largest = QuarterWarp::max(largest);
       }
-      const RegionSoftmax<Scalar, IsTame> of_row(uniform, largest, tile.mean_scale);
+      const RegionSoftmax<Scalar, IsSafe> of_row(uniform, largest, tile.mean_scale);
 #pragma unroll
-      for (int c = 0; c < Columns::count; ++c) a[c] = IsTame || columns.has(c) ? of_row.deviation(a[c]) : 0;
+      for (int c = 0; c < Columns::count; ++c) a[c] = IsSafe || columns.has(c) ? of_row.deviation(a[c]) : 0;
       const AttentionSums sums = write_few(columns, score, a, of_row.base, is_word, attention);
       __syncwarp();  // the mean goes where a neighbour of the last region may have been written
       if (is_word && tile.regions + QuarterWarp::lane() < tile.padded)

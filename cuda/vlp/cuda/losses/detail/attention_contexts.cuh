@@ -15,7 +15,7 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/core/tile_product.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
-#include <vlp/cuda/losses/detail/gradient_powers.cuh>
+#include <vlp/cuda/losses/detail/gradient_scales.cuh>
 
 #include <cmath>
 #include <type_traits>
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(256)
   const int row = static_cast<int>(blockIdx.x) * (256 / warp_size) + warp();
   if (row >= padded) return;
   const Index image = blockIdx.y, begin = (image * padded + row) * padded;
-  const float power = bounds != nullptr ? power_below(__uint_as_float(bounds[image])) : 1;
+  const float power = bounds != nullptr ? half_scale(__uint_as_float(bounds[image])) : 1;
   for (int r = lane(); r < padded; r += warp_size) to[begin + r] = from_float<Scalar>(power * x[begin + r]);
   if (row == 0 && lane() == 0) image_factor[image] = 1 / power;
 }
@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(256)
   if (out.squared_norm != nullptr && lane() == 0 && row >= tile.begin() && row < tile.end())
     out.squared_norm[image * out.norm_stride + row] = sum * inverse * inverse;
   if (out.factor == nullptr) return;
-  const float power = std::is_same_v<Scalar, Half> ? power_below(sqrtf(sum)) : 1.0F;
+  const float power = std::is_same_v<Scalar, Half> ? half_scale(sqrtf(sum)) : 1.0F;
   if (lane() == 0) out.factor[at] = inverse / power;
   if (out.rounded.data == nullptr) return;
   for (Index d = lane(); d < features; d += warp_size)
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(256)
 /// Products are over all of the padding of attention and regions, which is 0: for odd extents cuBLAS has none
 /// but slow kernels.
 ///
-/// For each strip of images: begin; for each tile: measure, or look and gather; finish.
+/// For each strip of images: begin; for each tile: measure, or form and gather; finish.
 template <class Scalar>
 class AttentionContexts {
  public:
@@ -174,7 +174,7 @@ class AttentionContexts {
       contexts_ = scratch.template take<float>(most.images * most.rows * whole_packs<float>(most.features));
     }
     if (!most.backward) return;
-    seen_ = scratch.template take<float>(most.images * most.rows * most.padded);
+    dots_ = scratch.template take<float>(most.images * most.rows * most.padded);
     gathered_ = scratch.template take<float>(most.images * most.padded * whole_packs<float>(most.features));
     if (gram) return;
     factor_ = scratch.template take<float>(most.images * most.rows);
@@ -215,29 +215,29 @@ class AttentionContexts {
 
   /// Backward: what the attention's rows see of each region, <c_w, C_r> up to the two factors, (image, row)
   /// -> [padded].
-  struct Seen {
+  struct ContextDots {
     BatchRows<const float> products;
     const float* row_factor;    // [images, rows]
     const float* image_factor;  // [images]; null: 1
   };
-  Seen look(Cuda& device, const AttentionTile<Scalar>& tile) {
+  ContextDots form(Cuda& device, const AttentionTile<Scalar>& tile) {
     const Index stride = images() * padded();
-    const BatchView<float> seen(seen_, {images(), tile.rows, padded()}, {padded(), stride, 1});
-    const BatchRows<const float> products{seen_, images(), padded(), stride};
+    const BatchView<float> dots(dots_, {images(), tile.rows, padded()}, {padded(), stride, 1});
+    const BatchRows<const float> products{dots_, images(), padded(), stride};
     if (gram_) {
-      matmul<Scalar>(device, attention(tile), Op::none, operand(), Op::none, seen);
+      matmul<Scalar>(device, attention(tile), Op::none, operand(), Op::none, dots);
       return {products, tile.inverse_sum, image_factor_};
     }
     Rows<Scalar> rounded;
     if constexpr (is_16_bit<Scalar>)
       rounded = {rounded_, images() * tile.rows, whole_packs<Scalar>(features())};
     make_contexts(device, tile, {nullptr, 0, rounded, factor_});
-    matmul<Scalar>(device, context_operand(tile), Op::none, regions_, Op::transpose, seen);
+    matmul<Scalar>(device, context_operand(tile), Op::none, regions_, Op::transpose, dots);
     return {products, factor_, image_factor_};
   }
 
-  /// Adds what reaches the regions through |c_w|^2: sum_w weighted[w, r] times the row that look's factor
-  /// belongs to, for the tile that look took in last.
+  /// Adds what reaches the regions through |c_w|^2: sum_w weighted[w, r] times the row that the factor of
+  /// form belongs to, for the tile that form was given last.
   void gather(Cuda& device, const AttentionTile<Scalar>& tile, const BatchRows<Scalar>& weighted) {
     const float beta = has_gathered_ ? 1 : 0;
     const BatchView<const Scalar> left(weighted.data, {images(), tile.rows, padded()},
@@ -319,7 +319,7 @@ class AttentionContexts {
   bool gram_;
   bool has_gathered_ = false;
   BatchView<const Scalar> regions_;
-  float* seen_ = nullptr;      // [rows, images, padded]
+  float* dots_ = nullptr;      // [rows, images, padded]
   float* gathered_ = nullptr;  // [images, padded, D], rows in whole packs
   // Gram form
   // C C^T [images, padded, padded] until it is rounded, then what is gathered for it

@@ -44,7 +44,7 @@ __device__ void for_each_attention(const AttentionTile<Scalar>& tile, const Atte
                                    Visit&& visit) {
   const int begin = tile.row_of(report), count = tile.words.count(report), column = chunk.column(0);
   const float* scores = tile.scores_of(image, begin + warp()) + column;
-  const float* seen = given.seen(image, begin + warp()) + column;
+  const float* context_dots = given.context_dots(image, begin + warp()) + column;
   const Scalar* attention = tile.attention(image, begin + warp()) + column;
   Scalar* to = out[warp()];
   LaneSoftmax<gradient_columns> softmax;
@@ -55,11 +55,11 @@ __device__ void for_each_attention(const AttentionTile<Scalar>& tile, const Atte
     if (of_this_lane < count) own = word_gradient(tile, given, image, report, begin + of_this_lane);
     const int words = min(warp_size, (count - first + 7) / 8);
     for (int k = 0; k < words; ++k) {
-      float score[gradient_columns], look[gradient_columns], a[gradient_columns];
+      float score[gradient_columns], context_dot[gradient_columns], a[gradient_columns];
 #pragma unroll
       for (int c = 0; c < gradient_columns; ++c) {
         score[c] = chunk.has(c) ? scores[c * warp_size] : 0;
-        look[c] = chunk.has(c) ? seen[c * warp_size] : 0;
+        context_dot[c] = chunk.has(c) ? context_dots[c * warp_size] : 0;
         a[c] = chunk.has(c) ? to_float(attention[c * warp_size]) : 0;
       }
       const WordGradient gradient = of_lane(own, k);
@@ -67,11 +67,12 @@ __device__ void for_each_attention(const AttentionTile<Scalar>& tile, const Atte
       for (int c = 0; c < gradient_columns; ++c) {
         if (chunk.has(c)) a[c] += gradient.base;
         visit(first + 8 * k, gradient, c, a[c], softmax.column[c](score[c]),
-              a[c] * (gradient.of_score * score[c] + (gradient.of_seen * look[c] - gradient.mean)),
+              a[c] *
+                  (gradient.of_score * score[c] + (gradient.of_context_dot * context_dot[c] - gradient.mean)),
               to + c * warp_size);
       }
       scores += 8 * tile.scores.stride;
-      seen += 8 * given.seen.stride;
+      context_dots += 8 * given.context_dots.stride;
       attention += 8 * tile.attention.stride;
       to += 8 * out.stride;
     }
@@ -93,17 +94,17 @@ __device__ inline void sum_means(float (&mean)[gradient_columns], DifferentiateS
   __syncthreads();  // sums may be used anew
 }
 
-/// Backward, for any R: from what is seen to the gradient for the scores, and to `weighted`. Blocks as in
-/// `attend`. For each chunk of regions a first pass over the report's words takes the mean that the softmax
-/// over them subtracts, a second one writes. What the second needs lies in shared memory, where each warp
-/// finds what it left itself; for reports of more than `most_kept` words it is computed again.
+/// Backward, for any R: from <c_w, C_r> to the gradient for the scores, and to `weighted`. Blocks
+/// as in `attend`. For each chunk of regions a first pass over the report's words takes the mean that the
+/// softmax over them subtracts, a second one writes. What the second needs lies in shared memory, where each
+/// warp finds what it left itself; for reports of more than `most_kept` words it is computed again.
 template <class Scalar>
 __global__ void __launch_bounds__(256, 4)
     differentiate_attention(AttentionTile<Scalar> tile, AttentionGradient<Scalar> given, int most_kept) {
   using Chunk = DifferentiateShared::Chunk;
   auto& shared = shared_memory<DifferentiateShared>();
   const int image = static_cast<int>(blockIdx.y), last_report = tile.last_report();
-  const float score_power = given.powers->score;
+  const float score_power = given.scales->score;
   for (int report = tile.first_report() + static_cast<int>(blockIdx.x); report < last_report;
        report += static_cast<int>(gridDim.x)) {
     const int begin = tile.row_of(report), count = tile.words.count(report);

@@ -55,12 +55,12 @@ struct DifferentiateFewShared {
 template <class Scalar, class Columns>
 struct GradientInputs {
   static constexpr int pairs = (Columns::count + 1) / 2;
-  float score[Columns::count], seen[Columns::count];
+  float score[Columns::count], context_dots[Columns::count];
   Two<Scalar> deviation[pairs];  // of attention
 
-  /// Reads from where the lane begins in each of the three rows. The rows of `seen` and of attention begin at
-  /// multiples of 16 bytes.
-  __device__ void load(const Columns& columns, const float* scores, const float* seen_row,
+  /// Reads from where the lane begins in each of the three rows. The rows of `context_dots` and of attention
+  /// begin at multiples of 16 bytes.
+  __device__ void load(const Columns& columns, const float* scores, const float* context_dot_row,
                        const Scalar* attention) {
 #pragma unroll
     for (int c = 0; c < Columns::count; c += 2) {
@@ -70,14 +70,14 @@ struct GradientInputs {
       if (Columns::is_pair(c)) {
         Pack<float, 2> both{};
         if (has) {
-          both = *reinterpret_cast<const Pack<float, 2>*>(Columns::at(seen_row, c));
+          both = *reinterpret_cast<const Pack<float, 2>*>(Columns::at(context_dot_row, c));
           deviations = *reinterpret_cast<const Pack<Scalar, 2>*>(Columns::at(attention, c));
         }
         score[c + 1] = columns.has(c + 1) ? *Columns::at(scores, c + 1) : 0;
-        seen[c] = both.value[0];
-        seen[c + 1] = columns.has(c + 1) ? both.value[1] : 0;
+        context_dots[c] = both.value[0];
+        context_dots[c + 1] = columns.has(c + 1) ? both.value[1] : 0;
       } else {
-        seen[c] = has ? *Columns::at(seen_row, c) : 0;
+        context_dots[c] = has ? *Columns::at(context_dot_row, c) : 0;
         if (has) deviations.value[0] = *Columns::at(attention, c);
       }
       std::memcpy(&deviation[c / 2], &deviations, sizeof(deviations));
@@ -186,8 +186,8 @@ __device__ void take_few_gradients(const Columns& columns, const GradientInputs<
   for (int c = 0; c < Columns::count; ++c) {
     const float2 two = to_floats<Scalar>(in.deviation[c / 2]);
     a[c] = columns.has(c) ? gradient.base + (c % 2 == 0 ? two.x : two.y) : 0;
-    const float d_weight =
-        a[c] * fmaf(gradient.of_score, in.score[c], fmaf(gradient.of_seen, in.seen[c], -gradient.mean));
+    const float d_weight = a[c] * fmaf(gradient.of_score, in.score[c],
+                                       fmaf(gradient.of_context_dot, in.context_dots[c], -gradient.mean));
     const float weight = softmax.column[c](in.score[c]), of_weight = weight * d_weight;
     mean[c] += of_weight;
     word.kept[c][QuarterWarp::lane()] = make_float2(weight, fmaf(gradient.of_attention, a[c], of_weight));
@@ -195,10 +195,10 @@ __device__ void take_few_gradients(const Columns& columns, const GradientInputs<
   const Columns with_padding{padded};
 #pragma unroll
   for (int c = 0; c < Columns::count; c += 2) {
-    const bool is_pair = Columns::is_pair(c), is_there = is_word && with_padding.has(c);
+    const bool is_pair = Columns::is_pair(c), is_present = is_word && with_padding.has(c);
     const Two<Scalar> two =
         round_two_of_any_size<Scalar>(gradient.weight * a[c], is_pair ? gradient.weight * a[c + 1] : 0);
-    write_pair<Scalar, Columns>(weighted, c, two, is_there, is_there);
+    write_pair<Scalar, Columns>(weighted, c, two, is_present, is_present);
   }
   constexpr int last = QuarterWarp::lanes * Columns::count;
   if (is_word && last + QuarterWarp::lane() < padded)
@@ -217,7 +217,7 @@ __global__ void __launch_bounds__(few_gradient_threads, few_gradient_blocks<Colu
   const int image = static_cast<int>(blockIdx.y), last_report = tile.last_report();
   const int warp_first = rows * __shfl_sync(whole_warp, warp(), 0);  // the same for all lanes, as can be seen
   const bool is_shifted = tile.regions % 2 * image % 2 == 1;
-  const float power = given.powers->score, inverse_power = 1 / power;  // powers of two
+  const float power = given.scales->score, inverse_power = 1 / power;  // powers of two
   const auto stride = static_cast<unsigned>(tile.attention.stride),
              score_stride = static_cast<unsigned>(tile.scores.stride);
   const Columns columns{tile.regions};
@@ -225,12 +225,12 @@ __global__ void __launch_bounds__(few_gradient_threads, few_gradient_blocks<Colu
        report += static_cast<int>(gridDim.x)) {
     const int begin = tile.row_of(report), count = tile.words.count(report);
     const float* const scores = Columns::begin(tile.scores_of(image, begin));
-    const float* const seen = Columns::begin(given.seen(image, begin));
+    const float* const context_dots = Columns::begin(given.context_dots(image, begin));
     const Scalar* const attention = Columns::begin(tile.attention(image, begin));
     GradientInputs<Scalar, Columns> in;
     const auto load = [&](int w) {  // lanes beyond the last word take that one
       const auto row = static_cast<unsigned>(min(w, count - 1));
-      in.load(columns, scores + row * score_stride, seen + row * stride, attention + row * stride);
+      in.load(columns, scores + row * score_stride, context_dots + row * stride, attention + row * stride);
     };
     const int own_first = warp_first + QuarterWarp::row();
     load(own_first);

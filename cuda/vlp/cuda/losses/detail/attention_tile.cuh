@@ -12,9 +12,9 @@
 
 namespace vlp::cuda::detail {
 
-/// Temperatures of attention up to this one take no maximum: exp(+-tame) is far inside the range of every
-/// type.
-inline constexpr float tame_temperature = 10;
+/// Temperatures of attention up to this one take no maximum: exp(+-safe_temperature) is far inside the range
+/// of every type.
+inline constexpr float safe_temperature = 10;
 
 /// log2 sum_k 2^x_k = max + log2(sum): of the scores of a report's words for one region. A NaN or +inf makes
 /// the sum NaN; -inf adds nothing.
@@ -125,23 +125,23 @@ struct LaneSoftmax {
 };
 
 /// From the logits of one row to its attention. A logit is log2(e) times the temperature times the weight
-/// that the softmax over the words gives. IsTame: the temperature is tame_temperature at most.
-template <class Scalar, bool IsTame>
+/// that the softmax over the words gives. IsSafe: the temperature is safe_temperature at most.
+template <class Scalar, bool IsSafe>
 struct RegionSoftmax {
   float top;       // what logits are taken relative to
   float base = 1;  // attention less its deviation
   Scalar mean;     // base 2^k
 
-  /// `uniform` is the logit that all have if all words are alike. Unless IsTame, `largest` is the largest.
+  /// `uniform` is the logit that all have if all words are alike. Unless IsSafe, `largest` is the largest.
   __device__ RegionSoftmax(float uniform, float largest, float mean_scale)
-      : top(IsTame ? uniform : largest), mean(from_float<Scalar>(mean_scale)) {
-    if constexpr (!IsTame) {
+      : top(IsSafe ? uniform : largest), mean(from_float<Scalar>(mean_scale)) {
+    if constexpr (!IsSafe) {
       mean = from_float<Scalar>(exp2_below(fminf(uniform - largest, 0)) * mean_scale);
       base = to_float(mean) / mean_scale;
     }
   }
   [[nodiscard]] __device__ float deviation(float logit) const {
-    return IsTame ? exp2_minus_one(logit - top) : exp2_below(logit - top) - base;
+    return IsSafe ? exp2_minus_one(logit - top) : exp2_below(logit - top) - base;
   }
 };
 

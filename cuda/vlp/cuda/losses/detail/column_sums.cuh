@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/launch.cuh>
@@ -70,19 +71,19 @@ __global__ void __launch_bounds__(column_sum_warps* warp_size, 2)
   out = total;
 }
 
-/// Writes, or adds, factor * *factor_there times the sum of the partial sums of each column. A thread takes a
-/// column.
+/// Writes, or adds, factor * *device_factor times the sum of the partial sums of each column. A thread takes
+/// a column.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    finish_column_sums(Rows<const float> sums, Index columns, float factor, const float* factor_there,
-                       bool accumulate, Scalar* out) {
+    finish_column_sums(Rows<const float> sums, Index columns, float factor, const float* device_factor,
+                       Into into, Scalar* out) {
   const Index column = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
   if (column >= columns) return;
   float sum = 0;
 #pragma unroll 8
   for (Index i = 0; i < sums.count; ++i) sum += sums[i][column];
-  float value = factor * *factor_there * sum;
-  if (accumulate) value += to_float(out[column]);
+  float value = factor * *device_factor * sum;
+  if (into == Into::add) value += to_float(out[column]);
   out[column] = from_float<Scalar>(value);
 }
 
@@ -109,11 +110,11 @@ class RunningColumnSums {
            Rows<float>{sums_.data + column, sums_.count, sums_.stride});
   }
 
-  /// Writes, or adds, factor * *factor_there times the sums; factor_there is in device memory.
-  void finish(Cuda& device, float factor, const float* factor_there, bool accumulate, Scalar* out) const {
+  /// Writes, or adds, factor * *device_factor times the sums; device_factor is in device memory.
+  void finish(Cuda& device, float factor, const float* device_factor, Into into, Scalar* out) const {
     launch(finish_column_sums<Scalar>, blocks(columns_, 256), 256, 0, device.stream(),
-           Rows<const float>{sums_.data, sums_.count, sums_.stride}, columns_, factor, factor_there,
-           accumulate, out);
+           Rows<const float>{sums_.data, sums_.count, sums_.stride}, columns_, factor, device_factor, into,
+           out);
   }
 
  private:

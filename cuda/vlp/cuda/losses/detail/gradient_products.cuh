@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/core/into.hpp>
 #include <vlp/core/op.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -56,7 +57,7 @@ struct RunningSums {
 template <class Scalar>
 struct GradientRows {
   Rows<Scalar> out;  // [N, D], or no data: not asked for
-  bool accumulate;
+  Into into;
   float* dots;  // [N] the dot products that the projection takes, or null
 };
 
@@ -112,7 +113,7 @@ __global__ void __launch_bounds__(256)
       [&](int k, Index d) {
         value[k] = of_row.value(sum(d));
         if constexpr (Finish::projects) value[k] -= along * to_float(of_row.x[d]);
-        if (gradient.accumulate) value[k] += to_float(out[d]);
+        if (gradient.into == Into::add) value[k] += to_float(out[d]);
       },
       [&](int k, Index d) { out[d] = from_float<Scalar>(value[k]); });
 }
@@ -180,7 +181,7 @@ void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b,
   RunningSums<Scalar> sums;
   if (wants_b && extents.rows < a.count) {
     sums.upper = gradient_b.out;
-    if (gradient_b.out.data == nullptr || gradient_b.accumulate)
+    if (gradient_b.out.data == nullptr || gradient_b.into == Into::add)
       sums.upper = rows_of(scratch.template take_view<Scalar>(b.count, features));
     if constexpr (is_16_bit<Scalar>)
       sums.lower = rows_of(scratch.template take_view<std::uint16_t>(b.count, features));

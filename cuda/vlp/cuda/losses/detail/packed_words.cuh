@@ -30,7 +30,7 @@ struct WordRows {
   int reports;              // B
 
   /// Whether there are words, as there are unless a count was not what it must be.
-  [[nodiscard]] __device__ bool is_well() const { return begin[reports] > 0; }
+  [[nodiscard]] __device__ bool counts_are_valid() const { return begin[reports] > 0; }
   [[nodiscard]] __device__ int count(int report) const { return begin[report + 1] - begin[report]; }
 
   /// Whose word row `row` is; `reports` for what no report has.
@@ -57,19 +57,19 @@ __global__ void __launch_bounds__(1024)
   Index own = 0;
   for (Row j = first; j < last; ++j) own += counts[j] > 0 ? counts[j] : too_many;
   const BlockPrefix<Index> sum = block_prefix_sum(own, room);
-  const bool is_well = sum.all <= rows;
-  Row at = static_cast<Row>(is_well ? sum.before : 0);
+  const bool is_valid = sum.all <= rows;
+  Row at = static_cast<Row>(is_valid ? sum.before : 0);
   // A strip that begins after the report before, and not after this one, has this one as its first.
   Row next_strip =
-      first == 0 ? 0 : (at - (is_well ? static_cast<Row>(counts[first - 1]) : 0)) / strip_rows + 1;
+      first == 0 ? 0 : (at - (is_valid ? static_cast<Row>(counts[first - 1]) : 0)) / strip_rows + 1;
   for (Row j = first; j < last; ++j) {
     begin[j] = at;
-    for (; is_well && next_strip <= at / strip_rows; ++next_strip) first_report[next_strip] = j;
-    if (is_well) at += static_cast<Row>(counts[j]);
+    for (; is_valid && next_strip <= at / strip_rows; ++next_strip) first_report[next_strip] = j;
+    if (is_valid) at += static_cast<Row>(counts[j]);
   }
   if (last < reports || first == last) return;
   begin[reports] = at;
-  if (!is_well) next_strip = 0;
+  if (!is_valid) next_strip = 0;
   for (; next_strip <= strips; ++next_strip) first_report[next_strip] = reports;
 }
 

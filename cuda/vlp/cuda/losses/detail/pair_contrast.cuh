@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/launch.cuh>
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(256)
 }
 
 /// Backward over a block of S: range times B dL/dS, times the factors of rows and columns, written to `out`,
-/// whose first row and column are those of the launch. Powers of two apart, rows of `out` then multiply
+/// whose first row and column are those of the launch. Scales of two apart, rows of `out` then multiply
 /// operands as they are.
 template <class Scalar, bool Plain>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
@@ -200,11 +201,10 @@ struct FinishUnitRows {
 
 /// out (+)= sum of count numbers, in double, by one block.
 template <class Number>
-__global__ void __launch_bounds__(1024)
-    sum_numbers(const Number* x, Index count, bool accumulate, float* out) {
+__global__ void __launch_bounds__(1024) sum_numbers(const Number* x, Index count, Into into, float* out) {
   auto& room = shared_memory<BlockRoom<double>>();
   const double sum = block_sum_of(x, count, room);
-  if (threadIdx.x == 0) *out = static_cast<float>(sum) + (accumulate ? *out : 0.0F);
+  if (threadIdx.x == 0) *out = static_cast<float>(sum) + (into == Into::add ? *out : 0.0F);
 }
 
 /// L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_j CE(S[:, j], q[j, :]) of S = exp(s) X^ Y^T [B, B], which
@@ -280,7 +280,7 @@ class PairContrast {
 
   /// Writes upstream times the gradients that are not empty.
   void backward(Cuda& device, const PairScores<Scalar>& scores, float upstream, Rows<Scalar> d_image,
-                Rows<Scalar> d_text, float* d_log_scale, bool accumulate) const {
+                Rows<Scalar> d_text, float* d_log_scale, Into into) const {
     const Index batch = scores.batch;
     // Half has no room below 6e-8, so the numbers, at most w_r + w_c (its factors of rows are at most 1), are
     // brought near its largest.
@@ -300,11 +300,11 @@ class PairContrast {
                  scores, runs, rows_.data(), columns_.data(), range, block);
         },
         FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
-        GradientRows<Scalar>{d_image, accumulate, by_text ? nullptr : dots},
+        GradientRows<Scalar>{d_image, into, by_text ? nullptr : dots},
         FinishUnitRows<Scalar>{scores.text, scores.log_scale, factor},
-        GradientRows<Scalar>{d_text, accumulate, by_text ? dots : nullptr});
+        GradientRows<Scalar>{d_text, into, by_text ? dots : nullptr});
     if (d_log_scale != nullptr)
-      launch(sum_numbers<float>, 1, 1024, sizeof(BlockRoom<double>), device.stream(), dots, batch, accumulate,
+      launch(sum_numbers<float>, 1, 1024, sizeof(BlockRoom<double>), device.stream(), dots, batch, into,
              d_log_scale);
   }
 

@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(256)
 /// Warp i of the grid takes word i.
 template <class Operand, int Parts>
 __global__ void __launch_bounds__(256) take_contexts(TokenShape shape, BatchRows<const float> contexts,
-                                                     BatchRows<Operand> seen, float* inverse) {
+                                                     BatchRows<Operand> unit_contexts, float* inverse) {
   const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   const Index pair = at / shape.words, w = at % shape.words;
   if (pair >= shape.pairs) return;
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(256) take_contexts(TokenShape shape, BatchRows
     load_four(context, d, shape.features, value);
 #pragma unroll
     for (int e = 0; e < 4; ++e) value[e] *= of_row;
-    store_parts<Parts>(seen(pair, w), shape.words * seen.stride, d, shape.features, value);
+    store_parts<Parts>(unit_contexts(pair, w), shape.words * unit_contexts.stride, d, shape.features, value);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/log_sum_exp.cuh>
 #include <vlp/cuda/core/reduce.cuh>
@@ -17,19 +18,20 @@
 
 namespace vlp::cuda::detail {
 
-/// From d_seen, the gradients for o, to those for c = |c| o: dc = (do - o <o, do>) / |c|. Nothing bounds |c|
-/// from below, so that dc leaves as an operand of length [1, 2) and the power of two that it lacks, 0 if
-/// there is no gradient. Warp i of the grid takes word i.
+/// From d_unit_contexts, the gradients for o, to those for c = |c| o: dc = (do - o <o, do>) / |c|. Nothing
+/// bounds |c| from below, so that dc leaves as an operand of length [1, 2) and the power of two that it
+/// lacks, 0 if there is no gradient. Warp i of the grid takes word i.
 template <class Operand, int Parts>
 __global__ void __launch_bounds__(256)
-    differentiate_contexts(TokenShape shape, BatchRows<const float> d_seen, BatchRows<const Operand> seen,
-                           const float* inverse, BatchRows<Operand> d_context, float* power) {
+    differentiate_contexts(TokenShape shape, BatchRows<const float> d_unit_contexts,
+                           BatchRows<const Operand> unit_contexts, const float* inverse,
+                           BatchRows<Operand> d_context, float* power) {
   const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   const Index pair = at / shape.words, w = at % shape.words, features = shape.features;
   if (pair >= shape.pairs) return;
   const auto load = [&](Index d, float(&d_o)[4], float(&o)[4]) {
-    load_four(d_seen(pair, w), d, features, d_o);
-    load_parts<Parts>(seen(pair, w), shape.words * seen.stride, d, features, o);
+    load_four(d_unit_contexts(pair, w), d, features, d_o);
+    load_parts<Parts>(unit_contexts(pair, w), shape.words * unit_contexts.stride, d, features, o);
   };
   float d_o[4], o[4], dot = 0;
   for_each_four(features, [&](Index d) {
@@ -123,7 +125,7 @@ template <class Scalar>
 struct TokenGradients {
   BatchRows<Scalar> out;  // [n, N, D]
   bool packed;            // rows begin at multiples of 16 bytes
-  bool accumulate;
+  Into into;
   bool of_words;  // those beyond the count are padding
 };
 
@@ -148,7 +150,7 @@ __global__ void __launch_bounds__(256)
   const Index words = counts[pair];
   Scalar* const out = gradients.out(pair, i);
   if (gradients.of_words && i >= words) {
-    if (!gradients.accumulate) clear_row(out, features, gradients.packed);
+    if (gradients.into == Into::overwrite) clear_row(out, features, gradients.packed);
     return;
   }
   const float second_weight = sums.second_weight * sums.pair_power[pair];
@@ -178,7 +180,7 @@ __global__ void __launch_bounds__(256)
     load(d);
 #pragma unroll
     for (int e = 0; e < 4; ++e) g[e] = fmaf(of_sum, g[e], of_row * x[e]);
-    store_four(out, d, features, g, gradients.packed, gradients.accumulate);
+    store_four(out, d, features, g, gradients.packed, gradients.into);
   });
 }
 

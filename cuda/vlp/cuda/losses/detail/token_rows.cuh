@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
@@ -56,11 +57,11 @@ __device__ void load_four(const T* row, Index d, Index columns, float (&out)[4],
 /// Writes, or adds, elements [d, d + 4) of a row.
 template <class T>
 __device__ void store_four(T* row, Index d, Index columns, const float (&value)[4], bool packed = true,
-                           bool accumulate = false) {
+                           Into into = Into::overwrite) {
   float sum[4] = {};
-  if (accumulate) load_four(row, d, columns, sum, packed);
+  if (into == Into::add) load_four(row, d, columns, sum, packed);
 #pragma unroll
-  for (int e = 0; e < 4; ++e) sum[e] = accumulate ? sum[e] + value[e] : value[e];
+  for (int e = 0; e < 4; ++e) sum[e] = into == Into::add ? sum[e] + value[e] : value[e];
   if (packed && d + 4 <= columns) {
     Pack<T, 4> pack;
 #pragma unroll

@@ -23,7 +23,7 @@ class TokenTiles {
   using Scope = BasicArena<DeviceMemory>::Scope;
 
   BatchView<Operand> words, regions;                         // x [n, W, D] and p [n, R, D]
-  BatchView<Operand> seen;                                   // o [n, parts W, D]
+  BatchView<Operand> unit_contexts;                          // o [n, parts W, D]
   BatchView<Operand> attention;                              // a [n, W, R]
   BatchView<float> scores;                                   // x p^T [n, W, R]
   BatchView<float> cosines;                                  // x o^T [n, W, parts W]
@@ -36,17 +36,17 @@ class TokenTiles {
   ContrastSum *rows = nullptr, *columns = nullptr;  // [n, W]
 
   // for backward
-  BatchView<Operand> words_twice;                      // [n, parts W, D]
-  BatchView<Operand> d_cosines;                        // du [n, parts W, W]
-  BatchView<Operand> d_cosines_part[2], seen_part[2];  // each [n, W, .]; one or two of them
-  BatchView<Operand> d_contexts;                       // dc [n, W, D]
-  BatchView<Operand> d_scores;                         // ds [n, W, R]
-  BatchView<Operand> both_attentions;                  // a and ds [n, 2 W, R]
-  BatchView<Operand> contexts_and_words;               // dc and x [n, 2 W, D]
-  BatchView<float> d_attention;                        // dc p^T [n, W, R]
-  BatchView<float> more_of_words;                      // ds p [n, W, D]
-  BatchView<float> of_regions;                         // a^T dc + ds^T x [n, R, D], over of_words
-  float *power = nullptr, *pair_power = nullptr;       // [n, W] and [n]
+  BatchView<Operand> words_twice;                               // [n, parts W, D]
+  BatchView<Operand> d_cosines;                                 // du [n, parts W, W]
+  BatchView<Operand> d_cosines_part[2], unit_contexts_part[2];  // each [n, W, .]; one or two of them
+  BatchView<Operand> d_contexts;                                // dc [n, W, D]
+  BatchView<Operand> d_scores;                                  // ds [n, W, R]
+  BatchView<Operand> both_attentions;                           // a and ds [n, 2 W, R]
+  BatchView<Operand> contexts_and_words;                        // dc and x [n, 2 W, D]
+  BatchView<float> d_attention;                                 // dc p^T [n, W, R]
+  BatchView<float> more_of_words;                               // ds p [n, W, D]
+  BatchView<float> of_regions;                                  // a^T dc + ds^T x [n, R, D], over of_words
+  float *power = nullptr, *pair_power = nullptr;                // [n, W] and [n]
 
   TokenTiles(Scope& scratch, const TokenShape& shape, int parts, bool backward) {
     const Index n = shape.pairs, regions_n = shape.regions, words_n = shape.words, features = shape.features;
@@ -58,7 +58,7 @@ class TokenTiles {
     words = rows_from(contexts_and_words, over, words_n);
     words_twice = rows_from(contexts_and_words, over, copies * words_n);
     regions = take<Operand>(scratch, n, regions_n, features);
-    seen = take<Operand>(scratch, n, parts * words_n, features);
+    unit_contexts = take<Operand>(scratch, n, parts * words_n, features);
     both_attentions = take<Operand>(scratch, n, over + words_n, regions_n);
     attention = rows_from(both_attentions, 0, words_n);
     scores = take<float>(scratch, n, words_n, regions_n);
@@ -78,7 +78,7 @@ class TokenTiles {
     d_cosines = take<Operand>(scratch, n, parts * words_n, words_n);
     for (Index k = 0; k < parts; ++k) {
       d_cosines_part[k] = rows_from(d_cosines, k * words_n, words_n);
-      seen_part[k] = rows_from(seen, k * words_n, words_n);
+      unit_contexts_part[k] = rows_from(unit_contexts, k * words_n, words_n);
     }
     d_contexts = rows_from(contexts_and_words, 0, words_n);
     contexts_and_words = rows_from(contexts_and_words, 0, 2 * words_n);
@@ -105,9 +105,10 @@ class TokenTiles {
   /// That of the first pairs.
   [[nodiscard]] TokenTiles first(Index pairs) const {
     TokenTiles out = *this;
-    for (auto* view : {&out.words, &out.regions, &out.seen, &out.attention, &out.words_twice, &out.d_cosines,
-                       &out.d_cosines_part[0], &out.d_cosines_part[1], &out.seen_part[0], &out.seen_part[1],
-                       &out.d_contexts, &out.d_scores, &out.both_attentions, &out.contexts_and_words})
+    for (auto* view : {&out.words, &out.regions, &out.unit_contexts, &out.attention, &out.words_twice,
+                       &out.d_cosines, &out.d_cosines_part[0], &out.d_cosines_part[1],
+                       &out.unit_contexts_part[0], &out.unit_contexts_part[1], &out.d_contexts, &out.d_scores,
+                       &out.both_attentions, &out.contexts_and_words})
       *view = view->slice(0, pairs);
     for (auto* view :
          {&out.scores, &out.cosines, &out.of_words, &out.d_attention, &out.more_of_words, &out.of_regions})

@@ -10,33 +10,34 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/aligned_words.cuh>
 #include <vlp/cuda/losses/detail/attention_tile.cuh>
-#include <vlp/cuda/losses/detail/gradient_powers.cuh>
+#include <vlp/cuda/losses/detail/gradient_scales.cuh>
 
 namespace vlp::cuda::detail {
 
-/// What backward adds to a tile. The rows of `seen` and `weighted` lie as far apart as those of attention.
+/// What backward adds to a tile. The rows of `context_dots` and `weighted` lie as far apart as those of
+/// attention.
 template <class Scalar>
 struct AttentionGradient {
   AlignedWords aligned;
-  BatchRows<const float> seen;   // (image, row): <c_w, C_r>, up to factors
-  const float* look_factor;      // [images, rows] of seen, and of the rows that look at c_w (see Contexts)
-  const float* image_factor;     // [images] of seen, too; null: 1
-  Rows<Scalar> d_scores;         // [rows, images R] dL/dA times a power of two
-  BatchRows<Scalar> weighted;    // (image, row): attention times its factor in |c_w|^2; 0 in padding
-  const GradientPowers* powers;  // what d_scores and weighted are multiplied by
+  BatchRows<const float> context_dots;  // (image, row): <c_w, C_r>, up to factors
+  const float* context_factor;          // [images, rows] factor of context_dots and of the rows of `weighted`
+  const float* image_factor;            // [images] a second factor of context_dots; null: 1
+  Rows<Scalar> d_scores;                // [rows, images R] dL/dA times a power of two
+  BatchRows<Scalar> weighted;           // (image, row): attention times its factor in |c_w|^2; 0 in padding
+  const GradientScales* scales;         // what d_scores and weighted are multiplied by
 };
 
 /// What a word in an image contributes to the gradient of its attention, with a for base plus what
-/// `attention` holds, A for what `scores` holds, and s for what `seen` holds: g = a (of_score A + of_seen s -
-/// mean) for its softmax's logits, times the temperature; of_attention a for the scores directly; weight a
-/// for `weighted`.
+/// `attention` holds, A for what `scores` holds, and s for what `context_dots` holds: g = a (of_score A +
+/// of_context_dot s - mean) for its softmax's logits, times the temperature; of_attention a for the scores
+/// directly; weight a for `weighted`.
 struct WordGradient {
-  float base, of_score, of_seen, mean, of_attention, weight;
+  float base, of_score, of_context_dot, mean, of_attention, weight;
 };
 __device__ inline WordGradient of_lane(const WordGradient& own, int from) {
-  return {__shfl_sync(whole_warp, own.base, from),         __shfl_sync(whole_warp, own.of_score, from),
-          __shfl_sync(whole_warp, own.of_seen, from),      __shfl_sync(whole_warp, own.mean, from),
-          __shfl_sync(whole_warp, own.of_attention, from), __shfl_sync(whole_warp, own.weight, from)};
+  return {__shfl_sync(whole_warp, own.base, from),           __shfl_sync(whole_warp, own.of_score, from),
+          __shfl_sync(whole_warp, own.of_context_dot, from), __shfl_sync(whole_warp, own.mean, from),
+          __shfl_sync(whole_warp, own.of_attention, from),   __shfl_sync(whole_warp, own.weight, from)};
 }
 
 /// dot = sum_r a_r A_r and |c|^2 = a G a^T give the attention's gradient d_dot A_r + d_norm2 (a G)_r, whose
@@ -48,16 +49,17 @@ __device__ WordGradient word_gradient(const AttentionTile<Scalar>& tile,
   const Index at = Index{image} * tile.rows + row;
   const int word = tile.first_row + row, i = tile.first_image + image;
   const AlignedWord of_word = given.aligned.differentiate(i, report, word);
-  const float inverse = tile.inverse_sum[at], look = given.look_factor[at], d_norm2 = of_word.d_squared_norm;
+  const float inverse = tile.inverse_sum[at], context_factor = given.context_factor[at],
+              d_norm2 = of_word.d_squared_norm;
   const float factor = tile.temperature * inverse;
   const float image_factor = given.image_factor != nullptr ? given.image_factor[image] : 1;
   const float base = to_float(tile.attention(image, row)[tile.regions]) / tile.mean_scale;
   return {base,
           ln_2 * factor * of_word.d_dot,
-          factor * d_norm2 * look * image_factor,
+          factor * d_norm2 * context_factor * image_factor,
           factor * (of_word.d_dot * of_word.dot + d_norm2 * of_word.squared_norm),
           inverse * of_word.d_dot,
-          d_norm2 * inverse * look * given.powers->weighted};
+          d_norm2 * inverse * context_factor * given.scales->weighted};
 }
 
 /// Writes 0 to the gradients of the rows of no word of this strip, in one image.

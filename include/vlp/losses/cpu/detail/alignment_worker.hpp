@@ -5,6 +5,7 @@
 #include <Eigen/Core>
 
 #include <vlp/core/buffer.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -71,7 +72,7 @@ class AlignmentWorker {
     const Index rows = words.tile_rows(shape.tile_rows<Scalar>()), columns = shape.columns<Scalar>();
     scores_ = scratch.take_view<Scalar>(rows, columns);
     attention_ = scratch.take_view<Scalar>(rows, columns);
-    seen_ = scratch.take_view<Scalar>(rows, columns);
+    context_dots_ = scratch.take_view<Scalar>(rows, columns);
     word_weights_ = backward ? scratch.take_view<Scalar>(rows, columns) : attention_;
     if (backward) d_regions_ = scratch.take_view<Scalar>(shape.most_images() * shape.regions, shape.features);
     std::fill_n(scores_.data(), scores_.size(), Scalar(0));
@@ -84,7 +85,7 @@ class AlignmentWorker {
     begin(strip, regions);
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
       const Tile tile = attend(reports, words, temperature);
-      contexts_.look(tile.attention, tile.seen, false);
+      contexts_.form(tile.attention, tile.context_dots, false);
       for (Index row = 0; row < tile.rows; ++row)
         for (Index i = 0; i < images_; ++i) keep(tile, row, i, out);
       if (matched.given()) copy_matched(reports, tile, out, matched);
@@ -95,15 +96,15 @@ class AlignmentWorker {
   /// columns], and those of its regions to `d_regions` [B, R, D] if that was given.
   void backward(Index strip, MatrixView<const Scalar> words, MatrixView<const Scalar> regions,
                 Scalar temperature, const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores,
-                const BatchView<Scalar>& d_regions, bool accumulate) {
+                const BatchView<Scalar>& d_regions, Into into) {
     begin(strip, regions);
     const auto d_strip = d_regions_.slice(0, images_ * shape_.regions);
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
       const Tile tile = attend(reports, words, temperature);
-      contexts_.look(tile.attention, tile.seen, true);
+      contexts_.form(tile.attention, tile.context_dots, true);
       for (Index j = reports.first; j < reports.last; ++j)
         score_gradient(tile, words_->begin(j), words_->count(j), temperature, given, d_scores);
-      if (d_regions.given()) contexts_.gather(tile.seen, tile.attention, d_strip);
+      if (d_regions.given()) contexts_.gather(tile.context_dots, tile.attention, d_strip);
     });
     if (!d_regions.given()) return;
     contexts_.finish(d_strip);
@@ -112,7 +113,7 @@ class AlignmentWorker {
     for (Index i = 0; i < images_; ++i) {
       auto out = as_eigen(d_regions[first_image_ + i]);
       const auto strip_rows = as_eigen(d_strip.slice(i * shape_.regions, shape_.regions));
-      if (accumulate)
+      if (into == Into::add)
         out += strip_rows;
       else
         out = strip_rows;
@@ -123,7 +124,7 @@ class AlignmentWorker {
   /// The tiles, cut to the words of some reports.
   struct Tile {
     Index first_word, rows;
-    MatrixView<Scalar> scores, word_weights, attention, seen;
+    MatrixView<Scalar> scores, word_weights, attention, context_dots;
   };
 
   void begin(Index strip, MatrixView<const Scalar> regions) {
@@ -141,7 +142,7 @@ class AlignmentWorker {
   Tile attend(ReportRange reports, MatrixView<const Scalar> words, Scalar temperature) {
     const Index first = words_->begin(reports.first), rows = words_->begin(reports.last) - first;
     const auto cut = [&](const MatrixView<Scalar>& tile) { return tile.slice(0, rows); };
-    const Tile tile{first, rows, cut(scores_), cut(word_weights_), cut(attention_), cut(seen_)};
+    const Tile tile{first, rows, cut(scores_), cut(word_weights_), cut(attention_), cut(context_dots_)};
     matmul_serial<Scalar>(words.slice(first, rows), Op::none, regions_, Op::transpose,
                           block(tile.scores, 0, 0, rows, regions_.rows()), 1, 0);
     for (Index j = reports.first; j < reports.last; ++j)
@@ -163,7 +164,7 @@ class AlignmentWorker {
     out.inverse_sum(at, word) = inverse;
     out.dot(at, word) = inverse * dot(attention, scores, shape_.regions);
     out.squared_norm(at, word) =
-        inverse * inverse * contexts_.squared_norm(tile.attention, tile.seen, row, i);
+        inverse * inverse * contexts_.squared_norm(tile.attention, tile.context_dots, row, i);
   }
 
   void copy_matched(ReportRange reports, const Tile& tile, const WordsInImages<Scalar>& kept,
@@ -181,7 +182,7 @@ class AlignmentWorker {
   }
 
   /// For the words [first, first + count) of a report: writes the gradients of their scores to d_scores, and
-  /// to tile.seen what Contexts::gather wants. Uses up tile.scores.
+  /// to tile.context_dots what Contexts::gather wants. Uses up tile.scores.
   void score_gradient(const Tile& tile, Index first, Index count, Scalar temperature,
                       const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores) {
     const Index begin = first - tile.first_word;
@@ -201,36 +202,36 @@ class AlignmentWorker {
       }
   }
 
-  /// In a row of image i: scores become the gradient of word_weights, and seen becomes attention times its
-  /// factor in the gradient of G.
+  /// In a row of image i: scores become the gradient of word_weights, and context_dots becomes attention
+  /// times its factor in the gradient of G.
   ///
   /// dot = sum_r a_r s_r and |c|^2 = a G a^T give the attention's gradient d_dot s_r + d_norm2 (a G)_r, whose
-  /// mean under the attention is d_dot dot + d_norm2 |c|^2. Here a_r = attention / sum and (a G)_r = seen /
-  /// sum.
+  /// mean under the attention is d_dot dot + d_norm2 |c|^2. Here a_r = attention / sum and (a G)_r =
+  /// context_dots / sum.
   void attention_gradient(const Tile& tile, Index row, Index i, Scalar temperature,
                           const WordsInImages<Scalar>& given) {
     const Index at = first_image_ + i, word = tile.first_word + row;
     const Scalar inverse = given.inverse_sum(at, word);
     const Scalar d_dot = given.d_dot(at, word), d_norm2 = given.d_norm2(at, word);
     const Scalar mean = d_dot * given.dot(at, word) + d_norm2 * given.squared_norm(at, word);
-    const Scalar seen_factor = d_norm2 * inverse, factor = temperature * inverse;
+    const Scalar dots_factor = d_norm2 * inverse, factor = temperature * inverse;
     const Scalar gram_factor = d_norm2 * inverse * inverse;
     const Scalar* attention = image(tile.attention, row, i);
-    Scalar *scores = image(tile.scores, row, i), *seen = image(tile.seen, row, i);
+    Scalar *scores = image(tile.scores, row, i), *context_dots = image(tile.context_dots, row, i);
 #ifdef _OPENMP
 #pragma omp simd
 #endif
     for (Index r = 0; r < shape_.regions; ++r) {
       const Scalar a = attention[r];
-      scores[r] = factor * a * (d_dot * scores[r] + seen_factor * seen[r] - mean);
-      seen[r] = gram_factor * a;
+      scores[r] = factor * a * (d_dot * scores[r] + dots_factor * context_dots[r] - mean);
+      context_dots[r] = gram_factor * a;
     }
   }
 
   AlignmentShape shape_;
   const PackedWords* words_;
   Contexts<Scalar> contexts_;
-  MatrixView<Scalar> scores_, attention_, seen_, word_weights_, d_regions_;
+  MatrixView<Scalar> scores_, attention_, context_dots_, word_weights_, d_regions_;
   Index first_image_ = 0, images_ = 0;
   MatrixView<const Scalar> regions_;
 };

@@ -69,8 +69,9 @@ Scalar dot(const Scalar* a, const Scalar* b, Index count) {
 template <class Scalar>
 void attend(const MatrixView<Scalar>& scores, Index row, Index words, Index images, Index regions,
             Scalar temperature, const MatrixView<Scalar>& word_weights, const MatrixView<Scalar>& attention) {
-  // exp(tame) squared, times any number of regions and any feature, is far inside the range of float.
-  constexpr Scalar tame = 10;
+  // exp(safe_temperature) squared, times any number of regions and any feature, is far inside the range of
+  // float.
+  constexpr Scalar safe_temperature = 10;
   for_each_run(scores, [&]<Index width>(Index column) {
     using Run = Eigen::Array<Scalar, 1, width>;
     Run max = run<width>(scores, row, column);
@@ -85,13 +86,13 @@ void attend(const MatrixView<Scalar>& scores, Index row, Index words, Index imag
     for (Index w = row; w < row + words; ++w) {
       const Run weight = run<width>(word_weights, w, column) * sum;
       run<width>(word_weights, w, column) = weight;
-      if (temperature <= tame)
+      if (temperature <= safe_temperature)
         run<width>(attention, w, column) = (weight * temperature).exp();
       else
         run<width>(attention, w, column) = weight * temperature;
     }
   });
-  if (temperature <= tame) return;
+  if (temperature <= safe_temperature) return;
   for (Index w = row; w < row + words; ++w)
     for (Index i = 0; i < images; ++i) {
       Eigen::Map<Eigen::Array<Scalar, 1, Eigen::Dynamic>> a(image_row(attention, w, i, regions), regions);

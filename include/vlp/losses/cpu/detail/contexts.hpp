@@ -19,7 +19,7 @@ namespace vlp::detail {
 /// symmetric, so little more than half of them is computed. In floating point it sees lengths |c_w| below
 /// about sqrt(epsilon) of the regions' own only as noise.
 ///
-/// For each strip of images: begin; for each tile: look, and for gradients gather; finish.
+/// For each strip of images: begin; for each tile: form, and for gradients gather; finish.
 template <class Scalar>
 class Contexts {
  public:
@@ -47,31 +47,31 @@ class Contexts {
     }
   }
 
-  /// Takes in the attention of a tile. Writes seen[w, r] = <c_w, C_r> for each image's columns; the direct
-  /// form does so only if `needs_seen`.
-  void look(MatrixView<const Scalar> attention, MatrixView<Scalar> seen, bool needs_seen) {
+  /// Takes in the attention of a tile. Writes context_dots[w, r] = <c_w, C_r> for each image's columns; the
+  /// direct form does so only if `needs_dots`.
+  void form(MatrixView<const Scalar> attention, MatrixView<Scalar> context_dots, bool needs_dots) {
     for (Index i = 0; i < images_; ++i) {
       if (gram_) {
-        matmul_serial<Scalar>(columns(attention, i), Op::none, products_[i], Op::none, columns(seen, i), 1,
-                              0);
+        matmul_serial<Scalar>(columns(attention, i), Op::none, products_[i], Op::none,
+                              columns(context_dots, i), 1, 0);
         continue;
       }
       const auto context = contexts_[i].slice(0, attention.rows());
       matmul_serial<Scalar>(columns(attention, i), Op::none, image(i), Op::none, context, 1, 0);
-      if (needs_seen)
-        matmul_serial<Scalar>(context, Op::none, image(i), Op::transpose, columns(seen, i), 1, 0);
+      if (needs_dots)
+        matmul_serial<Scalar>(context, Op::none, image(i), Op::transpose, columns(context_dots, i), 1, 0);
     }
   }
 
-  /// |c_w|^2 of a word of the tile that look took in last, with what look wrote.
-  [[nodiscard]] Scalar squared_norm(MatrixView<Scalar> attention, MatrixView<Scalar> seen, Index row,
+  /// |c_w|^2 of a word of the tile that form was given last, with what form wrote.
+  [[nodiscard]] Scalar squared_norm(MatrixView<Scalar> attention, MatrixView<Scalar> context_dots, Index row,
                                     Index i) const {
     if (!gram_) return as_eigen(contexts_[i]).row(row).squaredNorm();
     const Scalar* a = image_row(attention, row, i, count_);
-    return std::max(dot(a, image_row(seen, row, i, count_), count_), Scalar(0));
+    return std::max(dot(a, image_row(context_dots, row, i, count_), count_), Scalar(0));
   }
 
-  /// Adds the gradient that reaches the regions through the c_w of |c_w|^2, for the tile that look took in
+  /// Adds the gradient that reaches the regions through the c_w of |c_w|^2, for the tile that form was given
   /// last: sum_w weighted[w, r] c_w, where `weighted` is the attention with each row times its word's factor.
   void gather(MatrixView<const Scalar> weighted, MatrixView<const Scalar> attention,
               MatrixView<Scalar> d_regions) {

@@ -29,7 +29,7 @@ namespace vlp::detail {
 template <class Scalar>
 class Contrast {
  public:
-  using Accumulator = vlp::AccumulatorOf<Scalar>;
+  using Accumulator = AccumulatorOf<Scalar>;
 
   /// Starts a batch. `group` is empty or has `batch` ids.
   template <class Options>

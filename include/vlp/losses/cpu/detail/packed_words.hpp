@@ -4,6 +4,7 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 
@@ -55,16 +56,16 @@ class PackedWords {
 
   /// Copies rows back to a batch, or adds them; padding becomes 0, or stays.
   template <class Scalar>
-  void unpack(const MatrixView<const Scalar>& rows, const BatchView<Scalar>& words, bool accumulate) const {
+  void unpack(const MatrixView<const Scalar>& rows, const BatchView<Scalar>& words, Into into) const {
     for (Index j = 0; j < reports(); ++j) {
       for (Index w = 0; w < words.extent(1); ++w) {
         Scalar* out = words[j][w].data();
         if (w >= count(j)) {
-          if (!accumulate) std::fill_n(out, rows.cols(), Scalar(0));
+          if (into == Into::overwrite) std::fill_n(out, rows.cols(), Scalar(0));
           continue;
         }
         const Scalar* row = rows[begin(j) + w].data();
-        if (accumulate)
+        if (into == Into::add)
           std::transform(out, out + rows.cols(), row, out, std::plus<>());
         else
           std::copy_n(row, rows.cols(), out);

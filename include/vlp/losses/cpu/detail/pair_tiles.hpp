@@ -7,6 +7,7 @@
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
 
@@ -77,7 +78,7 @@ class PairTiles {
   /// image and text that are not empty. Returns dL/d(log scale) = sum_ij S dL/dS.
   template <class Differentiate>
   double backward(Cpu& device, MatrixView<const Scalar> image, MatrixView<const Scalar> text,
-                  MatrixView<Scalar> d_image, MatrixView<Scalar> d_text, bool accumulate,
+                  MatrixView<Scalar> d_image, MatrixView<Scalar> d_text, Into into,
                   Differentiate&& differentiate) const {
     const Index batch = image.rows(), strip_rows = std::min(tile_rows, batch);
     const SerialProducts serial;
@@ -102,14 +103,15 @@ class PairTiles {
         apply_factors(gradient, row, column);
         if (d_text.given())
           matmul_serial<Scalar>(gradient, Op::transpose, image.slice(row, rows), Op::none,
-                                d_text.slice(column, cols), 1, row > 0 || accumulate ? Scalar(1) : Scalar(0));
+                                d_text.slice(column, cols), 1,
+                                row > 0 || into == Into::add ? Scalar(1) : Scalar(0));
       });
       for (Index tile = 1; tile < tiles(batch); ++tile)
         for (Index r = 0; r < rows; ++r) row_dot(0, r) += row_dot(tile, r);
       for (Index r = 0; r < rows; ++r) d_log_scale += row_dot(0, r);
       if (d_image.given())
         finish_rows(device, block(strip, 0, 0, rows, batch), image.slice(row, rows), text,
-                    d_image.slice(row, rows), inverse_image_.data() + row, row_dot[0].data(), accumulate);
+                    d_image.slice(row, rows), inverse_image_.data() + row, row_dot[0].data(), into);
     }
     if (d_text.given())
       device.parallel_ranges(batch, tile_rows, [&](Index begin, Index end) {
@@ -156,10 +158,11 @@ class PairTiles {
   /// d_x (+)= gradient y, then the projection, for a strip of rows; cut along the features.
   static void finish_rows(Cpu& device, MatrixView<const Scalar> gradient, MatrixView<const Scalar> x,
                           MatrixView<const Scalar> y, MatrixView<Scalar> d_x, const Scalar* inverse,
-                          const double* dot, bool accumulate) {
+                          const double* dot, Into into) {
     device.parallel_ranges(x.cols(), 128, [&](Index begin, Index end) {
       const auto columns = [&](auto view) { return block(view, 0, begin, view.rows(), end - begin); };
-      matmul_serial<Scalar>(gradient, Op::none, columns(y), Op::none, columns(d_x), 1, accumulate ? 1 : 0);
+      matmul_serial<Scalar>(gradient, Op::none, columns(y), Op::none, columns(d_x), 1,
+                            into == Into::add ? 1 : 0);
       project(columns(x), columns(d_x), inverse, dot);
     });
   }

@@ -24,8 +24,8 @@ struct GradientBounds {
 };
 
 /// The largest power of two that takes `bound` to 16384 or less: a quarter of what Half holds, for rounding
-/// and for bounds that are none (see sum_pulls).
-__device__ inline float power_below(float bound) {
+/// and for bounds that are none (see sum_norm_gradients).
+__device__ inline float half_scale(float bound) {
   return bound > 0 && bound <= 3.402823466e38F ? exp2f(fminf(floorf(log2f(16384 / bound)), 126.0F)) : 1.0F;
 }
 
@@ -50,17 +50,17 @@ __global__ void __launch_bounds__(256)
 }
 
 /// The powers of two that gradients for scores, and `weighted`, are multiplied by.
-struct GradientPowers {
+struct GradientScales {
   float score, weighted;
 };
 /// 1 without bounds; NaN where there are no words, so that no gradient looks like one.
-template <class Powers>
-__global__ void choose_powers(WordRows words, const GradientBounds* bounds, Powers* powers) {
+template <class Scales>
+__global__ void choose_scales(WordRows words, const GradientBounds* bounds, Scales* scales) {
   const auto power = [&](unsigned bound) {
-    return words.is_well() ? power_below(__uint_as_float(bound)) : NAN;
+    return words.counts_are_valid() ? half_scale(__uint_as_float(bound)) : NAN;
   };
-  *powers =
-      bounds != nullptr ? Powers{power(bounds->score), power(bounds->weighted)} : Powers{power(0), power(0)};
+  *scales =
+      bounds != nullptr ? Scales{power(bounds->score), power(bounds->weighted)} : Scales{power(0), power(0)};
 }
 
 }  // namespace vlp::cuda::detail
