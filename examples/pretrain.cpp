@@ -62,6 +62,7 @@ bool run(const Options& options) {
   } else if (options.resume) {
     folder.lock();
     trainer.resume();
+    if (trainer.progression().step > 0) std::printf("going on after step %td\n", trainer.progression().step);
   } else if (!options.weights.empty()) {
     notes.push_back(text_of(io::read_parameters(device, options.weights, task.parameters(),
                                                 {.policy = io::ReadPolicy::what_fits})));
@@ -82,7 +83,8 @@ bool run(const Options& options) {
     folder.start(settings, [&] { task.word_piece().vocabulary().save(folder.file("vocab.txt")); });
   std::printf("run folder: %s\n", options.out.c_str());
   if (!trainer.run(stop_requested)) {
-    std::printf("go on with --resume --out %s\n", options.out.c_str());
+    std::printf("stopped after step %td; go on with --resume --out %s\n", trainer.progression().step,
+                options.out.c_str());
     return false;
   }
   trainer.load_best();  // what is reported, and drawn, is the checkpoint that a user would take

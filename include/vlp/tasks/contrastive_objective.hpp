@@ -9,8 +9,8 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/multi_scale.hpp>
 #include <vlp/losses/loss.hpp>
+#include <vlp/losses/multi_scale.hpp>
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/nn/ops/rows.hpp>
 #include <vlp/optim/clamp_above.hpp>

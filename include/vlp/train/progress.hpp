@@ -26,15 +26,20 @@ inline std::string duration_text(double seconds) {
   return text;
 }
 
-/// Draws `done` of `total` steps, a rate and the time left, followed by a caller's text. On a terminal at
-/// most ten times a second over the same line; elsewhere a line each tenth of the way.
+/// Draws `done` of `total` steps, a rate and the time left, followed by a caller's text. On a terminal it
+/// draws over the same line, at most ten times a second; elsewhere it writes a line each tenth of the way.
 class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// `examples_per_step` turns steps into the rate shown; `done` steps lie behind a continued run.
-  Progress(Index total, Index examples_per_step, Index done = 0)
-      : total_(total), examples_(examples_per_step), first_(done), terminal_(isatty(STDOUT_FILENO) != 0) {}
+  /// `examples_per_step` turns steps into the rate shown; `done` steps lie behind a continued run. Writes to
+  /// `out`, or nothing where it is null.
+  Progress(Index total, Index examples_per_step, Index done = 0, std::FILE* out = stdout)
+      : total_(total),
+        examples_(examples_per_step),
+        first_(done),
+        out_(out),
+        terminal_(out != nullptr && isatty(fileno(out)) != 0) {}
 
   [[nodiscard]] double seconds() const {
     return std::chrono::duration<double>(Clock::now() - start_).count();
@@ -45,27 +50,28 @@ class Progress {
   }
 
   void show(Index done, const std::string& text) {
+    if (out_ == nullptr) return;
     const bool last = done == total_;
     if (terminal_) {
       const auto now = Clock::now();
       if (!last && now - drawn_ < std::chrono::milliseconds(100)) return;
       drawn_ = now;
       const int filled = static_cast<int>(24 * done / std::max<Index>(total_, 1));
-      std::printf("\r[%.*s%.*s] %s\x1b[K", filled, "########################", 24 - filled,
-                  "........................", line(done, text).c_str());
-      std::fflush(stdout);
+      std::fprintf(out_, "\r[%.*s%.*s] %s\x1b[K", filled, "########################", 24 - filled,
+                   "........................", line(done, text).c_str());
+      std::fflush(out_);
       open_ = true;
       if (last) finish();
     } else if (const Index tenth = 10 * done / std::max<Index>(total_, 1); tenth > tenth_ || last) {
       tenth_ = tenth;
-      std::printf("%s\n", line(done, text).c_str());
-      std::fflush(stdout);
+      std::fprintf(out_, "%s\n", line(done, text).c_str());
+      std::fflush(out_);
     }
   }
 
   /// Ends the drawn line, so that other output starts on one of its own.
   void finish() {
-    if (open_) std::printf("\n");
+    if (open_) std::fprintf(out_, "\n");
     open_ = false;
   }
 
@@ -79,6 +85,7 @@ class Progress {
   }
 
   Index total_, examples_, first_;
+  std::FILE* out_;
   bool terminal_, open_ = false;
   Index tenth_ = 0;
   Clock::time_point start_ = Clock::now(), drawn_{};

@@ -82,7 +82,6 @@ class Trainer {
     progression_ = load_checkpoint(device_, file("last.safetensors"), parameters_, &optimiser_, provenance_);
     log_.load(static_cast<double>(progression_.step));
     held_out_log_.load(static_cast<double>(progression_.step / task_.steps_per_epoch()));
-    std::printf("going on after step %td\n", progression_.step);
   }
 
   /// Reads the parameters of the lowest held-out loss.
@@ -92,8 +91,9 @@ class Trainer {
   }
 
   /// Trains to the end of the last epoch, or until `stop` is set (by a signal handler): then writes a
-  /// checkpoint after the step in hand and returns false.
-  bool run(const std::atomic<bool>& stop) {
+  /// checkpoint after the step in hand and returns false. Progress is written to `out`, or not where it is
+  /// null.
+  bool run(const std::atomic<bool>& stop, std::FILE* out = stdout) {
     if (progression_.step == total_steps_) return true;
     const optim::WarmupCosine learning_rate({.peak = options_.lr,
                                              .warmup_steps = static_cast<Index>(std::llround(
@@ -105,7 +105,7 @@ class Trainer {
         const auto stopwatch = input_times.measure("input");
         return task_.make_batch(step);
       });
-      Progress progress(total_steps_, task_.examples_per_step(), progression_.step);
+      Progress progress(total_steps_, task_.examples_per_step(), progression_.step, out);
       while (progression_.step < total_steps_) {
         const auto batch = next(batches);
         const Terms terms = step(batch, learning_rate(progression_.step));
@@ -119,7 +119,6 @@ class Trainer {
         if (stop && progression_.step < total_steps_) {
           save();
           progress.finish();
-          std::printf("stopped after step %td\n", progression_.step);
           return false;
         }
       }

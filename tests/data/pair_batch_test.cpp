@@ -1,0 +1,132 @@
+#include "support/catch.hpp"
+
+#include <vlp/data/pair_batch.hpp>
+#include <vlp/text/build_vocabulary.hpp>
+
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <vector>
+
+using namespace vlp;
+using data::PairBatch;
+
+namespace {
+
+const std::vector<std::string> reports{"Small left effusion.",
+                                       "The lungs are clear. The heart is large today.", "Clear."};
+
+std::vector<data::Example> examples() {
+  std::vector<data::Example> out;
+  for (std::size_t i = 0; i < reports.size(); ++i) {
+    data::Example example;
+    example.name = "example " + std::to_string(i);
+    example.report = reports[i];
+    example.text_id = static_cast<std::int64_t>(10 + i);
+    for (std::uint16_t p = 0; p < 16; ++p)
+      example.pixels.push_back(static_cast<std::uint16_t>(1000 * p + 7 * i));
+    out.push_back(std::move(example));
+  }
+  return out;
+}
+
+text::WordPiece word_piece() {
+  return text::WordPiece(text::build_vocabulary(reports, {.size = 100}));
+}
+
+std::vector<std::int32_t> slots_of(const PairBatch& batch, std::size_t text) {
+  return {batch.word_slot.begin() + batch.offsets[text], batch.word_slot.begin() + batch.offsets[text + 1]};
+}
+
+}  // namespace
+
+TEST_CASE("a batch holds images, texts and perturbations in the order of its indices") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 4}, pieces, text::parse_perturbations("6,9"));
+  const std::vector<Index> indices{1, 0};
+  const PairBatch batch = maker.make(examples(), indices, 0);
+  CHECK(batch.pairs == 2);
+  CHECK(batch.texts_per_pair == 3);
+  CHECK(batch.examples == indices);
+  CHECK(batch.group == std::vector<std::int64_t>{11, 10});
+  REQUIRE(batch.images.size() == 32);
+  for (int b = 0; b < 2; ++b) {
+    const float* image = &batch.images[static_cast<std::size_t>(16 * b)];
+    CHECK(std::abs(std::accumulate(image, image + 16, 0.0f)) < 1e-4f);
+    CHECK(std::abs(std::inner_product(image, image + 16, image, 0.0f) / 16 - 1) < 1e-3f);
+  }
+  REQUIRE(batch.offsets.size() == 7);
+  CHECK(batch.offsets.front() == 0);
+  CHECK(batch.offsets.back() == static_cast<Index>(batch.pieces.size()));
+  std::vector<std::int32_t> ids, words;
+  pieces.encode("small left effusion", 100, ids, words);
+  CHECK(std::vector<std::int32_t>(batch.pieces.begin() + batch.offsets[3],
+                                  batch.pieces.begin() + batch.offsets[4]) == ids);
+  ids.clear();
+  pieces.encode("effusion left small", 100, ids, words);  // perturbation 6
+  CHECK(std::vector<std::int32_t>(batch.pieces.begin() + batch.offsets[4],
+                                  batch.pieces.begin() + batch.offsets[5]) == ids);
+}
+
+TEST_CASE("local words are numbered within their report and get rows of the batch") {
+  const auto pieces = word_piece();
+  const std::vector<Index> indices{0, 1};
+  data::PairBatchMaker nouns({.image_size = 4}, pieces, text::parse_perturbations("6"));
+  const PairBatch batch = nouns.make(examples(), indices, 0);
+  CHECK(batch.word_count == std::vector<std::int64_t>{1, 3});  // effusion; lungs, heart, today
+  CHECK(batch.max_words == 3);
+  const auto first = slots_of(batch, 0), second = slots_of(batch, 2);
+  CHECK(first.front() == -1);  // [CLS]
+  CHECK(first.back() == -1);   // [SEP]
+  CHECK(*std::max_element(first.begin(), first.end()) == 0);
+  CHECK(*std::max_element(second.begin(), second.end()) == 5);
+  CHECK(std::count(second.begin(), second.end(), 3) >= 1);
+  for (const std::size_t perturbed : {1, 3})
+    for (const std::int32_t slot : slots_of(batch, perturbed)) CHECK(slot == -1);
+
+  data::PairBatchMaker all({.image_size = 4, .local_words = data::LocalWords::all}, pieces, {});
+  const PairBatch whole = all.make(examples(), indices, 0);
+  CHECK(whole.word_count == std::vector<std::int64_t>{3, 9});
+  CHECK(whole.texts_per_pair == 1);
+  // A report without a noun has all its words.
+  const std::vector<Index> clear{2};
+  CHECK(nouns.make(examples(), clear, 0).word_count == std::vector<std::int64_t>{1});
+}
+
+TEST_CASE("a perturbation that changes nothing is no candidate and has no words") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 4}, pieces, text::parse_perturbations("6,9"));
+  const std::vector<Index> one_word{2};
+  const PairBatch batch = maker.make(examples(), one_word, 0);
+  CHECK(batch.valid == std::vector<std::uint8_t>{1, 0, 0});
+  CHECK(batch.offsets[2] - batch.offsets[1] == 2);  // [CLS] [SEP]
+}
+
+TEST_CASE("a report is cut at its longest text, and words cut off have no row") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 4, .max_words = 2, .local_words = data::LocalWords::all}, pieces,
+                             {});
+  const std::vector<Index> indices{1};
+  const PairBatch batch = maker.make(examples(), indices, 0);
+  CHECK(batch.offsets[1] <= 6);
+  CHECK(batch.word_count[0] == 2);
+}
+
+TEST_CASE("perturbations are drawn anew for each epoch and the same for the same one") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 4, .seed = 3}, pieces, text::parse_perturbations("all"), 2);
+  const std::vector<Index> indices{1};
+  const auto pieces_of = [&](std::uint32_t epoch) { return maker.make(examples(), indices, epoch).pieces; };
+  CHECK(maker.make(examples(), indices, 0).texts_per_pair == 3);
+  CHECK(pieces_of(0) == pieces_of(0));
+  bool differs = false;
+  for (std::uint32_t epoch = 1; epoch < 6; ++epoch) differs |= pieces_of(epoch) != pieces_of(0);
+  CHECK(differs);
+}
+
+TEST_CASE("an example of another image size is refused by name") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 8}, pieces, {});
+  const std::vector<Index> indices{0};
+  CHECK_THROWS_AS(maker.make(examples(), indices, 0), std::invalid_argument);
+}

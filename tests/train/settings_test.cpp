@@ -1,0 +1,99 @@
+#include "support/catch.hpp"
+#include "support/messages.hpp"
+
+#include <vlp/core/enum_names.hpp>
+#include <vlp/train/options.hpp>
+#include <vlp/train/settings.hpp>
+
+#include <array>
+#include <string>
+#include <string_view>
+
+using namespace vlp;
+using test::message_of;
+
+namespace {
+
+enum class Colour { red, green };
+
+struct Options {
+  double rate = 0.5;
+  std::int64_t count = 3;
+  std::string name = "a \"quoted\" name";
+  Colour colour = Colour::green;
+};
+
+template <class AnyOptions, class Visit>
+requires std::is_same_v<std::remove_const_t<AnyOptions>, Options>
+void for_each_setting(AnyOptions& o, Visit&& visit) {
+  visit("rate", o.rate, "");
+  visit("count", o.count, "");
+  visit("name", o.name, "");
+  visit("colour", o.colour, "");
+}
+
+}  // namespace
+
+template <>
+inline constexpr std::array<std::string_view, 2> vlp::enum_names<Colour>{"red", "green"};
+
+TEST_CASE("settings go to JSON and back") {
+  const train::Settings settings = train::settings_of(Options{});
+  CHECK(settings.dump() == R"({"rate":0.5,"count":3,"name":"a \"quoted\" name","colour":"green"})");
+  Options read{.rate = 9, .count = 9, .name = "", .colour = Colour::red};
+  train::read_settings(settings, "config.json", read);
+  CHECK(read.rate == 0.5);
+  CHECK(read.count == 3);
+  CHECK(read.name == "a \"quoted\" name");
+  CHECK(read.colour == Colour::green);
+}
+
+TEST_CASE("a setting that is absent, of another type or unknown is named") {
+  const auto message = [](const char* json) {
+    Options options;
+    return message_of<std::runtime_error>(
+        [&] { train::read_settings(train::Settings::parse(json), "config.json", options); });
+  };
+  CHECK(message("[]") == "config.json: the setting 'rate' is absent");
+  CHECK(message(R"({"rate":1})") == "config.json: the setting 'count' is absent");
+  CHECK(message(R"({"rate":"fast"})") == "config.json: the setting 'rate' is \"fast\"");
+  CHECK(message(R"({"rate":1,"count":1,"name":"","colour":"blue"})") ==
+        "config.json: the setting 'colour' must be one of red, green, but is 'blue'");
+  CHECK(message(R"({"rate":1,"count":1,"name":"","colour":7})") == "config.json: the setting 'colour' is 7");
+}
+
+TEST_CASE("the first setting that differs from the saved one is named with both values") {
+  const train::Settings saved = train::settings_of(Options{});
+  Options options;
+  train::require_same_settings(train::settings_of(options), saved, "config.json");
+  options.count = 4;
+  CHECK(message_of<std::invalid_argument>(
+            [&] { train::require_same_settings(train::settings_of(options), saved, "config.json"); }) ==
+        "config.json was made with count 3, not 4; go on with the same settings, or start in another folder");
+  CHECK_THROWS_AS(train::require_same_settings(saved, train::Settings::object(), "x"), std::invalid_argument);
+}
+
+TEST_CASE("names of enumerations go both ways") {
+  CHECK(to_text(Colour::red) == "red");
+  Colour colour = Colour::red;
+  from_text("green", colour);
+  CHECK(colour == Colour::green);
+  CHECK(message_of<std::invalid_argument>([&] { from_text("gree", colour); }) ==
+        "must be one of red, green, but is 'gree'");
+}
+
+TEST_CASE("training options out of range are refused") {
+  const auto message = [](auto change) {
+    train::TrainingOptions options;
+    change(options);
+    return message_of<std::invalid_argument>([&] { validate(options); });
+  };
+  CHECK(message([](auto&) {}) == "no error");
+  CHECK(message([](auto& o) { o.epochs = 0; }) == "epochs must be from 1 to 1000000000, but is 0");
+  CHECK(message([](auto& o) { o.lr = 0; }) == "lr must be a positive number, but is 0");
+  CHECK(message([](auto& o) { o.warmup = 1.5; }) == "warmup must be from 0 to 1, but is 1.5");
+  CHECK(message([](auto& o) { o.weight_decay = -1; }) ==
+        "weight-decay must be 0 or a positive number, but is -1");
+  CHECK(message([](auto& o) { o.clip = 0; }) == "clip must be a positive number, but is 0");
+  CHECK(message([](auto& o) { o.checkpoint_every = 0; }).starts_with("checkpoint-every must be from 1"));
+}
