@@ -174,7 +174,7 @@ TEST_CASE("Distillation says what does not fit") {
   Loss loss;
   loss.forward(device, {view(3, 4), view(3, 4), valid}, {});
   CHECK_THROWS_WITH(loss.backward(device, {view(2, 4), view(2, 4), {}}, 1, {}),
-                    name + "backward is given 2 rows but forward had 3");
+                    name + "backward is given 2 x 4 but forward had 3 x 4 (rows x tokens)");
 }
 
 #if !defined(VLP_TEST_CUDA) || defined(VLP_CUDA_EMULATION)  // memory of the host

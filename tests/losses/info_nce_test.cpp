@@ -198,7 +198,7 @@ TEST_CASE("InfoNCE says what does not fit") {
   InfoNce<float> loss;
   loss.forward(device, {view(4, 3), view(4, 3), scale, {}}, {});
   CHECK_THROWS_WITH(loss.backward(device, {view(3, 3), view(3, 3), scale, {}}, 1, {}),
-                    ContainsSubstring("backward is given 3 pairs but forward had 4"));
+                    ContainsSubstring("backward is given 3 x 3 but forward had 4 x 3 (pairs x features)"));
 }
 
 #if !defined(VLP_TEST_CUDA) || defined(VLP_CUDA_EMULATION)  // memory of the host

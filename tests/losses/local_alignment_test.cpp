@@ -325,7 +325,7 @@ TEST_CASE("local alignment that has refused a batch has none") {
   L loss;
   CHECK_THROWS_AS(loss.forward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, {}), std::invalid_argument);
   CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, 1, {batch(3, 4), {}}),
-                    ContainsSubstring("backward needs the inputs of the last forward"));
+                    ContainsSubstring("backward is called without a forward before it"));
 }
 
 namespace {
@@ -505,5 +505,5 @@ TEST_CASE("local alignment says what does not fit") {
   auto device = make_device();
   L loss;
   CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4, 2), batch(3, 5, 2)}, 1, {}),
-                    ContainsSubstring("backward needs the inputs of the last forward"));
+                    ContainsSubstring("backward is called without a forward before it"));
 }

@@ -145,7 +145,7 @@ TEST_CASE("Pairwise sigmoid says what does not fit") {
                     "pairwise_sigmoid: group has 5 ids but the batch has 4 pairs");
   loss.forward(device, {view(4, 3), view(4, 3), &number, &number, {}}, {});
   CHECK_THROWS_WITH(loss.backward(device, {view(3, 3), view(3, 3), &number, &number, {}}, 1, {}),
-                    ContainsSubstring("backward is given 3 pairs but forward had 4"));
+                    ContainsSubstring("backward is given 3 x 3 but forward had 4 x 3 (pairs x features)"));
   CHECK_THROWS_WITH(
       loss.backward(device, {view(4, 3), view(4, 3), &number, &number, {}}, 1, {view(4, 2), {}}),
       "pairwise_sigmoid: the gradient of image is 4 x 2 but image is 4 x 3");

@@ -153,8 +153,10 @@ TEST_CASE("Perturbation sensitivity says what does not fit") {
   loss.forward(device, {image, text, scale}, {});
   CHECK_THROWS_WITH(loss.backward(device, {image, none, scale}, 1, {}),
                     ContainsSubstring("text is 2 x 0 x 4"));
-  CHECK_THROWS_WITH(loss.backward(device, {image.slice(0, 1), text.slice(0, 1), scale}, 1, {}),
-                    ContainsSubstring("backward is given 1 x 3 candidates but forward had 2 x 3"));
+  CHECK_THROWS_WITH(
+      loss.backward(device, {image.slice(0, 1), text.slice(0, 1), scale}, 1, {}),
+      ContainsSubstring(
+          "backward is given 1 x 3 x 4 but forward had 2 x 3 x 4 (pairs x candidates x features)"));
 }
 
 #if !defined(VLP_TEST_CUDA) || defined(VLP_CUDA_EMULATION)  // memory of the host

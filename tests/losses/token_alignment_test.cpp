@@ -365,9 +365,9 @@ TEST_CASE("token alignment says what does not fit") {
   auto device = make_device();
   L loss;
   CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4, 2), batch(3, 5, 2)}, 1, {}),
-                    ContainsSubstring(name + "backward needs the inputs of the last forward"));
+                    ContainsSubstring(name + "backward is called without a forward before it"));
   loss.forward(device, {batch(3, 4, 2), batch(3, 5, 2)}, {});
-  CHECK_THROWS_WITH(
-      loss.backward(device, {batch(3, 4, 2), batch(3, 6, 2)}, 1, {}),
-      ContainsSubstring("where regions was 3 x 4 x 2 with 5 words, but regions is 3 x 4 x 2 with 6"));
+  CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4, 2), batch(3, 6, 2)}, 1, {}),
+                    ContainsSubstring("backward is given 3 x 4 x 2 x 6 but forward had 3 x 4 x 2 x 5 (pairs "
+                                      "x regions x features x words)"));
 }

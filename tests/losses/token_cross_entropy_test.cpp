@@ -256,8 +256,9 @@ TEST_CASE("Token cross-entropy says what does not fit") {
   auto device = make_device();
   Loss loss;
   loss.forward(device, inputs, {});
-  CHECK_THROWS_WITH(loss.backward(device, {view(3, 2), view(6, 2), {}, target}, 1, {}),
-                    name + "backward is given 3 x 2 onto 6 tokens but forward had 3 x 2 onto 5");
+  CHECK_THROWS_WITH(
+      loss.backward(device, {view(3, 2), view(6, 2), {}, target}, 1, {}),
+      name + "backward is given 3 x 2 x 6 but forward had 3 x 2 x 5 (rows x features x tokens)");
 }
 
 #if !defined(VLP_TEST_CUDA) || defined(VLP_CUDA_EMULATION)  // memory of the host

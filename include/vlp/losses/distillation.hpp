@@ -8,8 +8,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -20,6 +22,13 @@ struct DistillationOptions {
   /// Divides the logits of both: above 1, what the teacher holds unlikely counts for more. Above 0.
   double temperature = 1;
 };
+
+namespace detail {
+/// Computes Distillation; see LossShell. losses/cpu/distillation.hpp has it for the CPU,
+/// cuda/losses/distillation.cuh for CUDA devices.
+template <class Scalar, class Device>
+class DistillationBackend;
+}  // namespace detail
 
 /// What Distillation takes and gives, the same type on every device.
 template <class ScalarType>
@@ -42,6 +51,9 @@ struct DistillationInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "rows x tokens";
+  static std::array<Index, 2> sizes(const Inputs& inputs) { return inputs.student.extents(); }
+
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
     visit("student", inputs.student, gradients.student);
@@ -58,7 +70,7 @@ struct DistillationInterface {
     detail::check_above_zero(name, "temperature", options.temperature);
   }
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_input(name, "student", inputs.student);
     detail::check_input(name, "teacher", inputs.teacher);
     require(inputs.student.extents() == inputs.teacher.extents(), name, ": student is ",
@@ -81,7 +93,11 @@ struct DistillationInterface {
 /// never read and get gradient 0. Finite logits of any size are safe; equal rows have loss 0 and gradient 0,
 /// exactly. Keeps O(N) numbers; forward reads the logits twice, backward once.
 template <class Scalar, class Device = Cpu>
-class Distillation;
+class Distillation : public detail::LossShell<DistillationInterface<Scalar>, Device,
+                                              detail::DistillationBackend<Scalar, Device>> {
+ public:
+  using Distillation::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

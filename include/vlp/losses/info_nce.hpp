@@ -7,8 +7,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -43,6 +45,13 @@ struct InfoNceOptions {
   }
 };
 
+namespace detail {
+/// Computes InfoNce; see LossShell. losses/cpu/info_nce.hpp has it for the CPU, cuda/losses/info_nce.cuh for
+/// CUDA devices.
+template <class Scalar, class Device>
+class InfoNceBackend;
+}  // namespace detail
+
 /// What InfoNce takes and gives, the same type on every device.
 template <class ScalarType>
 struct InfoNceInterface {
@@ -66,6 +75,9 @@ struct InfoNceInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "pairs x features";
+  static std::array<Index, 2> sizes(const Inputs& inputs) { return inputs.image.extents(); }
+
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
     visit("image", inputs.image, gradients.image);
@@ -85,7 +97,7 @@ struct InfoNceInterface {
 
   static void check_options(const Options& options) { detail::check_contrast_options(name, options); }
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_pairs(name, inputs.image, inputs.text, inputs.log_scale);
     detail::check_group(name, inputs.group, inputs.image.rows());
   }
@@ -104,7 +116,11 @@ struct InfoNceInterface {
 /// with targets q by InfoNceOptions. S exists a tile at a time: forward keeps O(B) numbers, backward computes
 /// each tile once more; together 8 B^2 D flop. More memory spares work: see InfoNceOptions::kept_score_bytes.
 template <class Scalar, class Device = Cpu>
-class InfoNce;
+class InfoNce
+    : public detail::LossShell<InfoNceInterface<Scalar>, Device, detail::InfoNceBackend<Scalar, Device>> {
+ public:
+  using InfoNce::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

@@ -7,8 +7,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -45,6 +47,13 @@ struct LocalAlignmentOptions {
   }
 };
 
+namespace detail {
+/// Computes LocalAlignment; see LossShell. losses/cpu/local_alignment.hpp has it for the CPU,
+/// cuda/losses/local_alignment.cuh for CUDA devices.
+template <class Scalar, class Device>
+class LocalAlignmentBackend;
+}  // namespace detail
+
 /// What LocalAlignment takes and gives, the same type on every device.
 template <class ScalarType>
 struct LocalAlignmentInterface {
@@ -74,6 +83,12 @@ struct LocalAlignmentInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "pairs x regions x features x words";
+  static std::array<Index, 4> sizes(const Inputs& inputs) {
+    const auto& [pairs, regions, features] = inputs.regions.extents();
+    return {pairs, regions, features, inputs.words.extent(1)};
+  }
+
   /// Visits each input with its gradient, if it has one, by name.
   template <class OwnInputs, class OwnGradients, class Visitor>
   static void for_each_input(OwnInputs& inputs, OwnGradients& gradients, Visitor&& visit) {
@@ -102,7 +117,7 @@ struct LocalAlignmentInterface {
     detail::check_above_zero(name, "pair_temperature", options.pair_temperature);
   }
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_regions_and_words(name, inputs.regions, inputs.words);
     detail::check_word_count(name, inputs.word_count, inputs.words.extent(0));
     detail::check_group(name, inputs.group, inputs.words.extent(0));
@@ -132,7 +147,11 @@ struct LocalAlignmentInterface {
 ///
 /// Forward keeps three numbers for each image and word of the batch, and S [B, B]; backward computes A again.
 template <class Scalar, class Device = Cpu>
-class LocalAlignment;
+class LocalAlignment : public detail::LossShell<LocalAlignmentInterface<Scalar>, Device,
+                                                detail::LocalAlignmentBackend<Scalar, Device>> {
+ public:
+  using LocalAlignment::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

@@ -8,11 +8,13 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -29,6 +31,13 @@ struct MultiScaleOptions {
   double alpha = 0.1;  ///< weight of local alignment, >= 0; 0 skips its work
   double beta = 0.1;   ///< weight of perturbation sensitivity, >= 0; 0 skips its work
 };
+
+namespace detail {
+/// Computes MultiScale; see LossShell. losses/cpu/multi_scale.hpp has it for the CPU,
+/// cuda/losses/multi_scale.cuh for CUDA devices.
+template <class Scalar, class Device>
+class MultiScaleBackend;
+}  // namespace detail
 
 /// What MultiScale takes and gives, the same type on every device.
 template <class ScalarType>
@@ -68,6 +77,9 @@ struct MultiScaleInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "pairs x texts x features";
+  static std::array<Index, 3> sizes(const Inputs& inputs) { return inputs.text.extents(); }
+
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
     visit("image", inputs.image, gradients.image);
@@ -105,7 +117,8 @@ struct MultiScaleInterface {
   }
 
   /// What the terms do not find out themselves. Inputs of a term of weight 0 are not looked at.
-  static void check_inputs(const Inputs& inputs, double alpha, double beta) {
+  static void check_inputs(const Inputs& inputs, const Options& options) {
+    const double alpha = options.alpha, beta = options.beta;
     detail::check_input(name, "text", inputs.text);
     require(beta == 0 || inputs.text.extent(1) >= 2, name, ": text is ", detail::extents_text(inputs.text),
             ", without perturbations, but beta is ", beta);
@@ -148,7 +161,11 @@ struct MultiScaleInterface {
 /// A term of weight 0 costs nothing: its inputs are not looked at and may be missing, it is reported as 0,
 /// and so are the gradients, similarity and attention that only it would write.
 template <class Scalar, class Device = Cpu>
-class MultiScale;
+class MultiScale : public detail::LossShell<MultiScaleInterface<Scalar>, Device,
+                                            detail::MultiScaleBackend<Scalar, Device>> {
+ public:
+  using MultiScale::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

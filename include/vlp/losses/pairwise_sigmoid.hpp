@@ -8,8 +8,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,6 +27,12 @@ struct PairwiseSigmoidOptions {
   /// Bytes that forward may keep of the scores for backward; see InfoNceOptions::kept_score_bytes.
   std::size_t kept_score_bytes = 0;
 };
+
+namespace detail {
+/// Computes PairwiseSigmoid; see LossShell. losses/cpu/pairwise_sigmoid.hpp has it for the CPU.
+template <class Scalar, class Device>
+class PairwiseSigmoidBackend;
+}  // namespace detail
 
 /// What PairwiseSigmoid takes and gives, the same type on every device.
 template <class ScalarType>
@@ -51,6 +59,9 @@ struct PairwiseSigmoidInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "pairs x features";
+  static std::array<Index, 2> sizes(const Inputs& inputs) { return inputs.image.extents(); }
+
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
     visit("image", inputs.image, gradients.image);
@@ -69,7 +80,7 @@ struct PairwiseSigmoidInterface {
   /// Any will do.
   static void check_options(const Options&) {}
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_pairs(name, inputs.image, inputs.text, inputs.log_scale);
     require(inputs.bias != nullptr, name, ": bias is not given");
     detail::check_group(name, inputs.group, inputs.image.rows());
@@ -89,7 +100,11 @@ struct PairwiseSigmoidInterface {
 /// for others, and a learnable scale and bias (published start: s = ln 10, b = -10). Scores exist a tile at a
 /// time, as in InfoNce: 8 B^2 D flop, O(B) numbers kept.
 template <class Scalar, class Device = Cpu>
-class PairwiseSigmoid;
+class PairwiseSigmoid : public detail::LossShell<PairwiseSigmoidInterface<Scalar>, Device,
+                                                 detail::PairwiseSigmoidBackend<Scalar, Device>> {
+ public:
+  using PairwiseSigmoid::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

@@ -8,8 +8,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -17,6 +19,13 @@ namespace vlp {
 
 /// PerturbationSensitivity has no options.
 struct PerturbationSensitivityOptions {};
+
+namespace detail {
+/// Computes PerturbationSensitivity; see LossShell. losses/cpu/perturbation_sensitivity.hpp has it for the
+/// CPU, cuda/losses/perturbation_sensitivity.cuh for CUDA devices.
+template <class Scalar, class Device>
+class PerturbationSensitivityBackend;
+}  // namespace detail
 
 /// What PerturbationSensitivity takes and gives, the same type on every device.
 template <class ScalarType>
@@ -42,6 +51,9 @@ struct PerturbationSensitivityInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "pairs x candidates x features";
+  static std::array<Index, 3> sizes(const Inputs& inputs) { return inputs.text.extents(); }
+
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
     visit("image", inputs.image, gradients.image);
@@ -55,7 +67,7 @@ struct PerturbationSensitivityInterface {
 
   static void check_options(const Options&) {}
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_input(name, "image", inputs.image);
     detail::check_input(name, "text", inputs.text);
     require(inputs.image.rows() == inputs.text.extent(0) && inputs.image.cols() == inputs.text.extent(2),
@@ -83,7 +95,12 @@ struct PerturbationSensitivityInterface {
 /// never read; a row without any negative has loss 0 and gradient 0, and counts in the mean. Keeps O(B (1 +
 /// K)) numbers.
 template <class Scalar, class Device = Cpu>
-class PerturbationSensitivity;
+class PerturbationSensitivity
+    : public detail::LossShell<PerturbationSensitivityInterface<Scalar>, Device,
+                               detail::PerturbationSensitivityBackend<Scalar, Device>> {
+ public:
+  using PerturbationSensitivity::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

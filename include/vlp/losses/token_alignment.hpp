@@ -7,8 +7,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -20,6 +22,13 @@ struct TokenAlignmentOptions {
   double attention_temperature = 0.1;  ///< > 0; of a word's attention over the regions: lower is sharper
   double contrast_temperature = 0.1;   ///< > 0; divides the cosines in the cross-entropies
 };
+
+namespace detail {
+/// Computes TokenAlignment; see LossShell. losses/cpu/token_alignment.hpp has it for the CPU,
+/// cuda/losses/token_alignment.cuh for CUDA devices.
+template <class Scalar, class Device>
+class TokenAlignmentBackend;
+}  // namespace detail
 
 /// What TokenAlignment takes and gives, the same type on every device.
 template <class ScalarType>
@@ -44,6 +53,12 @@ struct TokenAlignmentInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "pairs x regions x features x words";
+  static std::array<Index, 4> sizes(const Inputs& inputs) {
+    const auto& [pairs, regions, features] = inputs.regions.extents();
+    return {pairs, regions, features, inputs.words.extent(1)};
+  }
+
   /// Visits each input with its gradient, if it has one, by name.
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
@@ -63,7 +78,7 @@ struct TokenAlignmentInterface {
     detail::check_above_zero(name, "contrast_temperature", options.contrast_temperature);
   }
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_regions_and_words(name, inputs.regions, inputs.words);
     detail::check_word_count(name, inputs.word_count, inputs.words.extent(0));
   }
@@ -92,7 +107,11 @@ struct TokenAlignmentInterface {
 /// visual representation learning", NeurIPS 2022, in the direction of the words, without its projections and
 /// token weights.
 template <class Scalar, class Device = Cpu>
-class TokenAlignment;
+class TokenAlignment : public detail::LossShell<TokenAlignmentInterface<Scalar>, Device,
+                                                detail::TokenAlignmentBackend<Scalar, Device>> {
+ public:
+  using TokenAlignment::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

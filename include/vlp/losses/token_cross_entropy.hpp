@@ -8,8 +8,10 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -23,6 +25,13 @@ struct TokenCrossEntropyOptions {
   /// Share of each target that is spread over the whole vocabulary, in [0, 1).
   double label_smoothing = 0;
 };
+
+namespace detail {
+/// Computes TokenCrossEntropy; see LossShell. losses/cpu/token_cross_entropy.hpp has it for the CPU,
+/// cuda/losses/token_cross_entropy.cuh for CUDA devices.
+template <class Scalar, class Device>
+class TokenCrossEntropyBackend;
+}  // namespace detail
 
 /// What TokenCrossEntropy takes and gives, the same type on every device.
 template <class ScalarType>
@@ -48,6 +57,11 @@ struct TokenCrossEntropyInterface {
     Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
   };
 
+  static constexpr std::string_view size_names = "rows x features x tokens";
+  static std::array<Index, 3> sizes(const Inputs& inputs) {
+    return {inputs.hidden.rows(), inputs.hidden.cols(), inputs.weight.rows()};
+  }
+
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
     visit("hidden", inputs.hidden, gradients.hidden);
@@ -67,7 +81,7 @@ struct TokenCrossEntropyInterface {
             ": label_smoothing must be in [0, 1), but is ", options.label_smoothing);
   }
 
-  static void check_inputs(const Inputs& inputs) {
+  static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_input(name, "hidden", inputs.hidden);
     detail::check_input(name, "weight", inputs.weight);
     require(inputs.weight.cols() == inputs.hidden.cols(), name, ": hidden is ",
@@ -98,7 +112,11 @@ struct TokenCrossEntropyInterface {
 /// 8 N' D V flop. Logits of any finite size are safe, and so is a bias of -inf, which bars a token (unless
 /// labels are smoothed: the loss is then infinite).
 template <class Scalar, class Device = Cpu>
-class TokenCrossEntropy;
+class TokenCrossEntropy : public detail::LossShell<TokenCrossEntropyInterface<Scalar>, Device,
+                                                   detail::TokenCrossEntropyBackend<Scalar, Device>> {
+ public:
+  using TokenCrossEntropy::LossShell::LossShell;
+};
 
 }  // namespace vlp
 

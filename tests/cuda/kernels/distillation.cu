@@ -1,5 +1,5 @@
 #include <vlp/cuda/losses/distillation.cuh>
 
-template class vlp::Distillation<float, vlp::Cuda>;
-template class vlp::Distillation<vlp::BFloat16, vlp::Cuda>;
-template class vlp::Distillation<vlp::Half, vlp::Cuda>;
+template class vlp::detail::DistillationBackend<float, vlp::Cuda>;
+template class vlp::detail::DistillationBackend<vlp::BFloat16, vlp::Cuda>;
+template class vlp::detail::DistillationBackend<vlp::Half, vlp::Cuda>;

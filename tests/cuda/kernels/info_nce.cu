@@ -1,5 +1,5 @@
 #include <vlp/cuda/losses/info_nce.cuh>
 
-template class vlp::InfoNce<float, vlp::Cuda>;
-template class vlp::InfoNce<vlp::BFloat16, vlp::Cuda>;
-template class vlp::InfoNce<vlp::Half, vlp::Cuda>;
+template class vlp::detail::InfoNceBackend<float, vlp::Cuda>;
+template class vlp::detail::InfoNceBackend<vlp::BFloat16, vlp::Cuda>;
+template class vlp::detail::InfoNceBackend<vlp::Half, vlp::Cuda>;

@@ -1,5 +1,5 @@
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
 
-template class vlp::PerturbationSensitivity<float, vlp::Cuda>;
-template class vlp::PerturbationSensitivity<vlp::BFloat16, vlp::Cuda>;
-template class vlp::PerturbationSensitivity<vlp::Half, vlp::Cuda>;
+template class vlp::detail::PerturbationSensitivityBackend<float, vlp::Cuda>;
+template class vlp::detail::PerturbationSensitivityBackend<vlp::BFloat16, vlp::Cuda>;
+template class vlp::detail::PerturbationSensitivityBackend<vlp::Half, vlp::Cuda>;

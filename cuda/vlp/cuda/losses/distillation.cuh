@@ -175,33 +175,26 @@ __global__ void __launch_bounds__(512)
 
 }  // namespace cuda::detail
 
+namespace detail {
+
 /// Distillation of float, BFloat16 or Half logits. All pointers are in device memory, `valid` included.
 ///
 /// One launch each way, a block a row. Logits are read 16 bytes at a time wherever rows begin, as long as
 /// rows of student and teacher (and of the gradient) begin equally far from a multiple of 16 bytes: arrays of
 /// one shape do.
 template <class ScalarType>
-class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> {
+class DistillationBackend<ScalarType, Cuda> : DistillationInterface<ScalarType> {
   using Interface = DistillationInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  /// Throws std::invalid_argument for options out of range.
-  explicit Distillation(DistillationOptions options = {}) : options_(options) {
-    Interface::check_options(options_);
-  }
+ public:
+  using Device = Cuda;
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
+  explicit DistillationBackend(const Options& options) : options_(options) {}
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
     rows_.resize(rows);
     kept_.resize(1);
@@ -212,13 +205,8 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
                  scratch.template take<double>(rows), device.arrived(), kept_.data(), outputs.loss);
   }
 
-  /// Writes upstream * dL/dstudent for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
-    require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());
-    Interface::check_gradients(inputs, gradients);
     if (!gradients.student.given()) return;
 
     cuda::detail::TwoLogits<Scalar> in = logits(inputs);
@@ -259,6 +247,8 @@ class Distillation<ScalarType, Cuda> : public DistillationInterface<ScalarType> 
   cuda::Buffer<cuda::detail::DistillationRow> rows_;
   cuda::Buffer<double> kept_;  // rows that are valid, or 1
 };
+
+}  // namespace detail
 
 static_assert(Loss<Distillation<float, Cuda>>);
 

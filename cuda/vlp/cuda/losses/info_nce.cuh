@@ -15,6 +15,8 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// InfoNCE of float, BFloat16 or Half embeddings. All pointers are in device memory; products of 16-bit
 /// embeddings are summed in float, float ones are not rounded.
 ///
@@ -24,25 +26,18 @@ namespace vlp {
 /// flop, 4 B^2 exponentials; scratch is the block, its products, and for 16-bit numbers 2 B D bytes.
 /// InfoNceOptions::kept_score_bytes holds rows of S as float, in runs of 128.
 template <class ScalarType>
-class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
+class InfoNceBackend<ScalarType, Cuda> : InfoNceInterface<ScalarType> {
   using Interface = InfoNceInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  /// Throws std::invalid_argument for options out of range.
-  explicit InfoNce(InfoNceOptions options = {}) : options_(options) { Interface::check_options(options_); }
+ public:
+  using Device = Cuda;
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
+  explicit InfoNceBackend(const Options& options) : options_(options) {}
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
     const Index batch = inputs.image.rows();
     groups_.find(device, name, batch, inputs.group, options_.duplicate_policy, options_.label_smoothing,
                  options_.kept_score_bytes > 0);
@@ -51,13 +46,7 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
     contrast_.forward(device, scores(inputs), outputs.loss);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
-    Interface::check_gradients(inputs, gradients);
-    require(contrast_.batch() == inputs.image.rows(), name, ": backward is given ", inputs.image.rows(),
-            " pairs but forward had ", contrast_.batch());
     contrast_.backward(device, scores(inputs), upstream, cuda::rows_of(gradients.image),
                        cuda::rows_of(gradients.text), gradients.log_scale, gradients.into);
   }
@@ -74,6 +63,8 @@ class InfoNce<ScalarType, Cuda> : public InfoNceInterface<ScalarType> {
   cuda::detail::UnitRowPairs<Scalar> unit_rows_;
   cuda::detail::PairContrast<Scalar> contrast_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<InfoNce<float, Cuda>>);
 

@@ -37,6 +37,8 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// Local alignment of float, BFloat16 or Half features. All pointers are in device memory, `word_count`
 /// included, so that nobody looks at it before the kernels do: where a count is not in 1 to W, or the words
 /// are more than Inputs::word_capacity, the loss and all gradients are NaN. Without a capacity, products take
@@ -48,26 +50,18 @@ namespace vlp {
 /// word. Scratch is a tile, of CudaOptions::score_block_bytes as gradients and about ten times that in all,
 /// and, for backward, sums in float of the size of the words.
 template <class ScalarType>
-class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarType> {
+class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarType> {
   using Interface = LocalAlignmentInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  /// Throws std::invalid_argument when an option is out of range.
-  explicit LocalAlignment(LocalAlignmentOptions options = {}) : options_(options) {
-    Interface::check_options(options);
-  }
+ public:
+  using Device = Cuda;
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs and outputs
-  /// that do not fit together.
+  explicit LocalAlignmentBackend(const Options& options) : options_(options) {}
+
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
-    Interface::check_outputs(inputs, outputs);
     prepare(device, inputs);
     auto scratch = device.scratch().scope();
     const Operands operands = gather(scratch, device, inputs);
@@ -92,13 +86,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     contrast_.forward(device, similarity(), outputs.loss);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
-                                              {plan_.batch, plan_.regions, plan_.features},
-                                              words_.most_words());
-    Interface::check_gradients(inputs, gradients);
     const bool wants_regions = gradients.regions.given(), wants_words = gradients.words.given();
     if (!wants_regions && !wants_words) return;
     auto scratch = device.scratch().scope();
@@ -165,7 +153,7 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
     Scalar* regions;                                  // [images, padded, D], rows in whole packs
     Scalar *d_scores = nullptr, *weighted = nullptr;  // of backward, like scores and attention
 
-    TileMemory(Scope& scratch, const LocalAlignment& loss, bool backward) {
+    TileMemory(Scope& scratch, const LocalAlignmentBackend& loss, bool backward) {
       const Index rows = loss.plan_.tile_rows(), images = loss.plan_.strip_images,
                   columns = images * loss.plan_.regions;
       scores = scratch.take<float>(rows * cuda::whole_packs<float>(columns));
@@ -370,6 +358,8 @@ class LocalAlignment<ScalarType, Cuda> : public LocalAlignmentInterface<ScalarTy
   Cuda::Buffer<float> word_norm_;           // [rows]
   Cuda::Buffer<float> similarity_;          // [B, B]
 };
+
+}  // namespace detail
 
 static_assert(Loss<LocalAlignment<float, Cuda>>);
 

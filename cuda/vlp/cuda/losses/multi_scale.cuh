@@ -56,33 +56,28 @@ __global__ void __launch_bounds__(256) clear_rows(BatchRows<Scalar> out, Index r
 
 }  // namespace cuda::detail
 
+namespace detail {
+
 /// MultiScale of float, BFloat16 or Half inputs. All pointers are in device memory, the terms too: nothing
 /// waits for them. The three losses run one after the other on the device's stream.
 template <class ScalarType>
-class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
+class MultiScaleBackend<ScalarType, Cuda> : MultiScaleInterface<ScalarType> {
   using Interface = MultiScaleInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  /// Throws std::invalid_argument when an option is out of range.
-  explicit MultiScale(const MultiScaleOptions& options = {})
+ public:
+  using Device = Cuda;
+
+  explicit MultiScaleBackend(const Options& options)
       : alpha_(options.alpha),
         beta_(options.beta),
         global_(options.global),
         local_(options.local),
-        perturbation_(options.perturbation) {
-    Interface::check_options(options);
-  }
+        perturbation_(options.perturbation) {}
 
-  /// Computes the loss and its terms and keeps what backward needs. Throws std::invalid_argument for inputs
-  /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs, alpha_, beta_);
     Accumulator* const terms = terms_.resize(3);
     global_.forward(device, Interface::global_inputs(inputs), {terms});
     if (beta_ > 0) perturbation_.forward(device, Interface::perturbation_inputs(inputs), {terms + 2});
@@ -101,11 +96,7 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
                  outputs.loss);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs, alpha_, beta_);
-    Interface::check_gradients(inputs, gradients);
     if (alpha_ > 0)
       local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
                       {gradients.regions, gradients.words, gradients.into});
@@ -168,6 +159,8 @@ class MultiScale<ScalarType, Cuda> : public MultiScaleInterface<ScalarType> {
   PerturbationSensitivity<Scalar, Cuda> perturbation_;
   cuda::Buffer<Accumulator> terms_;  // global, local, perturbation
 };
+
+}  // namespace detail
 
 static_assert(Loss<MultiScale<float, Cuda>>);
 

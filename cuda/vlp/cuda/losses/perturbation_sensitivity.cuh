@@ -21,7 +21,6 @@
 #include <vlp/losses/perturbation_sensitivity.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -298,30 +297,27 @@ __global__ void __launch_bounds__(128, 4)
 
 }  // namespace cuda::detail
 
+namespace detail {
+
 /// Perturbation sensitivity of float, BFloat16 or Half embeddings. All pointers are in device memory, `valid`
 /// included, so that nobody looks at it before the kernels do: where a report (k = 0) is not valid, the loss
 /// and the gradient of the log scale are NaN.
 ///
 /// One launch each way, which reads every embedding once. Scores, norms and softmaxes are in double.
 template <class ScalarType>
-class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivityInterface<ScalarType> {
+class PerturbationSensitivityBackend<ScalarType, Cuda> : PerturbationSensitivityInterface<ScalarType> {
   using Interface = PerturbationSensitivityInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  explicit PerturbationSensitivity(PerturbationSensitivityOptions = {}) {}
+ public:
+  using Device = Cuda;
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
+  explicit PerturbationSensitivityBackend(const Options&) {}
+
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
     const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
-    shape_ = {batch, candidates};
     image_inverse_.resize(batch);
     text_inverse_.resize(batch * candidates);
     score_.resize(batch * candidates);
@@ -339,15 +335,7 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
                  scratch.template take<double>(batch), device.arrived(), outputs.loss);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
-    require(shape_ == Shape{inputs.text.extent(0), inputs.text.extent(1)}, name, ": backward is given ",
-            inputs.text.extent(0), " x ", inputs.text.extent(1), " candidates but forward had ", shape_[0],
-            " x ", shape_[1]);
-    Interface::check_gradients(inputs, gradients);
-
     const Perturbations in = perturbations(inputs);
     const cuda::detail::PerturbationGradients<Scalar> out{cuda::rows_of(gradients.image),
                                                           cuda::batch_rows_of(gradients.text),
@@ -356,15 +344,15 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
     const Index pieces = by_packs ? in.features / cuda::pack_size<Scalar> : in.features;
     const auto kernel = by_packs ? cuda::detail::differentiate_perturbations<Scalar, cuda::pack_size<Scalar>>
                                  : cuda::detail::differentiate_perturbations<Scalar, 1>;
-    dim3 grid = cuda::blocks(shape_[0]);
+    const Index batch = inputs.image.rows();
+    dim3 grid = cuda::blocks(batch);
     grid.y = cuda::blocks(pieces, most_pieces).x;
     const Index warps = cuda::blocks(pieces, Index{grid.y} * cuda::warp_size).x;
     cuda::launch(kernel, grid, static_cast<unsigned>(warps * cuda::warp_size), 0, device.stream(), in, kept(),
-                 static_cast<double>(upstream) / static_cast<double>(shape_[0]), out);
+                 static_cast<double>(upstream) / static_cast<double>(batch), out);
   }
 
  private:
-  using Shape = std::array<Index, 2>;
   using Perturbations = cuda::detail::Perturbations<Scalar>;
   static constexpr Index most_pieces = 128;  // of a backward block, a thread each
 
@@ -384,9 +372,10 @@ class PerturbationSensitivity<ScalarType, Cuda> : public PerturbationSensitivity
             d_score_.data(),       dot_.data(),          dot_sum_.data()};
   }
 
-  Shape shape_{};
   cuda::Buffer<double> image_inverse_, text_inverse_, score_, d_score_, dot_, dot_sum_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<PerturbationSensitivity<float, Cuda>>);
 

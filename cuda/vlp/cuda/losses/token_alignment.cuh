@@ -26,6 +26,8 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// Token alignment of float, BFloat16 or Half words and regions. All pointers are in device memory,
 /// `word_count` included: a count that is not in 1 to W makes the loss NaN, and no gradients of that report's
 /// words.
@@ -36,25 +38,18 @@ namespace vlp {
 /// W^2 D flop a pair in all, padding included. Pairs are taken together as far as they fit into eight times
 /// CudaOptions::score_block_bytes.
 template <class ScalarType>
-class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarType> {
+class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarType> {
   using Interface = TokenAlignmentInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  /// Throws std::invalid_argument when an option is out of range.
-  explicit TokenAlignment(TokenAlignmentOptions options = {}) : options_(options) {
-    Interface::check_options(options);
-  }
+ public:
+  using Device = Cuda;
 
-  /// Computes the loss. Throws std::invalid_argument for inputs and outputs that do not fit together.
+  explicit TokenAlignmentBackend(const Options& options) : options_(options) {}
+
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
-    Interface::check_outputs(inputs, outputs);
     regions_shape_ = inputs.regions.extents();
     max_words_ = inputs.words.extent(1);
 
@@ -69,11 +64,7 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
     });
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    vlp::detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
-    Interface::check_gradients(inputs, gradients);
     if (!gradients.regions.given() && !gradients.words.given()) return;
 
     const double weight = static_cast<double>(upstream) /
@@ -240,6 +231,8 @@ class TokenAlignment<ScalarType, Cuda> : public TokenAlignmentInterface<ScalarTy
   typename BatchView<Scalar>::Extents regions_shape_{};
   Index max_words_ = 0;
 };
+
+}  // namespace detail
 
 static_assert(Loss<TokenAlignment<float, Cuda>>);
 

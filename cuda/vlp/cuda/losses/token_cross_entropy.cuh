@@ -22,6 +22,8 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// Token cross-entropy of float, BFloat16 or Half. All pointers are in device memory; products of 16-bit
 /// numbers are summed in float, float ones are not rounded.
 ///
@@ -31,27 +33,18 @@ namespace vlp {
 /// Targets are on the device and so are not checked beforehand: one that is neither a token nor ignore_index
 /// makes the loss NaN.
 template <class ScalarType>
-class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<ScalarType> {
+class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<ScalarType> {
   using Interface = TokenCrossEntropyInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
   using Interface::name;
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
-  /// Throws std::invalid_argument for options out of range.
-  explicit TokenCrossEntropy(TokenCrossEntropyOptions options = {}) : options_(options) {
-    Interface::check_options(options_);
-  }
+ public:
+  using Device = Cuda;
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
+  explicit TokenCrossEntropyBackend(const Options& options) : options_(options) {}
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
     shape_ = shape_of(inputs);
     const auto logits = logits_of(inputs);
     const Index rows = shape_[0];
@@ -72,14 +65,8 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
                  device.arrived(), inverse_count_.data(), outputs.loss);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Device::Call call(device);
-    Interface::check_inputs(inputs);
     const Shape shape = shape_of(inputs);
-    require(shape_ == shape, name, ": backward is given ", shape[0], " x ", shape[1], " onto ", shape[2],
-            " tokens but forward had ", shape_[0], " x ", shape_[1], " onto ", shape_[2]);
-    Interface::check_gradients(inputs, gradients);
     const auto logits = logits_of(inputs);
     // Half has no room below 6e-8, so the numbers, at most 1, are brought near its largest.
     const float range = std::is_same_v<Scalar, Half> ? 16384 : 1;
@@ -148,6 +135,8 @@ class TokenCrossEntropy<ScalarType, Cuda> : public TokenCrossEntropyInterface<Sc
   Cuda::Buffer<cuda::LogSumExp> sums_;  // [N], of rows that count
   Cuda::Buffer<float> inverse_count_;   // 1 / N'
 };
+
+}  // namespace detail
 
 static_assert(Loss<TokenCrossEntropy<float, Cuda>>);
 

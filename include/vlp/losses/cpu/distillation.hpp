@@ -20,32 +20,22 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// Distillation on the CPU.
 template <class ScalarType>
-class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
+class DistillationBackend<ScalarType, Cpu> : DistillationInterface<ScalarType> {
   using Interface = DistillationInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  /// Throws std::invalid_argument for options out of range.
-  explicit Distillation(DistillationOptions options = {}) : options_(options) {
-    Interface::check_options(options_);
-  }
+  explicit DistillationBackend(const Options& options) : options_(options) {}
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
-
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
     RowSum* row = rows_.resize(rows);
     kept_ = 0;
@@ -63,12 +53,8 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
                                                static_cast<double>(std::max<Index>(kept_, 1)));
   }
 
-  /// Writes upstream * dL/dstudent for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    Interface::check_inputs(inputs);
     const Index rows = inputs.student.rows();
-    require(rows_.size() == rows, name, ": backward is given ", rows, " rows but forward had ", rows_.size());
-    Interface::check_gradients(inputs, gradients);
     if (!gradients.student.given()) return;
 
     const double factor =
@@ -160,6 +146,8 @@ class Distillation<ScalarType, Cpu> : public DistillationInterface<ScalarType> {
   Index kept_ = 0;  // rows that are valid
   Buffer<RowSum> rows_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<Distillation<float>> && Loss<Distillation<double>>);
 

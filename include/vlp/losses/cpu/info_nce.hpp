@@ -9,6 +9,7 @@
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/detail/contrast.hpp>
 #include <vlp/losses/cpu/detail/pair_tiles.hpp>
+#include <vlp/losses/cpu/detail/write_number.hpp>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/loss.hpp>
 
@@ -18,30 +19,22 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// InfoNce on the CPU. Takes one strip of S (256 x B) as scratch; rows of S are kept in runs of 256.
 template <class ScalarType>
-class InfoNce<ScalarType, Cpu> : public InfoNceInterface<ScalarType> {
+class InfoNceBackend<ScalarType, Cpu> : InfoNceInterface<ScalarType> {
   using Interface = InfoNceInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  /// Throws std::invalid_argument for options out of range.
-  explicit InfoNce(InfoNceOptions options = {}) : options_(options) { Interface::check_options(options_); }
+  explicit InfoNceBackend(const Options& options) : options_(options) {}
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
-
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
     const Index batch = inputs.image.rows();
     contrast_.begin(batch, inputs.group, options_);
     tiles_.prepare(device, inputs.image, inputs.text, std::exp(static_cast<double>(*inputs.log_scale)),
@@ -67,27 +60,22 @@ class InfoNce<ScalarType, Cpu> : public InfoNceInterface<ScalarType> {
       *outputs.loss = contrast_.finish(std::accumulate(target_score, target_score + tiles, 0.0));
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    Interface::check_inputs(inputs);
-    require(contrast_.batch() == inputs.image.rows(), name, ": backward is given ", inputs.image.rows(),
-            " pairs but forward had ", contrast_.batch());
-    Interface::check_gradients(inputs, gradients);
     const double d_log_scale = tiles_.backward(
         device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.into,
         [&](MatrixView<const Scalar> scores, Index row, Index column, Index, MatrixView<Scalar> gradient) {
           contrast_.differentiate(scores, row, column, upstream, gradient);
         });
-    if (gradients.log_scale != nullptr)
-      *gradients.log_scale = static_cast<Accumulator>(d_log_scale) +
-                             (gradients.into == Into::add ? *gradients.log_scale : Accumulator(0));
+    write_number(d_log_scale, gradients.into, gradients.log_scale);
   }
 
  private:
   Options options_;
-  detail::PairTiles<Scalar> tiles_;
-  detail::Contrast<Scalar> contrast_;
+  PairTiles<Scalar> tiles_;
+  Contrast<Scalar> contrast_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<InfoNce<float>> && Loss<InfoNce<double>>);
 

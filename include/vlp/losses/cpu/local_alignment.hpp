@@ -23,38 +23,29 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// LocalAlignment on the CPU: 8 B^2 W R D flop, and for the contexts, each way in the cheaper form, up to
 /// 8 B^2 W R D (direct) or about 5.2 B^2 W R^2 + 4.4 B R^2 D (Gram). Scratch is one copy of the words, one of
 /// their gradients and, for each thread, some tiles and up to two arrays of all words times a strip of about
 /// 512 regions (or those of one image).
 template <class ScalarType>
-class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarType> {
+class LocalAlignmentBackend<ScalarType, Cpu> : LocalAlignmentInterface<ScalarType> {
   using Interface = LocalAlignmentInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  /// Throws std::invalid_argument when an option is out of range.
-  explicit LocalAlignment(LocalAlignmentOptions options = {}) : options_(options) {
-    Interface::check_options(options);
-  }
+  explicit LocalAlignmentBackend(const Options& options) : options_(options) {}
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs and outputs
-  /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
-    Interface::check_outputs(inputs, outputs);
     prepare(inputs);
     contrast_.begin(shape_.batch, inputs.group, options_);
 
-    const detail::SerialProducts serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     const Rows rows = gather_rows(scratch, inputs);
     keep_word_norms(rows.words);
@@ -72,19 +63,15 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
       for (Index j = 0; j < shape_.batch; ++j) similarity(i, j) = score(i, j);
     });
     if (outputs.similarity.given())
-      detail::as_eigen(outputs.similarity) = detail::as_eigen(similarity).template cast<Scalar>();
+      as_eigen(outputs.similarity) = as_eigen(similarity).template cast<Scalar>();
     const double loss = contrast_.forward(device, similarity);
     if (outputs.loss != nullptr) *outputs.loss = static_cast<Accumulator>(loss);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    detail::check_same_regions_and_words(name, inputs.regions, inputs.words,
-                                         {shape_.batch, shape_.regions, shape_.features}, max_words_);
-    Interface::check_gradients(inputs, gradients);
     if (!gradients.regions.given() && !gradients.words.given()) return;
 
-    const detail::SerialProducts serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     const Rows rows = gather_rows(scratch, inputs);
     auto given = words_in_images();
@@ -97,7 +84,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     backward_strips(scratch, device, rows, given, gradients, d_words);
     if (!wants_words) return;
     for (Index w = 0; w < shape_.words; ++w)
-      detail::as_eigen(d_words).row(w) += word_norm_factor[w] * detail::as_eigen(rows.words).row(w);
+      as_eigen(d_words).row(w) += word_norm_factor[w] * as_eigen(rows.words).row(w);
     words_.unpack<Scalar>(d_words, gradients.words, gradients.into);
   }
 
@@ -144,14 +131,13 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
       return {words, flatten_rows(regions)};
     const auto copy = scratch.take_view<Scalar>(shape_.batch * shape_.regions, shape_.features);
     for (Index i = 0; i < shape_.batch; ++i)
-      detail::as_eigen(copy.slice(i * shape_.regions, shape_.regions)) = detail::as_eigen(regions[i]);
+      as_eigen(copy.slice(i * shape_.regions, shape_.regions)) = as_eigen(regions[i]);
     return {words, copy};
   }
 
   void keep_word_norms(MatrixView<const Scalar> words) {
     double* norm = word_norm_.resize(shape_.words);
-    for (Index w = 0; w < shape_.words; ++w)
-      norm[w] = detail::as_eigen(words).row(w).template cast<double>().norm();
+    for (Index w = 0; w < shape_.words; ++w) norm[w] = as_eigen(words).row(w).template cast<double>().norm();
   }
 
   void clear_padding(const BatchView<Scalar>& attention) const {
@@ -166,7 +152,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
     for (int t = 0; t < device.threads(); ++t) workers_.emplace_back(scratch, shape_, words_, backward);
   }
 
-  detail::WordsInImages<Scalar> words_in_images() {
+  WordsInImages<Scalar> words_in_images() {
     const Index batch = shape_.batch, words = shape_.words;
     return {dot_.reshape(batch, words),
             squared_norm_.reshape(batch, words),
@@ -198,7 +184,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
   /// From upstream * dL/dS to the gradients of dot and |c_w|^2, and of the words through their norms:
   /// word_norm_factor [words] is the factor of T_w itself.
   void differentiate_scores(Arena::Scope& scratch, Device& device, Accumulator upstream,
-                            detail::WordsInImages<Scalar>& given, Scalar* word_norm_factor) {
+                            WordsInImages<Scalar>& given, Scalar* word_norm_factor) {
     const MatrixView<double> similarity(similarity_.data(), {shape_.batch, shape_.batch});
     const auto d_similarity = scratch.take_view<double>(shape_.batch, shape_.batch);
     contrast_.backward(similarity, static_cast<double>(upstream), d_similarity);
@@ -229,7 +215,7 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
   /// Strips of images in parallel; after each group of them, their products with the regions are added to
   /// d_words one after the other, in the same order whatever the number of threads.
   void backward_strips(Arena::Scope& scratch, Device& device, const Rows& rows,
-                       const detail::WordsInImages<Scalar>& given, const Gradients& gradients,
+                       const WordsInImages<Scalar>& given, const Gradients& gradients,
                        const MatrixView<Scalar>& d_words) {
     const auto temperature = static_cast<Scalar>(options_.attention_temperature);
     const Index strips = shape_.strips(), group = std::min<Index>(strips, 2 * device.threads());
@@ -245,22 +231,24 @@ class LocalAlignment<ScalarType, Cpu> : public LocalAlignmentInterface<ScalarTyp
       for (Index k = 0; k < count; ++k) {
         const Index row = shape_.first_image(first + k) * shape_.regions;
         const Index columns = shape_.images(first + k) * shape_.regions;
-        matmul<Scalar>(device, detail::block(d_scores[k], 0, 0, shape_.words, columns), Op::none,
+        matmul<Scalar>(device, block(d_scores[k], 0, 0, shape_.words, columns), Op::none,
                        rows.regions.slice(row, columns), Op::none, d_words, 1, first + k == 0 ? 0 : 1);
       }
     }
   }
 
   Options options_;
-  detail::AlignmentShape shape_;
-  detail::PackedWords words_;
+  AlignmentShape shape_;
+  PackedWords words_;
   Index max_words_ = 0;
-  detail::Contrast<double> contrast_;
+  Contrast<double> contrast_;
   Buffer<Scalar> dot_, squared_norm_, inverse_sum_;  // [B, words]
   Buffer<double> word_norm_;                         // [words]
   Buffer<double> similarity_;                        // [B, B]
-  std::vector<detail::AlignmentWorker<Scalar>> workers_;
+  std::vector<AlignmentWorker<Scalar>> workers_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<LocalAlignment<float>> && Loss<LocalAlignment<double>>);
 

@@ -16,35 +16,27 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// MultiScale on the CPU.
 template <class ScalarType>
-class MultiScale<ScalarType, Cpu> : public MultiScaleInterface<ScalarType> {
+class MultiScaleBackend<ScalarType, Cpu> : MultiScaleInterface<ScalarType> {
   using Interface = MultiScaleInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  /// Throws std::invalid_argument when an option is out of range.
-  explicit MultiScale(const MultiScaleOptions& options = {})
+  explicit MultiScaleBackend(const Options& options)
       : alpha_(options.alpha),
         beta_(options.beta),
         global_(options.global),
         local_(options.local),
-        perturbation_(options.perturbation) {
-    Interface::check_options(options);
-  }
+        perturbation_(options.perturbation) {}
 
-  /// Computes the loss and its terms and keeps what backward needs. Throws std::invalid_argument for inputs
-  /// that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs, alpha_, beta_);
     Accumulator global = 0, local = 0, perturbation = 0;
     global_.forward(device, Interface::global_inputs(inputs), {&global});
     if (beta_ > 0) perturbation_.forward(device, Interface::perturbation_inputs(inputs), {&perturbation});
@@ -63,10 +55,7 @@ class MultiScale<ScalarType, Cpu> : public MultiScaleInterface<ScalarType> {
                                     beta_ * static_cast<double>(perturbation)));
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    Interface::check_inputs(inputs, alpha_, beta_);
-    Interface::check_gradients(inputs, gradients);
     if (alpha_ > 0)
       local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
                       {gradients.regions, gradients.words, gradients.into});
@@ -118,6 +107,8 @@ class MultiScale<ScalarType, Cpu> : public MultiScaleInterface<ScalarType> {
   LocalAlignment<Scalar> local_;
   PerturbationSensitivity<Scalar> perturbation_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<MultiScale<float>> && Loss<MultiScale<double>>);
 

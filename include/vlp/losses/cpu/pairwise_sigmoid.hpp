@@ -11,6 +11,7 @@
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/detail/pair_targets.hpp>
 #include <vlp/losses/cpu/detail/pair_tiles.hpp>
+#include <vlp/losses/cpu/detail/write_number.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/pairwise_sigmoid.hpp>
 
@@ -21,34 +22,26 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// PairwiseSigmoid on the CPU.
 template <class ScalarType>
-class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarType> {
+class PairwiseSigmoidBackend<ScalarType, Cpu> : PairwiseSigmoidInterface<ScalarType> {
   using Interface = PairwiseSigmoidInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  explicit PairwiseSigmoid(PairwiseSigmoidOptions options = {}) : options_(options) {}
+  explicit PairwiseSigmoidBackend(const Options& options) : options_(options) {}
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
-
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
     const Index batch = inputs.image.rows();
     targets_.prepare(batch, inputs.group, options_.duplicate_policy, 0);
     tiles_.prepare(device, inputs.image, inputs.text, std::exp(static_cast<double>(*inputs.log_scale)),
                    options_.kept_score_bytes);
-    batch_ = batch;
 
     auto scratch = device.scratch().scope();
     double* sums = zeroed(scratch, tiles_.tiles(batch));
@@ -67,16 +60,11 @@ class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarT
                                                static_cast<double>(batch));
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    Interface::check_inputs(inputs);
-    require(batch_ == inputs.image.rows(), name, ": backward is given ", inputs.image.rows(),
-            " pairs but forward had ", batch_);
-    Interface::check_gradients(inputs, gradients);
-
-    const auto factor = static_cast<Scalar>(static_cast<double>(upstream) / static_cast<double>(batch_));
+    const Index batch = inputs.image.rows();
+    const auto factor = static_cast<Scalar>(static_cast<double>(upstream) / static_cast<double>(batch));
     auto scratch = device.scratch().scope();
-    double* sums = zeroed(scratch, tiles_.tiles(batch_));
+    double* sums = zeroed(scratch, tiles_.tiles(batch));
     const double d_log_scale = tiles_.backward(
         device, inputs.image, inputs.text, gradients.image, gradients.text, gradients.into,
         [&](MatrixView<const Scalar> scores, Index row, Index column, Index tile,
@@ -94,12 +82,8 @@ class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarT
             sums[tile] += static_cast<double>(g.sum());
           }
         });
-    const auto write = [&](Accumulator* to, double value) {
-      if (to != nullptr)
-        *to = static_cast<Accumulator>(value) + (gradients.into == Into::add ? *to : Accumulator(0));
-    };
-    write(gradients.log_scale, d_log_scale);
-    write(gradients.bias, std::accumulate(sums, sums + tiles_.tiles(batch_), 0.0));
+    write_number(d_log_scale, gradients.into, gradients.log_scale);
+    write_number(std::accumulate(sums, sums + tiles_.tiles(batch), 0.0), gradients.into, gradients.bias);
   }
 
  private:
@@ -132,10 +116,11 @@ class PairwiseSigmoid<ScalarType, Cpu> : public PairwiseSigmoidInterface<ScalarT
   }
 
   Options options_;
-  Index batch_ = 0;
-  detail::PairTargets targets_;
-  detail::PairTiles<Scalar> tiles_;
+  PairTargets targets_;
+  PairTiles<Scalar> tiles_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<PairwiseSigmoid<float>> && Loss<PairwiseSigmoid<double>>);
 

@@ -11,41 +11,42 @@
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/losses/cpu/detail/write_number.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 #include <type_traits>
 
 namespace vlp {
 
+namespace detail {
+
 /// PerturbationSensitivity on the CPU.
 template <class ScalarType>
-class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityInterface<ScalarType> {
+class PerturbationSensitivityBackend<ScalarType, Cpu> : PerturbationSensitivityInterface<ScalarType> {
   using Interface = PerturbationSensitivityInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  explicit PerturbationSensitivity(PerturbationSensitivityOptions = {}) {}
+  explicit PerturbationSensitivityBackend(const Options&) {}
 
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together and for a row whose report (k = 0) is not valid.
+  /// The report of each row is valid.
+  static void check_values(const Inputs& inputs) {
+    if (!inputs.valid.given()) return;
+    for (Index b = 0; b < inputs.valid.rows(); ++b)
+      require(inputs.valid(b, 0) != 0, name, ": the report (k = 0) of row ", b, " is not valid");
+  }
+
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    check(inputs);
     const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
     image_inverse_.resize(batch);
-    shape_ = {batch, candidates};
     score_.resize(batch * candidates);
     d_score_.resize(batch * candidates);
     text_inverse_.resize(batch * candidates);
@@ -61,15 +62,8 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
           static_cast<Accumulator>(std::accumulate(losses, losses + batch, 0.0) / static_cast<double>(batch));
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    check(inputs);
-    require(shape_ == Shape{inputs.text.extent(0), inputs.text.extent(1)}, name, ": backward is given ",
-            inputs.text.extent(0), " x ", inputs.text.extent(1), " candidates but forward had ", shape_[0],
-            " x ", shape_[1]);
-    Interface::check_gradients(inputs, gradients);
-
-    const Index batch = shape_[0];
+    const Index batch = inputs.text.extent(0);
     auto scratch = device.scratch().scope();
     double* dots = scratch.template take<double>(batch);
     const double scale = std::exp(static_cast<double>(*inputs.log_scale));
@@ -77,21 +71,11 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
     device.parallel_ranges(batch, grain, [&](Index begin, Index end) {
       for (Index b = begin; b < end; ++b) dots[b] = backward_row(inputs, scale, factor, gradients, b);
     });
-    if (gradients.log_scale != nullptr)
-      *gradients.log_scale = static_cast<Accumulator>(std::accumulate(dots, dots + batch, 0.0)) +
-                             (gradients.into == Into::add ? *gradients.log_scale : Accumulator(0));
+    write_number(std::accumulate(dots, dots + batch, 0.0), gradients.into, gradients.log_scale);
   }
 
  private:
-  using Shape = std::array<Index, 2>;
   static constexpr Index grain = 8;  // rows a task
-
-  static void check(const Inputs& inputs) {
-    Interface::check_inputs(inputs);
-    if (!inputs.valid.given()) return;
-    for (Index b = 0; b < inputs.valid.rows(); ++b)
-      require(inputs.valid(b, 0) != 0, name, ": the report (k = 0) of row ", b, " is not valid");
-  }
 
   [[nodiscard]] static bool valid(const Inputs& inputs, Index b, Index k) {
     return !inputs.valid.given() || inputs.valid(b, k) != 0;
@@ -106,17 +90,17 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
 
   /// The loss of row b; keeps its scores z and B times the gradients for them.
   double forward_row(const Inputs& inputs, double scale, Index b) {
-    const Index candidates = shape_[1];
+    const Index candidates = inputs.text.extent(1);
     const auto x = inputs.image[b];
     Scalar* score = &score_[b * candidates];
     Scalar* d_score = &d_score_[b * candidates];
     Scalar* text_inverse = &text_inverse_[b * candidates];
-    image_inverse_[b] = detail::inverse_norm(x.data(), x.extent(0));
+    image_inverse_[b] = inverse_norm(x.data(), x.extent(0));
     const auto row_factor = static_cast<Scalar>(scale * static_cast<double>(image_inverse_[b]));
     for (Index k = 0; k < candidates; ++k) {
       if (!valid(inputs, b, k)) continue;
       const auto y = inputs.text[b][k];
-      text_inverse[k] = detail::inverse_norm(y.data(), y.extent(0));
+      text_inverse[k] = inverse_norm(y.data(), y.extent(0));
       score[k] = row_factor * text_inverse[k] * as_vector(x).dot(as_vector(y));
     }
 
@@ -140,7 +124,7 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
   /// Writes row b's gradients; returns its share of the gradient of the log scale.
   double backward_row(const Inputs& inputs, double scale, double factor, const Gradients& gradients,
                       Index b) const {
-    const Index candidates = shape_[1];
+    const Index candidates = inputs.text.extent(1);
     const auto x = as_vector(inputs.image[b]);
     if (gradients.into == Into::overwrite && gradients.image.given()) as_vector(gradients.image[b]).setZero();
     double dot = 0;
@@ -156,18 +140,18 @@ class PerturbationSensitivity<ScalarType, Cpu> : public PerturbationSensitivityI
                                               static_cast<double>(text_inverse_[at]));
       if (gradients.image.given()) as_vector(gradients.image[b]) += weight * y;
       if (gradients.text.given())
-        as_vector(gradients.text[b][k]) += weight * x - detail::projection(text_inverse_[at], product) * y;
+        as_vector(gradients.text[b][k]) += weight * x - projection(text_inverse_[at], product) * y;
       dot += product;
     }
-    if (gradients.image.given())
-      as_vector(gradients.image[b]) -= detail::projection(image_inverse_[b], dot) * x;
+    if (gradients.image.given()) as_vector(gradients.image[b]) -= projection(image_inverse_[b], dot) * x;
     return dot;
   }
 
-  Shape shape_{};
   Buffer<Scalar> image_inverse_, text_inverse_;  // 1 / norm, [B] and [B, 1 + K]
   Buffer<Scalar> score_, d_score_;               // z and B dL/dz, [B, 1 + K]
 };
+
+}  // namespace detail
 
 static_assert(Loss<PerturbationSensitivity<float>> && Loss<PerturbationSensitivity<double>>);
 

@@ -23,37 +23,29 @@
 
 namespace vlp {
 
+namespace detail {
+
 /// TokenAlignment on the CPU. Forward keeps nothing but the word counts; backward computes a pair again: 16 W
 /// R D + 8 W^2 D flop a pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
 template <class ScalarType>
-class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarType> {
+class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarType> {
   using Interface = TokenAlignmentInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  /// Throws std::invalid_argument when an option is out of range.
-  explicit TokenAlignment(TokenAlignmentOptions options = {}) : options_(options) {
-    Interface::check_options(options);
-  }
+  explicit TokenAlignmentBackend(const Options& options) : options_(options) {}
 
-  /// Computes the loss. Throws std::invalid_argument for inputs and outputs that do not fit together.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
-    Interface::check_outputs(inputs, outputs);
     const Index batch = inputs.words.extent(0);
     words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count);
     regions_shape_ = inputs.regions.extents();
     max_words_ = inputs.words.extent(1);
 
-    const detail::SerialProducts serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     make_workers(scratch, device, false);
     double* losses = scratch.template take<double>(batch);
@@ -61,8 +53,8 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
       const Tiles tiles = tiles_of(b, worker);
       losses[b] = forward_pair(inputs, b, tiles);
       if (!outputs.attention.given()) return;
-      auto attention = detail::as_eigen(outputs.attention[b]);
-      attention.topRows(words_.count(b)) = detail::as_eigen(tiles.attention);
+      auto attention = as_eigen(outputs.attention[b]);
+      attention.topRows(words_.count(b)) = as_eigen(tiles.attention);
       attention.bottomRows(max_words_ - words_.count(b)).setZero();
     });
     if (outputs.loss != nullptr)
@@ -70,13 +62,10 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
           static_cast<Accumulator>(std::accumulate(losses, losses + batch, 0.0) / static_cast<double>(batch));
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    detail::check_same_regions_and_words(name, inputs.regions, inputs.words, regions_shape_, max_words_);
-    Interface::check_gradients(inputs, gradients);
     if (!gradients.regions.given() && !gradients.words.given()) return;
 
-    const detail::SerialProducts serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     make_workers(scratch, device, true);
     const double factor = static_cast<double>(upstream) / static_cast<double>(regions_shape_[0]);
@@ -147,8 +136,8 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   /// out = the first rows of x, each of unit length. x may be out's own rows.
   static void to_unit_length(MatrixView<const Scalar> x, const UnitRows& out) {
     for (Index i = 0; i < out.rows.rows(); ++i) {
-      out.inverse[i] = detail::inverse_norm(x[i].data(), x.cols());
-      detail::as_eigen(out.rows).row(i) = out.inverse[i] * detail::as_eigen(x).row(i);
+      out.inverse[i] = inverse_norm(x[i].data(), x.cols());
+      as_eigen(out.rows).row(i) = out.inverse[i] * as_eigen(x).row(i);
     }
   }
 
@@ -157,24 +146,24 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   static void hand_on(const UnitRows& unit, MatrixView<const Scalar> d_unit, const MatrixView<Scalar>& out,
                       Into into) {
     for (Index i = 0; i < d_unit.rows(); ++i) {
-      const auto row = detail::as_eigen(unit.rows).row(i);
-      const auto d_row = detail::as_eigen(d_unit).row(i);
+      const auto row = as_eigen(unit.rows).row(i);
+      const auto d_row = as_eigen(d_unit).row(i);
       const Scalar inverse = unit.inverse[i];
-      const Scalar along = detail::projection(inverse, static_cast<double>(row.dot(d_row))) / inverse;
-      auto d = detail::as_eigen(out).row(i);
+      const Scalar along = projection(inverse, static_cast<double>(row.dot(d_row))) / inverse;
+      auto d = as_eigen(out).row(i);
       if (into == Into::add)
         d += inverse * d_row - along * row;
       else
         d = inverse * d_row - along * row;
     }
-    if (into == Into::overwrite) detail::as_eigen(out).bottomRows(out.rows() - d_unit.rows()).setZero();
+    if (into == Into::overwrite) as_eigen(out).bottomRows(out.rows() - d_unit.rows()).setZero();
   }
 
   /// Sum over the rows of z [W, W] of -log softmax(z[w, :])[w]; z becomes the gradient of that sum.
   static double row_cross_entropy(const MatrixView<Scalar>& z) {
     double loss = 0;
     for (Index w = 0; w < z.rows(); ++w) {
-      auto row = detail::as_eigen(z).row(w).array();
+      auto row = as_eigen(z).row(w).array();
       const Scalar max = row.maxCoeff(), target = row[w];
       row = (row - max).exp();
       // The target's p - 1 is taken as minus the sum of the others, which does not cancel when p is near 1.
@@ -193,20 +182,20 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   double forward_pair(const Inputs& inputs, Index b, const Tiles& tiles) const {
     to_unit_length(inputs.words[b], tiles.words);
     to_unit_length(inputs.regions[b], tiles.regions);
-    detail::matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.regions.rows, Op::transpose,
-                                  tiles.attention, 1, 0);
+    matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.regions.rows, Op::transpose, tiles.attention, 1,
+                          0);
     const auto attention_temperature = static_cast<Scalar>(options_.attention_temperature);
     for (Index w = 0; w < words_.count(b); ++w) {
-      auto row = detail::as_eigen(tiles.attention).row(w).array();
+      auto row = as_eigen(tiles.attention).row(w).array();
       row = ((row - row.maxCoeff()) / attention_temperature).exp();
       row /= row.sum();
     }
-    detail::matmul_serial<Scalar>(tiles.attention, Op::none, tiles.regions.rows, Op::none,
-                                  tiles.unit_contexts.rows, 1, 0);
+    matmul_serial<Scalar>(tiles.attention, Op::none, tiles.regions.rows, Op::none, tiles.unit_contexts.rows,
+                          1, 0);
     to_unit_length(tiles.unit_contexts.rows, tiles.unit_contexts);
-    detail::matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.unit_contexts.rows, Op::transpose,
-                                  tiles.scores, static_cast<Scalar>(1 / options_.contrast_temperature), 0);
-    detail::as_eigen(tiles.mirrored) = detail::as_eigen(tiles.scores).transpose();
+    matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.unit_contexts.rows, Op::transpose, tiles.scores,
+                          static_cast<Scalar>(1 / options_.contrast_temperature), 0);
+    as_eigen(tiles.mirrored) = as_eigen(tiles.scores).transpose();
     const double sum = row_cross_entropy(tiles.scores) + row_cross_entropy(tiles.mirrored);
     return sum / static_cast<double>(2 * words_.count(b));
   }
@@ -223,7 +212,6 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
   /// rounding; taking it off keeps ds exact where attention is on one region.)
   void backward_pair(const Inputs& inputs, double factor, const Gradients& gradients, Index b,
                      const Tiles& tiles) const {
-    using detail::as_eigen;
     forward_pair(inputs, b, tiles);
     const auto scale = static_cast<Scalar>(
         factor / (static_cast<double>(2 * words_.count(b)) * options_.contrast_temperature));
@@ -231,13 +219,11 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
     as_eigen(d_cosines) = scale * (as_eigen(tiles.scores) + as_eigen(tiles.mirrored).transpose());
 
     const auto& d_context = tiles.d_words;
-    detail::matmul_serial<Scalar>(d_cosines, Op::transpose, tiles.words.rows, Op::none, d_context, 1, 0);
+    matmul_serial<Scalar>(d_cosines, Op::transpose, tiles.words.rows, Op::none, d_context, 1, 0);
     hand_on(tiles.unit_contexts, d_context, d_context, Into::overwrite);
-    detail::matmul_serial<Scalar>(d_context, Op::none, tiles.regions.rows, Op::transpose, tiles.d_attention,
-                                  1, 0);
+    matmul_serial<Scalar>(d_context, Op::none, tiles.regions.rows, Op::transpose, tiles.d_attention, 1, 0);
     if (gradients.regions.given())
-      detail::matmul_serial<Scalar>(tiles.attention, Op::transpose, d_context, Op::none, tiles.d_regions, 1,
-                                    0);
+      matmul_serial<Scalar>(tiles.attention, Op::transpose, d_context, Op::none, tiles.d_regions, 1, 0);
     const auto attention_temperature = static_cast<Scalar>(options_.attention_temperature);
     for (Index w = 0; w < tiles.attention.rows(); ++w) {
       const auto a = as_eigen(tiles.attention).row(w).array();
@@ -245,24 +231,24 @@ class TokenAlignment<ScalarType, Cpu> : public TokenAlignmentInterface<ScalarTyp
       d = a * (d - (a * d).sum()) / attention_temperature;
     }
     if (gradients.regions.given()) {
-      detail::matmul_serial<Scalar>(tiles.d_attention, Op::transpose, tiles.words.rows, Op::none,
-                                    tiles.d_regions, 1, 1);
+      matmul_serial<Scalar>(tiles.d_attention, Op::transpose, tiles.words.rows, Op::none, tiles.d_regions, 1,
+                            1);
       hand_on(tiles.regions, tiles.d_regions, gradients.regions[b], gradients.into);
     }
     if (!gradients.words.given()) return;
-    detail::matmul_serial<Scalar>(d_cosines, Op::none, tiles.unit_contexts.rows, Op::none, tiles.d_words, 1,
-                                  0);
-    detail::matmul_serial<Scalar>(tiles.d_attention, Op::none, tiles.regions.rows, Op::none, tiles.d_words, 1,
-                                  1);
+    matmul_serial<Scalar>(d_cosines, Op::none, tiles.unit_contexts.rows, Op::none, tiles.d_words, 1, 0);
+    matmul_serial<Scalar>(tiles.d_attention, Op::none, tiles.regions.rows, Op::none, tiles.d_words, 1, 1);
     hand_on(tiles.words, tiles.d_words, gradients.words[b], gradients.into);
   }
 
   Options options_;
-  detail::PackedWords words_;
+  PackedWords words_;
   typename BatchView<Scalar>::Extents regions_shape_{};
   Index max_words_ = 0;
   std::vector<Tiles> workers_;
 };
+
+}  // namespace detail
 
 static_assert(Loss<TokenAlignment<float>> && Loss<TokenAlignment<double>>);
 

@@ -22,56 +22,48 @@
 
 namespace vlp {
 
-/// TokenCrossEntropy on the CPU. Who knows upstream beforehand calls forward_backward, which keeps a strip of
-/// Z until it is differentiated: 6 N' D V flop.
+namespace detail {
+
+/// TokenCrossEntropy on the CPU. forward_backward keeps a strip of Z until it is differentiated, and so takes
+/// a quarter less work: 6 N' D V flop.
 template <class ScalarType>
-class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<ScalarType> {
+class TokenCrossEntropyBackend<ScalarType, Cpu> : TokenCrossEntropyInterface<ScalarType> {
   using Interface = TokenCrossEntropyInterface<ScalarType>;
+  using Interface::name;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
  public:
   using Device = Cpu;
-  using Interface::name;
-  using typename Interface::Accumulator;
-  using typename Interface::Gradients;
-  using typename Interface::Inputs;
-  using typename Interface::Options;
-  using typename Interface::Outputs;
-  using typename Interface::Scalar;
 
-  /// Throws std::invalid_argument for options out of range.
-  explicit TokenCrossEntropy(TokenCrossEntropyOptions options = {}) : options_(options) {
-    Interface::check_options(options_);
+  explicit TokenCrossEntropyBackend(const Options& options) : options_(options) {}
+
+  /// Each target is in the vocabulary or ignore_index.
+  void check_values(const Inputs& inputs) const {
+    const Index vocabulary = inputs.weight.rows();
+    for (Index n = 0; n < inputs.hidden.rows(); ++n) {
+      const Index y = target(inputs, n);
+      require((y >= 0 && y < vocabulary) || y == options_.ignore_index, name, ": the target of row ", n,
+              " is ", y, ", which is neither in [0, ", vocabulary, ") nor ignore_index, ",
+              options_.ignore_index);
+    }
   }
 
-  [[nodiscard]] const Options& options() const noexcept { return options_; }
-
-  /// Computes the loss and keeps what backward needs. Throws std::invalid_argument for inputs that do not fit
-  /// together and for a target outside the vocabulary.
   void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    check(inputs);
     begin(inputs);
     for_each_strip(device, inputs, strip_rows, [&](const Strip& strip) { take(device, inputs, strip); });
     finish(outputs);
   }
 
-  /// Writes upstream * dL/dinput for the inputs given to the last forward.
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    check(inputs);
-    const Shape shape = shape_of(inputs);
-    require(shape_ == shape, name, ": backward is given ", shape[0], " x ", shape[1], " onto ", shape[2],
-            " tokens but forward had ", shape_[0], " x ", shape_[1], " onto ", shape_[2]);
-    Interface::check_gradients(inputs, gradients);
     clear(device, gradients);
     for_each_strip(device, inputs, strip_rows,
                    [&](const Strip& strip) { differentiate(device, inputs, strip, upstream, gradients); });
   }
 
-  /// forward and backward at once, a quarter less work, with 64 to 512 rows of Z (16 MB of float where they
-  /// fit) as scratch. backward may still follow.
+  /// Takes 64 to 512 rows of Z (16 MB of float where they fit) as scratch.
   void forward_backward(Device& device, const Inputs& inputs, Accumulator upstream, const Outputs& outputs,
                         const Gradients& gradients) {
-    check(inputs);
-    Interface::check_gradients(inputs, gradients);
     begin(inputs);
     clear(device, gradients);
     const Index vocabulary = shape_[2];
@@ -139,17 +131,6 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
     return {inputs.hidden.rows(), inputs.hidden.cols(), inputs.weight.rows()};
   }
 
-  void check(const Inputs& inputs) const {
-    Interface::check_inputs(inputs);
-    const Index vocabulary = inputs.weight.rows();
-    for (Index n = 0; n < inputs.hidden.rows(); ++n) {
-      const Index y = target(inputs, n);
-      require((y >= 0 && y < vocabulary) || y == options_.ignore_index, name, ": the target of row ", n,
-              " is ", y, ", which is neither in [0, ", vocabulary, ") nor ignore_index, ",
-              options_.ignore_index);
-    }
-  }
-
   /// Number of rows that are not ignored.
   [[nodiscard]] Index kept() const noexcept { return rows_.size(); }
 
@@ -176,13 +157,13 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
 
   template <class Visit>
   void for_each_strip(Device& device, const Inputs& inputs, Index most_rows, Visit&& visit) const {
-    const detail::SerialProducts serial;
+    const SerialProducts serial;
     auto scratch = device.scratch().scope();
     const auto hidden = scratch.template take_view<Scalar>(std::min(most_rows, kept()), shape_[1]);
     for (Index first = 0; first < kept(); first += most_rows) {
       const Index rows = std::min(most_rows, kept() - first);
       for (Index r = 0; r < rows; ++r)
-        detail::as_eigen(hidden).row(r) = detail::as_eigen(inputs.hidden).row(kept_[first + r]);
+        as_eigen(hidden).row(r) = as_eigen(inputs.hidden).row(kept_[first + r]);
       visit(Strip{first, hidden.slice(0, rows)});
     }
   }
@@ -202,8 +183,8 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
       const Index end = std::min(vocabulary, (piece + 1) * pieces.cols);
       for (Index column = piece * pieces.cols; column < end; column += pieces.tile) {
         const Index cols = std::min(pieces.tile, end - column);
-        const auto tile = strip.logits.given() ? detail::block(strip.logits, 0, column, rows, cols)
-                                               : detail::block(memory, worker * rows, 0, rows, cols);
+        const auto tile = strip.logits.given() ? block(strip.logits, 0, column, rows, cols)
+                                               : block(memory, worker * rows, 0, rows, cols);
         if (!computed) compute(inputs, strip.hidden, column, tile);
         visit(tile, column, piece);
       }
@@ -214,9 +195,9 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
   static void compute(const Inputs& inputs, MatrixView<const Scalar> hidden, Index column,
                       MatrixView<Scalar> tile) {
     const bool biased = inputs.bias.given();
-    if (biased) detail::as_eigen(tile).rowwise() = as_row(inputs.bias.slice(column, tile.cols())).matrix();
-    detail::matmul_serial<Scalar>(hidden, Op::none, inputs.weight.slice(column, tile.cols()), Op::transpose,
-                                  tile, 1, biased ? 1 : 0);
+    if (biased) as_eigen(tile).rowwise() = as_row(inputs.bias.slice(column, tile.cols())).matrix();
+    matmul_serial<Scalar>(hidden, Op::none, inputs.weight.slice(column, tile.cols()), Op::transpose, tile, 1,
+                          biased ? 1 : 0);
   }
 
   template <class T>
@@ -258,9 +239,8 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
   }
 
   static void set_zero(Device& device, MatrixView<Scalar> out) {
-    device.parallel_ranges(out.rows(), 64, [&](Index begin, Index end) {
-      detail::as_eigen(out.slice(begin, end - begin)).setZero();
-    });
+    device.parallel_ranges(
+        out.rows(), 64, [&](Index begin, Index end) { as_eigen(out.slice(begin, end - begin)).setZero(); });
   }
 
   /// Adds the strip's share of the gradients, once its rows' sums are complete. Overwrites held logits.
@@ -273,18 +253,18 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
     BatchView<Scalar> d_hidden;
     if (gradients.hidden.given())
       d_hidden = scratch.template take_view<Scalar>(pieces.count, rows, shape_[1]);
-    for_each_tile(
-        device, inputs, strip, strip.logits.given(), [&](MatrixView<Scalar> tile, Index column, Index piece) {
-          const Index cols = tile.cols();
-          differentiate_tile(inputs, strip.first, column, upstream, tile);
-          if (gradients.bias.given()) add_column_sums(tile, gradients.bias.slice(column, cols));
-          if (gradients.weight.given())
-            detail::matmul_serial<Scalar>(tile, Op::transpose, strip.hidden, Op::none,
-                                          gradients.weight.slice(column, cols), 1, overwrite ? 0 : 1);
-          if (gradients.hidden.given())
-            detail::matmul_serial<Scalar>(tile, Op::none, inputs.weight.slice(column, cols), Op::none,
-                                          d_hidden[piece], 1, column == piece * pieces.cols ? 0 : 1);
-        });
+    for_each_tile(device, inputs, strip, strip.logits.given(),
+                  [&](MatrixView<Scalar> tile, Index column, Index piece) {
+                    const Index cols = tile.cols();
+                    differentiate_tile(inputs, strip.first, column, upstream, tile);
+                    if (gradients.bias.given()) add_column_sums(tile, gradients.bias.slice(column, cols));
+                    if (gradients.weight.given())
+                      matmul_serial<Scalar>(tile, Op::transpose, strip.hidden, Op::none,
+                                            gradients.weight.slice(column, cols), 1, overwrite ? 0 : 1);
+                    if (gradients.hidden.given())
+                      matmul_serial<Scalar>(tile, Op::none, inputs.weight.slice(column, cols), Op::none,
+                                            d_hidden[piece], 1, column == piece * pieces.cols ? 0 : 1);
+                  });
     if (!gradients.hidden.given()) return;
     device.parallel_ranges(rows, 16, [&](Index begin, Index end) {
       for (Index r = begin; r < end; ++r) {
@@ -324,6 +304,8 @@ class TokenCrossEntropy<ScalarType, Cpu> : public TokenCrossEntropyInterface<Sca
   Buffer<Index> kept_;   // rows that are not ignored, in order
   Buffer<RowSum> rows_;  // of each of them
 };
+
+}  // namespace detail
 
 static_assert(Loss<TokenCrossEntropy<float>> && Loss<TokenCrossEntropy<double>>);
 

@@ -18,11 +18,15 @@
 namespace vlp::detail {
 
 /// "3 x 4 x 5"
+template <std::size_t Rank>
+std::string extents_text(const std::array<Index, Rank>& extents) {
+  std::string out;
+  for (Index extent : extents) out += (out.empty() ? "" : " x ") + std::to_string(extent);
+  return out;
+}
 template <class T, std::size_t Rank>
 std::string extents_text(const View<T, Rank>& view) {
-  std::string out;
-  for (Index extent : view.extents()) out += (out.empty() ? "" : " x ") + std::to_string(extent);
-  return out;
+  return extents_text(view.extents());
 }
 
 /// An input is there and has something along each dimension.
@@ -47,7 +51,7 @@ template <class T, std::size_t Rank>
 void check_output(std::string_view loss, std::string_view name, const View<T, Rank>& output,
                   const std::type_identity_t<std::array<Index, Rank>>& extents) {
   require(!output.given() || output.extents() == extents, loss, ": ", name, " is ", extents_text(output),
-          ", not ", extents_text(View<T, Rank>(nullptr, extents)));
+          ", not ", extents_text(extents));
 }
 
 /// An option, a temperature say, is finite and above 0.
@@ -95,18 +99,6 @@ void check_regions_and_words(std::string_view loss, const View<const Scalar, 3>&
   require(regions.extent(0) == words.extent(0) && regions.extent(2) == words.extent(2), loss, ": regions is ",
           extents_text(regions), " but words is ", extents_text(words),
           "; images and reports, and features, must be as many");
-}
-
-/// Backward is given the regions and the words that forward had: those of `extents`, with `most_words`.
-template <class Scalar>
-void check_same_regions_and_words(std::string_view loss, const View<const Scalar, 3>& regions,
-                                  const View<const Scalar, 3>& words, const std::array<Index, 3>& extents,
-                                  Index most_words) {
-  check_regions_and_words(loss, regions, words);
-  require(regions.extents() == extents && words.extent(1) == most_words, loss,
-          ": backward needs the inputs of the last forward, where regions was ",
-          extents_text(View<const Scalar, 3>(nullptr, extents)), " with ", most_words,
-          " words, but regions is ", extents_text(regions), " with ", words.extent(1), " words");
 }
 
 /// Embeddings of pairs, both [B, D], and a scale.
