@@ -2,7 +2,7 @@
 /// pretrain: pretrains an image and a report encoder on radiograph-report pairs, and says what they have
 /// learned. `pretrain --help` lists the options; docs/pretrain.md describes the run folder.
 
-#include "pretrain/builtin_data.hpp"
+#include "builtin/study.hpp"
 #include "pretrain/options.hpp"
 #include "pretrain/summary.hpp"
 
@@ -29,7 +29,7 @@ inline std::atomic<bool> stop_requested{false};
 /// The pairs that --data names.
 data::Dataset load_dataset(Cpu& device, const Options& options) {
   if (options.data == "builtin")
-    return draw_builtin_dataset(device, options.task.seed, options.studies, options.dataset());
+    return builtin::draw_dataset(device, options.task.seed, options.studies, options.dataset());
   const std::string place = options.data.substr(options.data.find(':') + 1);
   require(!place.empty(), "--data '", options.data, "' names no file or folder");
   return data::read_dataset(device,

@@ -2,9 +2,9 @@
 /// What a finished run leaves in its folder: summary.md, plots and attention overlays.
 #pragma once
 
-#include "pretrain/attention_picture.hpp"
+#include "pictures/attention_picture.hpp"
+#include "pictures/plots.hpp"
 #include "pretrain/options.hpp"
-#include "pretrain/plots.hpp"
 
 #include <vlp/data/example.hpp>
 #include <vlp/io/file.hpp>
@@ -24,14 +24,14 @@ namespace vlp::pretrain {
 
 namespace detail {
 
-inline Curve curve_of(const train::Log& log, std::string_view column, const std::string& name) {
+inline pictures::Curve curve_of(const train::Log& log, std::string_view column, const std::string& name) {
   return {name, log.column("step"), log.column(column)};
 }
 
 /// Mean of each `window` consecutive points, so that a long noisy log shows its course.
-inline Curve smoothed(Curve curve, std::size_t points) {
+inline pictures::Curve smoothed(pictures::Curve curve, std::size_t points) {
   const std::size_t window = curve.x.size() / points + 1;
-  Curve out{curve.name, {}, {}};
+  pictures::Curve out{curve.name, {}, {}};
   for (std::size_t begin = 0; begin + window <= curve.x.size(); begin += window) {
     double x = 0, y = 0;
     for (std::size_t i = begin; i < begin + window; ++i) {
@@ -45,9 +45,9 @@ inline Curve smoothed(Curve curve, std::size_t points) {
 }
 
 /// The course of every term that has a weight.
-inline std::vector<Curve> loss_curves(const train::Terms& terms, const train::Log& log,
-                                      const train::Log& held_out) {
-  std::vector<Curve> curves;
+inline std::vector<pictures::Curve> loss_curves(const train::Terms& terms, const train::Log& log,
+                                                const train::Log& held_out) {
+  std::vector<pictures::Curve> curves;
   for (const train::Term& term : terms.terms) {
     if (term.weight == 0) continue;
     const std::string name(term.name);
@@ -87,21 +87,22 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
   };
   const std::filesystem::path out = options.out;
   picture("losses.png", "loss terms",
-          plot_losses(out / "losses.png", detail::loss_curves(terms, trainer.log(), trainer.held_out_log())));
+          pictures::plot_losses(out / "losses.png",
+                                detail::loss_curves(terms, trainer.log(), trainer.held_out_log())));
   picture("structure.png", "structure discrimination",
-          plot_structure_accuracy(out / "structure.png", evaluation.structure));
+          pictures::plot_structure_accuracy(out / "structure.png", evaluation.structure));
   std::filesystem::create_directories(out / "overlays");
   for (std::size_t i = 0; i < attended.size(); ++i) {
     const tasks::AttendedPair& pair = attended[i];
-    std::vector<AttentionPanel> panels;
+    std::vector<pictures::AttentionPanel> panels;
     for (const auto& word : pair.words) {
       if (panels.size() == 3) break;
       panels.push_back(
           {word.word, MatrixView<const float>(word.attention.data(), {pair.grid, pair.grid}), word.box});
     }
     const std::string file = "overlays/" + std::to_string(i + 1) + ".png";
-    io::write_png(out / file, draw_attention(data::image_of(*pair.example, options.task.image_size), panels,
-                                             pair.example->report));
+    io::write_png(out / file, pictures::draw_attention(data::image_of(*pair.example, options.task.image_size),
+                                                       panels, pair.example->report));
     picture(file, "attention, " + pair.example->name, "");
   }
 

@@ -1,5 +1,4 @@
-#include "pretrain/builtin_data.hpp"
-
+#include "builtin/study.hpp"
 #include "support/catch.hpp"
 
 #include <vlp/core/cpu.hpp>
@@ -11,16 +10,16 @@
 #include <sstream>
 
 using vlp::Index;
-using namespace vlp::pretrain;
+using namespace vlp::builtin;
 
 namespace {
 
 constexpr std::uint32_t many = 600;
 
-const std::vector<BuiltinStudy>& studies() {
-  static const std::vector<BuiltinStudy> drawn = [] {
-    std::vector<BuiltinStudy> out;
-    for (std::uint32_t index = 0; index < many; ++index) out.push_back(draw_builtin_study(3, index, 64));
+const std::vector<Study>& studies() {
+  static const std::vector<Study> drawn = [] {
+    std::vector<Study> out;
+    for (std::uint32_t index = 0; index < many; ++index) out.push_back(draw_study(3, index, 64));
     return out;
   }();
   return drawn;
@@ -38,14 +37,14 @@ bool holds(const std::vector<std::string>& words, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-bool same(const BuiltinStudy& a, const BuiltinStudy& b) {
+bool same(const Study& a, const Study& b) {
   return a.image.pixels == b.image.pixels && a.findings == b.findings && a.impression == b.impression &&
          std::equal(a.truth.begin(), a.truth.end(), b.truth.begin(), b.truth.end(),
                     [](const Finding& f, const Finding& g) { return f.kind == g.kind && f.box == g.box; });
 }
 
 /// The sentence of the findings section that holds a word.
-std::vector<std::string> sentence_with(const BuiltinStudy& study, const std::string& word) {
+std::vector<std::string> sentence_with(const Study& study, const std::string& word) {
   std::istringstream in(study.findings);
   for (std::string sentence; std::getline(in, sentence, '.');)
     if (const auto words = words_of(sentence); holds(words, word)) return words;
@@ -65,20 +64,20 @@ float brightness(const vlp::io::GrayImage& image, const vlp::eval::Box& box) {
 }  // namespace
 
 TEST_CASE("a built-in study is the same whatever was drawn before and in whichever thread") {
-  std::vector<BuiltinStudy> again(40);
+  std::vector<Study> again(40);
   vlp::Cpu device(2);
   device.parallel_for(40, [&](Index i, int) {
     const Index index = 39 - i;
-    again[static_cast<std::size_t>(index)] = draw_builtin_study(3, static_cast<std::uint32_t>(index), 64);
+    again[static_cast<std::size_t>(index)] = draw_study(3, static_cast<std::uint32_t>(index), 64);
   });
   for (std::size_t i = 0; i < again.size(); ++i) CHECK(same(again[i], studies()[i]));
   CHECK_FALSE(same(again[0], again[1]));
-  CHECK_FALSE(same(again[0], draw_builtin_study(4, 0, 64)));
+  CHECK_FALSE(same(again[0], draw_study(4, 0, 64)));
 }
 
 TEST_CASE("report and truth of a built-in study do not depend on the size of its image") {
   for (std::uint32_t index = 0; index < 50; ++index) {
-    const auto large = draw_builtin_study(3, index, 128);
+    const auto large = draw_study(3, index, 128);
     const auto& small = studies()[index];
     CHECK(large.findings == small.findings);
     CHECK(large.impression == small.impression);
@@ -91,21 +90,20 @@ TEST_CASE("report and truth of a built-in study do not depend on the size of its
 }
 
 TEST_CASE("images of built-in studies have the asked size and values from 0 to 1") {
-  for (const BuiltinStudy& study : studies()) {
+  for (const Study& study : studies()) {
     REQUIRE(study.image.pixels.size() == 64 * 64);
     const auto [low, high] = std::minmax_element(study.image.pixels.begin(), study.image.pixels.end());
     CHECK(*low >= 0);
     CHECK(*high <= 1);
     CHECK(*high - *low > 0.6f);
   }
-  CHECK_THROWS_WITH(draw_builtin_study(3, 0, 31),
-                    "draw_builtin_study: image_size must be at least 32, but is 31");
+  CHECK_THROWS_WITH(draw_study(3, 0, 31), "draw_study: image_size must be at least 32, but is 31");
 }
 
 TEST_CASE("the findings of a built-in study are of different kinds and lie on their side") {
   for (const Index size : {32, 64, 96}) {
     for (std::uint32_t index = 0; index < 200; ++index) {
-      const auto study = draw_builtin_study(5, index, size);
+      const auto study = draw_study(5, index, size);
       CHECK(study.truth.size() <= 3);
       std::set<FindingKind> kinds;
       for (const Finding& f : study.truth) {
@@ -126,7 +124,7 @@ TEST_CASE("the findings of a built-in study are of different kinds and lie on th
 TEST_CASE("the boxes of built-in findings follow side, zone and size") {
   std::map<std::pair<Zone, FindingKind>, std::vector<float>> heights;
   std::map<std::pair<Size, FindingKind>, std::vector<float>> areas;
-  for (const BuiltinStudy& study : studies())
+  for (const Study& study : studies())
     for (const Finding& f : study.truth) {
       heights[{f.zone, f.kind}].push_back((f.box.top + f.box.bottom) / 2);
       areas[{f.size, f.kind}].push_back((f.box.right - f.box.left) * (f.box.bottom - f.box.top));
@@ -149,7 +147,7 @@ TEST_CASE("the boxes of built-in findings follow side, zone and size") {
 TEST_CASE("what is in the box of a built-in finding can be seen") {
   // The same place of the other lung is the comparison; enough studies for pose and anatomy to average out.
   std::map<FindingKind, std::pair<float, int>> difference;
-  for (const BuiltinStudy& study : studies()) {
+  for (const Study& study : studies()) {
     if (study.truth.size() != 1 || study.truth[0].side == Side::middle) continue;
     const Finding& f = study.truth[0];
     const vlp::eval::Box mirrored{64 - f.box.right, f.box.top, 64 - f.box.left, f.box.bottom};
@@ -169,7 +167,7 @@ TEST_CASE("what is in the box of a built-in finding can be seen") {
 }
 
 TEST_CASE("the report of a built-in study tells its findings and their attributes") {
-  for (const BuiltinStudy& study : studies()) {
+  for (const Study& study : studies()) {
     INFO(study.findings << " | " << study.impression);
     const auto words = words_of(study.findings);
     for (const Finding& f : study.truth) {
@@ -196,7 +194,7 @@ TEST_CASE("the report of a built-in study tells its findings and their attribute
 }
 
 TEST_CASE("the report of a built-in study denies only what is absent") {
-  for (const BuiltinStudy& study : studies()) {
+  for (const Study& study : studies()) {
     INFO(study.findings << " | " << study.impression);
     const auto has = [&](FindingKind kind) {
       return std::any_of(study.truth.begin(), study.truth.end(),
@@ -225,7 +223,7 @@ TEST_CASE("built-in studies are balanced and varied") {
   std::map<FindingKind, int> kinds;
   int left = 0, sided = 0, large = 0, sized = 0, severe = 0, graded = 0;
   std::set<std::string> reports;
-  for (const BuiltinStudy& study : studies()) {
+  for (const Study& study : studies()) {
     ++counts[study.truth.size()];
     reports.insert(study.findings + study.impression);
     for (const Finding& f : study.truth) {

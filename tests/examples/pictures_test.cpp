@@ -1,6 +1,6 @@
-#include "pretrain/attention_picture.hpp"
-#include "pretrain/builtin_data.hpp"
-#include "pretrain/plots.hpp"
+#include "builtin/study.hpp"
+#include "pictures/attention_picture.hpp"
+#include "pictures/plots.hpp"
 #include "support/catch.hpp"
 
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include <limits>
 
 using vlp::Index;
-using namespace vlp::pretrain;
+using namespace vlp::pictures;
 namespace fs = std::filesystem;
 
 namespace {
@@ -81,10 +81,8 @@ TEST_CASE("plots are written whole and leave nothing else behind") {
   const Folder folder;
   const std::vector<Curve> curves{{"it's the total", {0, 1, 2, 3}, {4, 3, nan_value, 1}}, {"empty", {}, {}}};
   check_plot(plot_losses(folder.path / "losses.png", curves), folder.path / "losses.png");
-  const auto result = some_result();
-  check_plot(plot_structure_accuracy(folder.path / "structure.png", result, &result),
+  check_plot(plot_structure_accuracy(folder.path / "structure.png", some_result()),
              folder.path / "structure.png");
-  check_plot(plot_structure_accuracy(folder.path / "structure.png", result), folder.path / "structure.png");
   CHECK((folder.files() == 2 || folder.files() == 0));
 }
 
@@ -107,14 +105,11 @@ TEST_CASE("nothing to plot is a note, curves that do not fit are an error") {
   CHECK(plot_structure_accuracy(folder.path / "a.png", {}).find("nothing to plot") != std::string::npos);
   CHECK_THROWS_WITH(plot_losses(folder.path / "a.png", unequal),
                     "plot_losses: curve \"total\" has 2 x but 1 y");
-  const auto result = some_result();
-  const vlp::eval::StructureDiscrimination other;
-  CHECK_THROWS_AS(plot_structure_accuracy(folder.path / "a.png", result, &other), std::invalid_argument);
   CHECK(folder.files() == 0);
 }
 
 TEST_CASE("an attention picture shows boxes, attention and verdict") {
-  const auto study = draw_builtin_study(1, 0, 64);
+  const auto study = vlp::builtin::draw_study(1, 0, 64);
   std::vector<float> attention(64, 0.0f);
   attention[9] = 1;  // row 1, column 1: pixels 8 to 16
   const vlp::MatrixView<const float> map(attention.data(), {8, 8});

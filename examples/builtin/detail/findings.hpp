@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vlp::pretrain {
+namespace vlp::builtin {
 
 enum class FindingKind { opacity, nodule, effusion, pneumothorax, enlarged_heart, tube };
 inline constexpr std::size_t finding_kind_count = 6;
@@ -131,4 +131,4 @@ inline std::vector<Finding> draw_findings(Random& random) {
 }
 
 }  // namespace detail
-}  // namespace vlp::pretrain
+}  // namespace vlp::builtin

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vlp::pretrain::detail {
+namespace vlp::pictures::detail {
 
 struct Colour {
   std::uint8_t red = 0, green = 0, blue = 0;
@@ -143,4 +143,4 @@ inline std::vector<std::string> wrap(std::string_view text, Index width, Index s
   return lines;
 }
 
-}  // namespace vlp::pretrain::detail
+}  // namespace vlp::pictures::detail

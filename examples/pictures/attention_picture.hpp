@@ -2,7 +2,7 @@
 /// Where a model looks for a word: its attention over the regions, laid on the radiograph.
 #pragma once
 
-#include "pretrain/detail/canvas.hpp"
+#include "pictures/detail/canvas.hpp"
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/view.hpp>
@@ -20,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vlp::pretrain {
+namespace vlp::pictures {
 
 /// The attention of one word.
 struct AttentionPanel {
@@ -217,4 +217,4 @@ class AttentionCanvas {
   return detail::AttentionCanvas(image, panels, report, panel_width).image();
 }
 
-}  // namespace vlp::pretrain
+}  // namespace vlp::pictures

@@ -17,7 +17,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace vlp::pretrain::detail {
+namespace vlp::pictures::detail {
 
 /// A string literal of gnuplot.
 inline std::string gnuplot_text(std::string_view text) {
@@ -85,4 +85,4 @@ inline std::string run_gnuplot(const std::filesystem::path& png, const std::stri
   return {};
 }
 
-}  // namespace vlp::pretrain::detail
+}  // namespace vlp::pictures::detail

@@ -5,7 +5,7 @@
 /// units of the picture's width. "Depth" is a signed distance, positive inside.
 #pragma once
 
-#include "pretrain/detail/builtin_findings.hpp"
+#include "builtin/detail/findings.hpp"
 
 #include <vlp/core/random.hpp>
 
@@ -14,7 +14,7 @@
 #include <cmath>
 #include <vector>
 
-namespace vlp::pretrain::detail {
+namespace vlp::builtin::detail {
 
 /// 0 at and before `low`, 1 at and beyond `high`, smooth between; `low` may be the larger one.
 inline float smooth_step(float low, float high, float x) {
@@ -204,4 +204,4 @@ inline Layers layers_at(const Chest& chest, float x, float y) {
   return out;
 }
 
-}  // namespace vlp::pretrain::detail
+}  // namespace vlp::builtin::detail

@@ -2,7 +2,7 @@
 /// The report of a built-in study, in varied report English.
 #pragma once
 
-#include "pretrain/detail/builtin_findings.hpp"
+#include "builtin/detail/findings.hpp"
 
 #include <vlp/core/random.hpp>
 
@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace vlp::pretrain::detail {
+namespace vlp::builtin::detail {
 
 inline std::string_view pick(Random& random, std::initializer_list<std::string_view> choices) {
   return choices.begin()[random.below(static_cast<std::uint32_t>(choices.size()))];
@@ -206,4 +206,4 @@ inline std::pair<std::string, std::string> write_report(std::vector<Finding>& fi
   return {text, sentence(impression)};
 }
 
-}  // namespace vlp::pretrain::detail
+}  // namespace vlp::builtin::detail

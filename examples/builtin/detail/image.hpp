@@ -2,8 +2,8 @@
 /// The radiograph of a built-in study: findings laid into a chest, and a picture taken of it.
 #pragma once
 
-#include "pretrain/detail/builtin_chest.hpp"
-#include "pretrain/detail/builtin_findings.hpp"
+#include "builtin/detail/chest.hpp"
+#include "builtin/detail/findings.hpp"
 
 #include <vlp/core/random.hpp>
 #include <vlp/io/image.hpp>
@@ -14,7 +14,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace vlp::pretrain::detail {
+namespace vlp::builtin::detail {
 
 /// A finding's place and measures in the chest.
 struct Placed {
@@ -261,4 +261,4 @@ inline io::GrayImage draw_radiograph(std::vector<Finding>& findings, Index size,
   return image;
 }
 
-}  // namespace vlp::pretrain::detail
+}  // namespace vlp::builtin::detail

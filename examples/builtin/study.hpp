@@ -5,9 +5,9 @@
 /// of a finding must be known. Side, zone, size and severity in the report are those of the picture.
 #pragma once
 
-#include "pretrain/detail/builtin_findings.hpp"
-#include "pretrain/detail/builtin_image.hpp"
-#include "pretrain/detail/builtin_report.hpp"
+#include "builtin/detail/findings.hpp"
+#include "builtin/detail/image.hpp"
+#include "builtin/detail/report.hpp"
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
@@ -22,10 +22,10 @@
 #include <tuple>
 #include <vector>
 
-namespace vlp::pretrain {
+namespace vlp::builtin {
 
 /// A frontal chest radiograph, its report, and what both show.
-struct BuiltinStudy {
+struct Study {
   io::GrayImage image;         ///< [size, size], in [0, 1]; the patient's right on the left
   std::string findings;        ///< a section of the report: one sentence or more
   std::string impression;      ///< the other section: one sentence
@@ -33,21 +33,20 @@ struct BuiltinStudy {
 };
 
 /// Pixels along an edge of the smallest radiograph that is drawn.
-inline constexpr Index smallest_builtin_image = 32;
+inline constexpr Index smallest_image = 32;
 
 /// Study number `index` of the endless series `seed`, at `image_size` x `image_size` pixels (32 or more; made
 /// for 64 to 512). The same for the same arguments, whatever was drawn before and in whichever thread; truth
 /// (but for the boxes) and report do not depend on the size.
 /// Throws std::invalid_argument for a smaller size.
-[[nodiscard]] inline BuiltinStudy draw_builtin_study(std::uint64_t seed, std::uint32_t index,
-                                                     Index image_size) {
-  require(image_size >= smallest_builtin_image, "draw_builtin_study: image_size must be at least ",
-          smallest_builtin_image, ", but is ", image_size);
+[[nodiscard]] inline Study draw_study(std::uint64_t seed, std::uint32_t index, Index image_size) {
+  require(image_size >= smallest_image, "draw_study: image_size must be at least ", smallest_image,
+          ", but is ", image_size);
   // A stream of its own for each part, so that a change to one leaves the others as they were.
   enum Part : std::uint32_t { truth, report, radiograph };
   const auto random_of = [&](Part part) { return Random(seed, 0xB17D, index, part); };
 
-  BuiltinStudy study;
+  Study study;
   Random for_truth = random_of(truth), for_report = random_of(report), for_radiograph = random_of(radiograph);
   study.truth = detail::draw_findings(for_truth);
   std::tie(study.findings, study.impression) = detail::write_report(study.truth, for_report);
@@ -57,12 +56,12 @@ inline constexpr Index smallest_builtin_image = 32;
 
 /// `count` studies of the series `seed` as a dataset, with the true places of their findings as marks. Throws
 /// std::invalid_argument for images that are too small.
-[[nodiscard]] inline data::Dataset draw_builtin_dataset(Cpu& device, std::uint64_t seed, Index count,
-                                                        const data::DatasetOptions& options) {
-  require(options.image_size >= smallest_builtin_image, "--image-size must be at least ",
-          smallest_builtin_image, " for the built-in data, but is ", options.image_size);
+[[nodiscard]] inline data::Dataset draw_dataset(Cpu& device, std::uint64_t seed, Index count,
+                                                const data::DatasetOptions& options) {
+  require(options.image_size >= smallest_image, "--image-size must be at least ", smallest_image,
+          " for the built-in data, but is ", options.image_size);
   return data::make_dataset(device, count, options, [&](std::size_t i) {
-    const BuiltinStudy study = draw_builtin_study(seed, static_cast<std::uint32_t>(i), options.image_size);
+    const Study study = draw_study(seed, static_cast<std::uint32_t>(i), options.image_size);
     data::Example example;
     example.name = "built-in study " + std::to_string(i);
     example.pixels = data::to_pixels(study.image);
@@ -77,4 +76,4 @@ inline constexpr Index smallest_builtin_image = 32;
   });
 }
 
-}  // namespace vlp::pretrain
+}  // namespace vlp::builtin

@@ -2,7 +2,7 @@
 /// Plots of a training run, drawn by gnuplot where it is installed.
 #pragma once
 
-#include "pretrain/detail/gnuplot.hpp"
+#include "pictures/detail/gnuplot.hpp"
 
 #include <vlp/core/errors.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vlp::pretrain {
+namespace vlp::pictures {
 
 /// One curve: y over x, of equal length; points that are not finite are left out.
 struct Curve {
@@ -56,40 +56,25 @@ struct Curve {
 }
 
 /// Writes a PNG with one bar for each perturbation and one for all at once: the share of reports where the
-/// original wins, its chance level as a mark and, when `before` (an untrained model, another run) is given,
-/// that result as a second bar. Same return value as plot_losses. Throws std::invalid_argument when `before`
-/// has other perturbations.
-[[nodiscard]] inline std::string plot_structure_accuracy(
-    const std::filesystem::path& png, const eval::StructureDiscrimination& result,
-    const eval::StructureDiscrimination* before = nullptr, std::string_view result_name = "after training",
-    std::string_view before_name = "before training") {
-  require(before == nullptr || before->perturbations.size() == result.perturbations.size(),
-          "plot_structure_accuracy: the result has ", result.perturbations.size(),
-          " perturbations but before has ", before != nullptr ? before->perturbations.size() : 0);
+/// original wins, with its chance level as a mark. Same return value as plot_losses.
+[[nodiscard]] inline std::string plot_structure_accuracy(const std::filesystem::path& png,
+                                                         const eval::StructureDiscrimination& result) {
   if (result.overall.count == 0) return png.string() + ": nothing to plot";
 
   // Rows from the top; each bar is a box from 0 to its accuracy, in percent.
-  std::ostringstream bars, bars_before, chance, labels, names;
-  const auto add = [&](std::size_t row, const std::string& name, const eval::Accuracy& now,
-                       const eval::Accuracy* then) {
+  std::ostringstream bars, chance, labels, names;
+  const auto add = [&](std::size_t row, const std::string& name, const eval::Accuracy& accuracy) {
     const double y = -static_cast<double>(row) - (row > 0 ? 0.4 : 0.0);
-    const double low = then != nullptr ? 0.0 : -0.34;
     names << (row == 0 ? "" : ", ") << detail::gnuplot_text(name) << ' ' << y;
-    if (now.count == 0) return;
-    bars << "0 " << 100 * now.value() << ' ' << y + low << ' ' << y + 0.34 << '\n';
-    labels << "108 " << y + (low + 0.34) / 2 << ' ' << std::lround(100 * now.value()) << '\n';
-    chance << 100 * now.chance << ' ' << y - 0.42 << " 0 0.84\n";
-    if (then == nullptr || then->count == 0) return;
-    bars_before << "0 " << 100 * then->value() << ' ' << y - 0.34 << ' ' << y << '\n';
-    labels << "108 " << y - 0.17 << ' ' << std::lround(100 * then->value()) << '\n';
+    if (accuracy.count == 0) return;
+    bars << "0 " << 100 * accuracy.value() << ' ' << y - 0.34 << ' ' << y + 0.34 << '\n';
+    labels << "108 " << y << ' ' << std::lround(100 * accuracy.value()) << '\n';
+    chance << 100 * accuracy.chance << ' ' << y - 0.42 << " 0 0.84\n";
   };
-  add(0, "all at once (" + std::to_string(1 + result.perturbations.size()) + "-way)", result.overall,
-      before != nullptr ? &before->overall : nullptr);
+  add(0, "all at once (" + std::to_string(1 + result.perturbations.size()) + "-way)", result.overall);
   for (std::size_t k = 0; k < result.perturbations.size(); ++k)
-    add(k + 1, result.perturbations[k].name, result.perturbations[k].accuracy,
-        before != nullptr ? &before->perturbations[k].accuracy : nullptr);
+    add(k + 1, result.perturbations[k].name, result.perturbations[k].accuracy);
 
-  const auto box = "using (0):(($3+$4)/2):1:2:3:4 with boxxyerror fillstyle solid noborder linecolor rgb ";
   std::ostringstream script;
   script << detail::plot_style(960, 140 + 46 * static_cast<int>(result.perturbations.size() + 1))
          << "set xlabel 'original report preferred to the perturbed one, % of " << result.overall.count
@@ -101,13 +86,11 @@ struct Curve {
          << bars.str() << "EOD\n$chance << EOD\n"
          << chance.str() << "EOD\n$labels << EOD\n"
          << labels.str() << "EOD\n";
-  if (!bars_before.str().empty()) script << "$before << EOD\n" << bars_before.str() << "EOD\n";
-  script << "plot $now " << box << "'#0072b2' title " << detail::gnuplot_text(result_name);
-  if (!bars_before.str().empty())
-    script << ", $before " << box << "'#bcc6cc' title " << detail::gnuplot_text(before_name);
+  script << "plot $now using (0):(($3+$4)/2):1:2:3:4 with boxxyerror fillstyle solid noborder linecolor rgb "
+            "'#0072b2' title 'model'";
   script << ", $chance using 1:2:3:4 with vectors nohead linewidth 2.5 linecolor rgb '#d55e00' title 'chance'"
          << ", $labels using 1:2:3 with labels right notitle\n";
   return detail::run_gnuplot(png, script.str());
 }
 
-}  // namespace vlp::pretrain
+}  // namespace vlp::pictures
