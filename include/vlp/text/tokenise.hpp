@@ -26,7 +26,7 @@ namespace detail {
          c == '!' || c == '?' || c == '<' || c == '>' || c == '*' || c == '#' || c == '~' || c == '%';
 }
 
-/// Where a clitic ("'s", "n't", "'ve") starts in `word`, or its size.
+/// The place where a clitic ("'s", "n't", "'ve") starts in `word`, or the size of `word` if there is none.
 [[nodiscard]] constexpr std::size_t clitic(std::string_view word) {
   const std::size_t apostrophe = word.rfind('\'');
   if (apostrophe == std::string_view::npos || apostrophe == 0 || word.size() - apostrophe > 3)

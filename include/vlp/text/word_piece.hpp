@@ -45,9 +45,9 @@ class WordPiece {
   }
 
   /// Appends [CLS], the pieces of `text_a`, [SEP], the pieces of `text_b` and [SEP] to `ids`, at most
-  /// `max_pieces` (>= 3) in all. Where both texts do not fit, the one that has more pieces loses its last
-  /// piece, again and again until they fit; if both have the same number, text_b loses one. So do BERT's
-  /// run_classifier.py and "longest_first" of Hugging Face's Python tokenisers; their compiled ones leave an
+  /// `max_pieces` (>= 3) in all. If the texts do not fit, the one that has more pieces loses its last piece,
+  /// again and again until they fit; if both have the same number, text_b loses one. BERT's run_classifier.py
+  /// and "longest_first" of Hugging Face's Python tokenisers do the same; the compiled tokenisers leave an
   /// odd piece to the text that was longer, or to text_b if none was. `words` gets a number per piece as in
   /// encode, counted from 0 in each text. `type_ids` gets 0 for each piece up to the first [SEP], and 1 for
   /// those after it. Returns how many pieces were appended. Throws std::invalid_argument for a smaller

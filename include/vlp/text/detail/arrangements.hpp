@@ -28,9 +28,10 @@ namespace vlp::text::detail {
 
 /// Rearranges the positions `range` of `order`, which is the identity there.
 ///
-/// A shuffle is drawn until the words differ from the original. That ends: where at least two arrangements of
-/// words exist, each is as likely as any other (all permutations of positions are), so that at most half of
-/// the draws repeat the original. Whether they exist is decided beforehand, from which words are equal.
+/// A shuffle is drawn until the words differ from the original. The drawing ends: if at least two
+/// arrangements of words exist, each is as likely as any other (all permutations of positions are), so that
+/// at most half of the draws repeat the original. The code decides beforehand whether they exist, by
+/// comparing words.
 class Arranger {
  public:
   Arranger(const Words& words, Span range, Random& random, std::vector<std::uint32_t>& order,
