@@ -33,13 +33,15 @@ struct HostTensor {
   std::function<void(std::span<const Scalar>)> set;
 };
 
-/// The parameters of the list as host tensors, which point to them and to the device.
+/// The parameters of the list as host tensors, which point to them and to the device. Throws
+/// std::invalid_argument for a parameter without memory.
 template <class Scalar, class Device>
 [[nodiscard]] std::vector<HostTensor<Scalar>> host_tensors(Device& device,
                                                            const ParameterList<Scalar, Device>& list) {
   std::vector<HostTensor<Scalar>> out;
   for (const auto& [name, parameter] : list) {
     auto* const p = parameter;
+    require(p->is_placed(), "parameter '", name, "' has no memory yet: make the model's Parameters first");
     out.push_back({{name, p->extents()},
                    static_cast<std::size_t>(p->size()),
                    [&device, p] { return download_value(device, *p); },
