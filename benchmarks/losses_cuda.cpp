@@ -142,7 +142,7 @@ Context describe(Context context, const vlp::CudaOptions& options) {
   return context;
 }
 
-/// Whether every case ran.
+/// Times the cases that the arguments include. Says whether every one of them ran.
 bool run(const Arguments& arguments) {
   const Context context = describe(arguments.notes, arguments.options);
   const Stream stream;

@@ -9,7 +9,7 @@
 
 namespace vlp::benchmarks {
 
-/// Of local alignment, with P = B sum(W_j) R attention weights: the scores A twice and a product of A's
+/// Flop of local alignment, with P = B sum(W_j) R attention weights: the scores A twice and a product of A's
 /// gradient for words and for regions, 8 P D; contexts in the cheaper form, forward 2 P min(R, D), backward 2
 /// P min(R, D) and 2 P min(R, 2 D). `words` is that of all reports.
 inline double local_alignment_flop(Index batch, Index words, Index regions, Index features) {

@@ -1,5 +1,6 @@
 /// \file
-/// What the program asks of operator new. A program that uses this links allocations.cpp, which replaces it.
+/// Counts what the program asks of operator new. A program that uses this links allocations.cpp, which
+/// replaces it.
 ///
 /// Packing buffers that Eigen's products take from malloc for the length of a call are not among them.
 #pragma once

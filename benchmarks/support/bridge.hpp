@@ -1,5 +1,5 @@
 /// \file
-/// The C interface that comparison/bridge.py calls losses through, but for the device: arrays and options by
+/// The C interface that comparison/bridge.py calls losses through, except the device: arrays and options by
 /// name, on memory of the caller's. A source that includes this, once, defines make_loss and has all
 /// functions.
 #pragma once
@@ -35,8 +35,8 @@ struct VlpArray {
   const std::int64_t* extents;
 };
 
-/// An option as a number; one of an enum by its place in it. What the host knows of the inputs
-/// (word_capacity) comes as one too.
+/// An option as a number; one of an enum by its place in it. Facts about the inputs that the host knows
+/// (word_capacity) come as one too.
 struct VlpOption {
   const char* name;
   double value;

@@ -1,5 +1,5 @@
 /// \file
-/// What a loss is timed on: its shapes and inputs, whatever the device.
+/// Shapes and inputs that a loss is timed on, on any device.
 #pragma once
 
 #include <vlp/core/random.hpp>

@@ -1,5 +1,5 @@
 /// \file
-/// What this machine can do at most, measured in the same run as what is compared to it.
+/// The most that this machine can do, measured in the same run as what is compared to it.
 #pragma once
 
 #include <string>
@@ -16,7 +16,7 @@ template <class Scalar>
 /// product_rate.
 [[nodiscard]] double copy_rate(int threads);
 
-/// What vlp's own products are computed by.
+/// Names the library that computes vlp's own products.
 [[nodiscard]] std::string backend();
 
 /// The BLAS that product_rate measures beside, or "none".

@@ -77,7 +77,7 @@ class LossRun {
     forward_backward(loss, device_, inputs_, outputs, gradients_);
   }
 
-  /// What memory is given back when a loss that has taken a step goes.
+  /// Measures the memory that a loss gives back when it is destroyed after a step.
   void measure_kept(const typename L::Options& options) {
     std::optional<L> first(options);
     step(*first);

@@ -1,5 +1,5 @@
 /// \file
-/// What the tests of local alignment share.
+/// Inputs and options that the tests of local alignment share.
 #pragma once
 
 #include "support/device.hpp"

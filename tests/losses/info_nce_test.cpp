@@ -38,7 +38,7 @@ TEMPLATE_TEST_CASE("InfoNCE agrees with double on ragged shapes", "", VLP_TEST_S
   for (auto [batch, features] :
        {std::pair<Index, Index>{1, 7}, {2, 33}, {33, 1}, {7, 129}, {127, 128}, {129, 200}, {200, 2}}) {
     const Arrays arrays = random_pairs(random, batch, features, 1 + static_cast<int>(batch) / 3);
-    // Of one pair, or in one dimension, nothing is left of gradients but what cancels.
+    // With one pair, or in one dimension, gradients are nothing but what cancels.
     const double floor = batch == 1 || features == 1 ? 10 : 1e-3;
     CAPTURE(batch, features);
     check_against<InfoNce<TestType>>(arrays, {}, {1, 0}, floor);

@@ -163,7 +163,7 @@ TEMPLATE_TEST_CASE("the multi-scale objective agrees with double on ragged shape
   const auto check = [&](Index batch, Index perturbations, Index features, const WordsAndRegions& local,
                          const MultiScaleOptions& options, Padding padding) {
     CAPTURE(batch, perturbations, features, options.alpha, options.beta);
-    // Of one pair, or in one dimension, nothing is left of gradients but what cancels.
+    // With one pair, or in one dimension, gradients are nothing but what cancels.
     check_against<MultiScale<TestType>>(all_scales(random, batch, perturbations, features, local), options,
                                         padding, batch == 1 || features == 1 ? 10 : 1e-3);
   };

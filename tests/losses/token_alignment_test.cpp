@@ -36,7 +36,7 @@ using Reference = vlp::TokenAlignment<double>;
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-/// Whether results are compared as those of float and double are.
+/// Says whether results are compared as those of float and double are.
 template <class Scalar>
 constexpr bool is_exact = sizeof(Scalar) > 2;
 
@@ -230,8 +230,8 @@ TEMPLATE_TEST_CASE("token alignment of zero words and regions has finite gradien
   if (is_exact<TestType>) CHECK(row_error(got.gradient_values(), want.gradient_values()) < 2e-5);
   CHECK(relative_error(got.gradient_values(), got.gradient_values()) == 0);
 
-  // All words of a report and all regions of an image: their gradients cancel but for rounding, which is then
-  // divided by the smallest norm.
+  // All words of a report and all regions of an image: their gradients cancel except for rounding, which is
+  // then divided by the smallest norm.
   std::fill_n(arrays.at("regions").values.begin() + 30, 30, 0.0);
   std::fill_n(arrays.at("words").values.begin() + 54, 18, 0.0);
   LossCase<TokenAlignment<TestType>> nothing(arrays);

@@ -150,7 +150,7 @@ struct ReferenceOf<L<Scalar, AnyDevice>> {
 template <class L>
 using ReferenceOf = typename detail::ReferenceOf<L>::type;
 
-/// Loss and gradients agree with those of `Reference`, given the same numbers. What counts is the difference
+/// Loss and gradients agree with those of `Reference`, given the same numbers. The error is the difference
 /// to the largest element of each, or to `floor`: what cancels is no more exact than its terms. For the
 /// loss, a difference of scores, it is 0.1 at least.
 template <Loss L, Loss Reference = ReferenceOf<L>>
@@ -173,7 +173,7 @@ void check_against(const Arrays& arrays, const typename L::Options& options, Pad
   CHECK(got.padding_untouched());
 }
 
-/// What every loss over a batch of pairs keeps to, whatever it computes: results that do not depend on
+/// The contract of every loss over a batch of pairs, whatever it computes: results that do not depend on
 /// threads (or their order), strides or which gradients are asked for; gradients that move with their pairs
 /// when the batch is reordered; gradients that are overwritten, or added to when asked; nothing allocated in
 /// the arena once it has its size. `shared` names the arrays that all of the batch shares.

@@ -57,7 +57,7 @@ inline double relative_error(const Array& got, const Array& want, double floor =
   return error / scale;
 }
 
-/// What a loss says against its arguments, forward and then backward; "no error" if it takes them.
+/// The error of a loss for its arguments, forward and then backward; "no error" if it takes them.
 template <Loss L>
 std::string refusal_of(const typename L::Inputs& inputs, const typename L::Gradients& gradients = {},
                        const typename L::Outputs& outputs = {}) {
@@ -70,7 +70,7 @@ std::string refusal_of(const typename L::Inputs& inputs, const typename L::Gradi
   });
 }
 
-/// Elements between the rows of a matrix, and between the matrices of a batch, that belong to nobody.
+/// Elements between the rows of a matrix, and between the matrices of a batch, that are padding.
 struct Padding {
   Index row = 0;
   Index matrix = 0;

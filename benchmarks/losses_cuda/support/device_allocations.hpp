@@ -1,6 +1,6 @@
 /// \file
-/// What the program asks of cudaMalloc. A program that uses this links device_allocations.cpp with
-/// --wrap=cudaMalloc and --wrap=cudaFree. What cuBLAS takes for itself is not seen.
+/// Counts what the program asks of cudaMalloc. A program that uses this links device_allocations.cpp with
+/// --wrap=cudaMalloc and --wrap=cudaFree. Memory that cuBLAS takes for itself is not counted.
 #pragma once
 
 #include <cstdint>

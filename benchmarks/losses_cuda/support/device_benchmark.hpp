@@ -49,7 +49,7 @@ class Stream {
   std::unique_ptr<std::remove_pointer_t<cudaStream_t>, Destroy> stream_;
 };
 
-/// What all cases are timed with.
+/// Tools that all cases are timed with.
 struct Bench {
   cudaStream_t stream;
   CacheFlush& flush;

@@ -1,5 +1,5 @@
 /// \file
-/// What this device can do at most, measured in the same run as what is compared to it.
+/// The most that this device can do, measured in the same run as what is compared to it.
 #pragma once
 
 #include "losses_cuda/support/draw.hpp"

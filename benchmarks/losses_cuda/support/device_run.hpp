@@ -54,7 +54,7 @@ class DeviceRun {
   /// Bytes that the loss itself keeps between calls.
   [[nodiscard]] std::int64_t kept_bytes() const noexcept { return kept_bytes_; }
 
-  /// Of the last step; waits for it.
+  /// The loss of the last step, after waiting for it.
   [[nodiscard]] Accumulator value() const {
     Accumulator out = 0;
     cuda::check(cudaMemcpyAsync(&out, value_.data(), sizeof out, cudaMemcpyDeviceToHost, device_.stream()),
@@ -103,7 +103,7 @@ class DeviceRun {
     forward_backward(loss, device_, set.inputs, outputs, set.gradients);
   }
 
-  /// What memory is given back when a loss that has taken a step goes.
+  /// Measures the memory that a loss gives back when it is destroyed after a step.
   void measure_kept(const typename L::Options& options) {
     std::optional<L> other(options);
     step(*other, 0);

@@ -48,7 +48,7 @@ T as_element(double value) {
 }
 }  // namespace detail
 
-/// Queues the drawing of an array; another stream number gives other values. What is given is copied in the
+/// Queues the drawing of an array; another stream number gives other values. Given values are copied in the
 /// order of the device's stream, and waited for, since it comes from memory that then goes.
 template <class T>
 void draw(const Cuda& device, const Array& array, std::uint32_t stream, T* out) {

@@ -39,8 +39,8 @@ struct ScoreBlock {
   const float* log_scale;
 };
 
-/// What a block of eight warps takes of a block of scores: a warp 32 packs of 16 bytes side by side, in 32
-/// rows below each other; the warps lie below each other, too.
+/// Part of a block of scores that a block of eight warps takes: a warp 32 packs of 16 bytes side by side, in
+/// 32 rows below each other; the warps lie below each other, too.
 template <class Stored>
 struct ScorePart {
   static constexpr int wide = cuda::pack_size<Stored>;  // columns of a lane
@@ -140,7 +140,7 @@ inline __global__ void __launch_bounds__(256)
   out[i] = {cuda::detail::scale_of(log_scale), sum};
 }
 
-/// What target scores take from the loss.
+/// Sums the share of target scores in the loss.
 inline __global__ void __launch_bounds__(256)
     weigh_own_scores(const float* own, Index batch, float weight, double* target_scores) {
   const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;

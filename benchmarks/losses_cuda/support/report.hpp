@@ -1,5 +1,5 @@
 /// \file
-/// What was measured of each case, as a table and as JSON.
+/// Measurements of each case, as a table and as JSON.
 #pragma once
 
 #include "losses_cuda/support/device_ceilings.hpp"
@@ -18,7 +18,7 @@
 
 namespace vlp::benchmarks {
 
-/// What we set ourselves for a case; 0: nothing.
+/// Demands that are set for a case; 0 stands for none.
 struct Bar {
   double times_floor = 0;         ///< at most that many times the floor at the rates below
   std::size_t scratch_bytes = 0;  ///< at most
@@ -51,7 +51,7 @@ struct Row {
 /// since the launches of small shapes cost the host more than the device.
 [[nodiscard]] double deciding_milliseconds(const Row& row);
 
-/// Whether all of a bar's demands are met: "yes", or what is not; "-" where there is no bar.
+/// Says whether all of a bar's demands are met: "yes", or what is not met; "-" where there is no bar.
 [[nodiscard]] std::string verdict(const Row& row);
 
 /// Everything that is known of the run but the rows, by name.

@@ -89,7 +89,7 @@ class Graph {
     void operator()(cudaGraphExec_t graph) const noexcept { cudaGraphExecDestroy(graph); }
   };
 
-  /// What is reported here is not to be found by the next launch.
+  /// Clears an error that is reported here, so that the next launch does not find it.
   static cudaError_t forgotten(cudaError_t status) {
     if (status != cudaSuccess) cudaGetLastError();
     return status;

@@ -30,7 +30,7 @@ template <class Scalar, class Device>
 class DistillationBackend;
 }  // namespace detail
 
-/// What Distillation takes and gives, the same type on every device.
+/// Arguments of Distillation and their checks, the same types on every device.
 template <class ScalarType>
 struct DistillationInterface {
   using Scalar = ScalarType;
@@ -48,7 +48,7 @@ struct DistillationInterface {
   };
   struct Gradients {
     MatrixView<Scalar> student;   ///< [N, V]
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "rows x tokens";

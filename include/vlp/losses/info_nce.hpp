@@ -20,7 +20,7 @@ namespace vlp {
 
 /// Options of InfoNce.
 struct InfoNceOptions {
-  /// What pairs of one group are to each other; without group ids all pairs differ.
+  /// How pairs of one group count for each other; without group ids all pairs differ.
   DuplicatePolicy duplicate_policy = DuplicatePolicy::negatives;
   /// Share of each target that is spread over all kept columns, in [0, 1).
   double label_smoothing = 0;
@@ -52,7 +52,7 @@ template <class Scalar, class Device>
 class InfoNceBackend;
 }  // namespace detail
 
-/// What InfoNce takes and gives, the same type on every device.
+/// Arguments of InfoNce and their checks, the same types on every device.
 template <class ScalarType>
 struct InfoNceInterface {
   using Scalar = ScalarType;
@@ -72,7 +72,7 @@ struct InfoNceInterface {
   struct Gradients {
     MatrixView<Scalar> image, text;  ///< [B, D]
     Accumulator* log_scale = nullptr;
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "pairs x features";

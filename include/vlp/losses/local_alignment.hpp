@@ -54,7 +54,7 @@ template <class Scalar, class Device>
 class LocalAlignmentBackend;
 }  // namespace detail
 
-/// What LocalAlignment takes and gives, the same type on every device.
+/// Arguments of LocalAlignment and their checks, the same types on every device.
 template <class ScalarType>
 struct LocalAlignmentInterface {
   using Scalar = ScalarType;
@@ -67,9 +67,8 @@ struct LocalAlignmentInterface {
     BatchView<const Scalar> words;               ///< [B, W, D]
     std::span<const std::int64_t> word_count{};  ///< [B] in 1 to W; empty: all W. Padding is never read.
     std::span<const std::int64_t> group{};       ///< [B] ids of equal reports; empty: all differ
-    /// What the host knows of the sum of word_count: at most so many words; 0: B W. On a device where
-    /// word_count is out of the host's sight, products take that many rows: pass the sum itself if it is
-    /// known.
+    /// Upper bound that the host knows for the sum of word_count; 0 stands for B W. Where word_count is in
+    /// device memory, products take that many rows: pass the sum itself if it is known.
     Index word_capacity = 0;
   };
   struct Outputs {
@@ -80,7 +79,7 @@ struct LocalAlignmentInterface {
   struct Gradients {
     BatchView<Scalar> regions{};  ///< [B, R, D]
     BatchView<Scalar> words{};    ///< [B, W, D]; 0 in padding
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "pairs x regions x features x words";

@@ -18,7 +18,7 @@
 
 namespace vlp {
 
-/// What pairs that share a group id (equal reports) are to each other in a contrastive batch.
+/// How pairs that share a group id (equal reports) count for each other in a contrastive batch.
 enum class DuplicatePolicy {
   negatives,  ///< ids are ignored: every other pair is a negative
   positives,  ///< the target is uniform over the row's group
@@ -42,7 +42,7 @@ struct AnyVisitor {
 ///
 /// - `Inputs` holds views of what the loss reads, `Outputs` where it writes, `Gradients` one member, of the
 ///   same name, for each differentiable input. An empty view or null pointer in `Outputs` or `Gradients`
-///   skips that result. What is written must not overlap what is read, nor any other result. All of it,
+///   skips that result. Results must overlap neither the inputs nor each other. All of it,
 ///   single numbers included, is in the device's memory.
 /// - `forward` computes and keeps the little that its documentation names; `backward`, with the same inputs,
 ///   writes upstream * dL/dinput. Gradients are overwritten unless `Gradients::into` says to add.
@@ -84,8 +84,8 @@ template <class Scalar, class Device>
 struct AllLosses;
 }  // namespace detail
 
-/// Every loss that there is on a device, of inputs of type `Scalar`, as a LossList. What is written once over
-/// the Loss concept takes them from here.
+/// Every loss that there is on a device, of inputs of type `Scalar`, as a LossList. Code that is written once
+/// over the Loss concept takes them from here.
 template <class Scalar, class Device = Cpu>
 using AllLosses = typename detail::AllLosses<Scalar, Device>::type;
 

@@ -39,7 +39,7 @@ template <class Scalar, class Device>
 class MultiScaleBackend;
 }  // namespace detail
 
-/// What MultiScale takes and gives, the same type on every device.
+/// Arguments of MultiScale and their checks, the same types on every device.
 template <class ScalarType>
 struct MultiScaleInterface {
   using Scalar = ScalarType;
@@ -74,7 +74,7 @@ struct MultiScaleInterface {
     Accumulator* perturbation_log_scale = nullptr;  ///< another number than log_scale's, even if s is shared
     BatchView<Scalar> regions{};
     BatchView<Scalar> words{};
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "pairs x texts x features";
@@ -116,7 +116,7 @@ struct MultiScaleInterface {
             ": beta must be finite and not negative, but is ", options.beta);
   }
 
-  /// What the terms do not find out themselves. Inputs of a term of weight 0 are not looked at.
+  /// Checks across the terms; each term checks its own inputs. Inputs of a term of weight 0 are not read.
   static void check_inputs(const Inputs& inputs, const Options& options) {
     const double alpha = options.alpha, beta = options.beta;
     detail::check_input(name, "text", inputs.text);
@@ -132,7 +132,7 @@ struct MultiScaleInterface {
     detail::check_gradient(name, "text", gradients.text, inputs.text);
   }
 
-  /// What a term of that weight is handed on.
+  /// The upstream of a term of that weight.
   static Accumulator weighted(Accumulator upstream, double weight) {
     return static_cast<Accumulator>(static_cast<double>(upstream) * weight);
   }
@@ -143,7 +143,7 @@ struct MultiScaleInterface {
     return MatrixView<T>(text.data(), {text.extent(0), text.extent(2)}, {text.stride(0), 1});
   }
 
-  /// What each term is given.
+  /// Inputs of each term.
   static typename InfoNceInterface<Scalar>::Inputs global_inputs(const Inputs& in) {
     return {in.image, first_report(in.text), in.log_scale, in.group};
   }

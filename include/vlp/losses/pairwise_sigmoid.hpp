@@ -21,7 +21,7 @@ namespace vlp {
 
 /// Options of PairwiseSigmoid.
 struct PairwiseSigmoidOptions {
-  /// What pairs of one group are to each other: all negatives, all positives, or left out but for the pair
+  /// How pairs of one group count for each other: as negatives, as positives, or not at all, except the pair
   /// itself. Without group ids all pairs differ.
   DuplicatePolicy duplicate_policy = DuplicatePolicy::negatives;
   /// Bytes that forward may keep of the scores for backward; see InfoNceOptions::kept_score_bytes.
@@ -34,7 +34,7 @@ template <class Scalar, class Device>
 class PairwiseSigmoidBackend;
 }  // namespace detail
 
-/// What PairwiseSigmoid takes and gives, the same type on every device.
+/// Arguments of PairwiseSigmoid and their checks, the same types on every device.
 template <class ScalarType>
 struct PairwiseSigmoidInterface {
   using Scalar = ScalarType;
@@ -56,7 +56,7 @@ struct PairwiseSigmoidInterface {
     MatrixView<Scalar> image, text;  ///< [B, D]
     Accumulator* log_scale = nullptr;
     Accumulator* bias = nullptr;
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "pairs x features";

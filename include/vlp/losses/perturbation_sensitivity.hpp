@@ -27,7 +27,7 @@ template <class Scalar, class Device>
 class PerturbationSensitivityBackend;
 }  // namespace detail
 
-/// What PerturbationSensitivity takes and gives, the same type on every device.
+/// Arguments of PerturbationSensitivity and their checks, the same types on every device.
 template <class ScalarType>
 struct PerturbationSensitivityInterface {
   using Scalar = ScalarType;
@@ -48,7 +48,7 @@ struct PerturbationSensitivityInterface {
     MatrixView<Scalar> image;  ///< [B, D]
     BatchView<Scalar> text;    ///< [B, 1 + K, D]
     Accumulator* log_scale = nullptr;
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "pairs x candidates x features";

@@ -30,7 +30,7 @@ template <class Scalar, class Device>
 class TokenAlignmentBackend;
 }  // namespace detail
 
-/// What TokenAlignment takes and gives, the same type on every device.
+/// Arguments of TokenAlignment and their checks, the same types on every device.
 template <class ScalarType>
 struct TokenAlignmentInterface {
   using Scalar = ScalarType;
@@ -50,7 +50,7 @@ struct TokenAlignmentInterface {
   struct Gradients {
     BatchView<Scalar> regions{};  ///< [B, R, D]
     BatchView<Scalar> words{};    ///< [B, W, D]; 0 in padding
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "pairs x regions x features x words";

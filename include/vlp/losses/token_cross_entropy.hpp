@@ -33,7 +33,7 @@ template <class Scalar, class Device>
 class TokenCrossEntropyBackend;
 }  // namespace detail
 
-/// What TokenCrossEntropy takes and gives, the same type on every device.
+/// Arguments of TokenCrossEntropy and their checks, the same types on every device.
 template <class ScalarType>
 struct TokenCrossEntropyInterface {
   using Scalar = ScalarType;
@@ -54,7 +54,7 @@ struct TokenCrossEntropyInterface {
     MatrixView<Scalar> hidden;    ///< [N, D]
     MatrixView<Scalar> weight;    ///< [V, D]
     VectorView<Scalar> bias{};    ///< [V]
-    Into into = Into::overwrite;  ///< whether gradients are overwritten or added to
+    Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
   static constexpr std::string_view size_names = "rows x features x tokens";

@@ -52,7 +52,7 @@ __global__ void merge_all(const Number* x, Index count, double* out) {
   *out = all.value();
 }
 
-/// What comes before each number, and the sum of all, by one block of 256.
+/// Writes the sum before each number, and the sum of all, by one block of 256.
 template <class Number>
 __global__ void __launch_bounds__(256) sum_before(const Number* x, int count, Number* before, Number* all) {
   const int i = static_cast<int>(threadIdx.x);

@@ -16,7 +16,7 @@
 #include <cstddef>
 #include <string_view>
 
-// What every loss on a CUDA device keeps to, beside what it does on any device.
+// The contract of every loss on a CUDA device, beside the one on any device.
 
 namespace {
 
@@ -143,7 +143,7 @@ struct Step {
       if (!gradient.shape.empty()) run.fill_gradient(name, 1e4);
   }
 
-  /// Whether results are those wanted, to the bit.
+  /// Says whether results are those wanted, to the bit.
   bool has_value() {
     value.download();
     return value.host()[0] == want_value;

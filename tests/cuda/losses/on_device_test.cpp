@@ -15,7 +15,7 @@
 
 #include <cstddef>
 
-// What takes a real device: shapes beyond what an emulation has time for.
+// Tests that need a real device: shapes beyond what an emulation has time for.
 
 namespace {
 

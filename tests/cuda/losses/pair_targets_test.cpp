@@ -104,7 +104,7 @@ GroupKey inverse(GroupKey odd) {
   return out;
 }
 
-/// What mix() mixes to x.
+/// The key that mix() turns into x.
 GroupKey unmixed(GroupKey x) {
   x = (x ^ x >> 33) * inverse(0xc4ceb9fe1a85ec53);
   x = (x ^ x >> 33) * inverse(0xff51afd7ed558ccd);

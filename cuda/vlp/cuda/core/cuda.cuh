@@ -17,7 +17,7 @@
 
 namespace vlp {
 
-/// What a Cuda device may be told.
+/// Options of a Cuda device.
 struct CudaOptions {
   /// Scores of all pairs, of all tokens, or of all words and regions, and gradients by them, exist a block at
   /// a time. A block of gradients takes about this many bytes: enough to fill the card, few enough to stay in
@@ -98,7 +98,8 @@ class Cuda {
     return cublas_.get();
   }
   [[nodiscard]] int multiprocessors() const noexcept { return multiprocessors_; }
-  /// Whether the device has compute capability 9.0. Its kernels may then have been compiled for wgmma.cuh.
+  /// Says whether the device has compute capability 9.0. Its kernels may then have been compiled for
+  /// wgmma.cuh.
   [[nodiscard]] bool is_hopper() const noexcept { return is_hopper_; }
 
   /// Scratch memory for the duration of one call: the next call on this stream may use the same.

@@ -100,7 +100,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
     status = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
   }
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // it is reported here; nobody is to find it later
+  cudaGetLastError();  // the error is reported here and must not be found again later
   detail::shared_memory_bounds().clear();
   check(status, what());
 }

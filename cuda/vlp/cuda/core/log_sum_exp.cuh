@@ -9,7 +9,7 @@
 namespace vlp::cuda {
 
 /// 2^x for x <= 0, by the processor's own instruction, whose relative error is below 2^-22.7 (2^-22.80 on an
-/// H200). What is below 2^-126 is 0: exp2f, which keeps it, takes three instructions more, and kernels take
+/// H200). A result below 2^-126 is 0: exp2f, which keeps it, takes three instructions more, and kernels take
 /// four exponentials for every pair.
 __device__ inline float exp2_below(float x) {
 #ifdef VLP_CUDA_EMULATION

@@ -33,7 +33,7 @@ class CurrentDevice {
   int device_, before_ = 0;
 };
 
-/// Whether work of a stream is captured in CUDA graphs, as far as a Cuda has seen.
+/// Says whether work of a stream is captured in CUDA graphs, as far as a Cuda was told.
 enum class Capture {
   never,   ///< no call was captured so far
   before,  ///< some call before this one was, and its graph may be launched again
@@ -71,7 +71,7 @@ struct DeviceMemory {
     return Bytes(static_cast<std::byte*>(out));
   }
 
-  /// Whether the call that the thread is in is captured in a graph.
+  /// Says whether the call that the thread is in is captured in a graph.
   static bool is_recorded() noexcept { return detail::capture_of_call == Capture::now; }
 
   /// Memory that was replaced by more in a call on a device whose calls were captured: graphs may point into
@@ -87,7 +87,7 @@ struct DeviceMemory {
   };
 };
 
-/// What outlives one call, in device memory.
+/// Device memory that outlives one call.
 template <class T>
 using Buffer = vlp::Buffer<T, DeviceMemory>;
 

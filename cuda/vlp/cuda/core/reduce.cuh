@@ -55,7 +55,7 @@ template <class T>
 __device__ inline T block_sum(T x, BlockRoom<T>& room) {
   return block_reduce(x, T(0), room, [](T a, T b) { return a + b; });
 }
-/// Of numbers that are not negative.
+/// The largest of a block's numbers, which must not be negative.
 __device__ inline float block_max(float x, BlockRoom<float>& room) {
   return block_reduce(x, 0.0F, room, [](float a, float b) { return fmaxf(a, b); });
 }

@@ -37,7 +37,7 @@ __host__ __device__ inline float to_float(Half x) {
   return __half2float(x);
 }
 
-/// Rounds to nearest. What is finite stays finite: Half ends at its largest number.
+/// Rounds to nearest. Finite numbers stay finite: Half ends at its largest number.
 template <class Scalar>
 __host__ __device__ inline Scalar from_float(float x) {
   if constexpr (std::is_same_v<Scalar, Half>) {
@@ -83,7 +83,7 @@ struct Rows {
   Index stride = 0;
 
   __host__ __device__ T* operator[](Index i) const { return data + i * stride; }
-  /// Whether every row begins at a multiple of 16 bytes.
+  /// Says whether every row begins at a multiple of 16 bytes.
   [[nodiscard]] bool aligned() const {
     return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 &&
            stride * static_cast<Index>(sizeof(T)) % 16 == 0;
@@ -98,7 +98,7 @@ struct BatchRows {
   Index batch_stride = 0, stride = 0;
 
   __host__ __device__ T* operator()(Index b, Index i) const { return data + b * batch_stride + i * stride; }
-  /// Whether every row begins at a multiple of 16 bytes.
+  /// Says whether every row begins at a multiple of 16 bytes.
   [[nodiscard]] bool aligned() const {
     return Rows<T>{data, count, batch_stride}.aligned() && Rows<T>{data, count, stride}.aligned();
   }

@@ -43,7 +43,7 @@ using NativeProducts = std::conditional_t<has_group_products, GroupProducts, War
 ///
 /// With GroupProducts the eight warps stand below each other, each with 16 x 128 elements; every lane has two
 /// rows of 32. Two groups of four warps multiply asynchronously, while their threads start the copies of the
-/// step after the next one. What a step takes is four instructions for products and those that wait.
+/// step after the next one. A step takes four instructions for products and those that wait.
 template <class Scalar, int Columns = 128, int Stages = 3, class Products = NativeProducts>
 class TileProduct {
   static constexpr bool by_groups = is_16_bit<Scalar> && std::is_same_v<Products, GroupProducts>;

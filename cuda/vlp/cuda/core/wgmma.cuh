@@ -3,7 +3,7 @@
 /// instructions of sm_90a. Such code runs on compute capability 9.0 only.
 ///
 /// Products are asynchronous. From multiply_group_add on, until wait_for_groups has waited for its group, its
-/// operands in shared memory are read at any time and its sums are nobody else's.
+/// operands in shared memory are read at any time and its sums must not be used in between.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -15,7 +15,7 @@
 
 namespace vlp::cuda {
 
-/// Whether the code that is compiled here may use them.
+/// Says whether the code that is compiled here may use them.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(VLP_CUDA_EMULATION_WGMMA)
 inline constexpr bool has_group_products = true;
 #else

@@ -26,7 +26,7 @@ namespace vlp {
 
 namespace cuda::detail {
 
-/// What both kernels read.
+/// Arguments that both kernels read.
 template <class Scalar>
 struct TwoLogits {
   Rows<const Scalar> student, teacher;  // [N, V]
@@ -65,8 +65,8 @@ __device__ void for_each_column(const TwoLogits<Scalar>& in, Index n, Visit&& vi
   }
 }
 
-/// What forward keeps of a row: the largest logits, 1 / sum_v exp((student - largest) / t), and the ratio of
-/// that sum to the teacher's.
+/// Numbers that forward keeps of a row: the largest logits, 1 / sum_v exp((student - largest) / t), and the
+/// ratio of that sum to the teacher's.
 struct DistillationRow {
   float student_max, teacher_max;
   float student_inverse_sum, ratio;
@@ -218,13 +218,13 @@ class DistillationBackend<ScalarType, Cuda> : DistillationInterface<ScalarType> 
   }
 
  private:
-  /// Of a block: some four packs for each, so that short rows take a warp and keep it busy.
+  /// Threads of a block: about four packs for each, so that short rows take one warp and keep it busy.
   [[nodiscard]] static unsigned threads(Index columns) {
     constexpr Index of_warp = cuda::warp_size * cuda::pack_size<Scalar> * 4;
     return static_cast<unsigned>(std::min<Index>((columns + of_warp - 1) / of_warp, 16) * cuda::warp_size);
   }
 
-  /// Whether rows of both begin equally far from a multiple of 16 bytes.
+  /// Says whether rows of both begin equally far from a multiple of 16 bytes.
   template <class T>
   [[nodiscard]] static bool begin_alike(const cuda::Rows<const Scalar>& a, const cuda::Rows<T>& b) {
     const auto bytes_alike = [](std::uintptr_t x, std::uintptr_t y) { return x % 16 == y % 16; };

@@ -40,9 +40,9 @@ namespace vlp {
 namespace detail {
 
 /// Local alignment of float, BFloat16 or Half features. All pointers are in device memory, `word_count`
-/// included, so that nobody looks at it before the kernels do: where a count is not in 1 to W, or the words
-/// are more than Inputs::word_capacity, the loss and all gradients are NaN. Without a capacity, products take
-/// B W rows, whatever the counts; nothing else works on padding.
+/// included, so the host cannot check it: where a count is not in 1 to W, or the words are more than
+/// Inputs::word_capacity, the loss and all gradients are NaN. Without a capacity, products take B W rows,
+/// whatever the counts; nothing else works on padding.
 ///
 /// Words, packed, meet the regions of all images a tile at a time: plain products, on the matrix units for 16
 /// bits, with one kernel between them forward and one more backward. 8 P D flop for P = B sum(W_j) R, the
@@ -169,7 +169,7 @@ class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarTy
     }
   };
 
-  /// What all tiles of a backward pass take.
+  /// Gradients of pairs that all tiles of a backward pass read.
   struct PairGradients {
     const float *d_similarity, *norm_factor;
     const cuda::detail::GradientScales* scales;

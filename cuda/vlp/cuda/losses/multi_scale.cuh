@@ -133,7 +133,7 @@ class MultiScaleBackend<ScalarType, Cuda> : MultiScaleInterface<ScalarType> {
       cuda::check(cudaMemsetAsync(value, 0, sizeof(Accumulator), device.stream()), "clearing a number");
   }
 
-  /// Zeroes the gradients that a skipped term would have written, but for those that the global term writes.
+  /// Zeroes the gradients that a skipped term would have written, except those that the global term writes.
   void clear_skipped(Device& device, const Gradients& gradients) const {
     if (alpha_ == 0) {
       clear(device, gradients.regions);

@@ -28,7 +28,7 @@ namespace vlp {
 
 namespace cuda::detail {
 
-/// What both kernels read.
+/// Arguments that both kernels read.
 template <class Scalar>
 struct Perturbations {
   Rows<const Scalar> image;        // [B, D]
@@ -43,8 +43,9 @@ struct Perturbations {
   [[nodiscard]] __device__ double scale() const { return exp(static_cast<double>(*log_scale)); }
 };
 
-/// What forward keeps for backward. Scores reach 1e4 and more, embeddings of a report and its perturbations
-/// are close, and what matters are the differences: hence double, as are the sums over candidates.
+/// Numbers that forward keeps for backward. Scores reach 1e4 and more, embeddings of a report and its
+/// perturbations are close, and what matters are the differences: hence double, as are the sums over
+/// candidates.
 struct KeptPerturbations {
   double *image_inverse, *text_inverse;  // 1 / max(norm, 1e-12), [B] and [B, 1 + K]
   double *score, *d_score;               // z and B dL/dz, [B, 1 + K]
@@ -186,7 +187,7 @@ struct PerturbationGradients {
   Into into;
 };
 
-/// What x^ or y^ has in common with its gradient: that part goes, for rows have unit length; but not where
+/// Part of a gradient along x^ or y^ itself, which is subtracted because rows have unit length. It is 0 where
 /// the norm was below the smallest, since x^ is linear in x there.
 __device__ inline double along(double inverse, double dot) {
   constexpr double largest_inverse_norm = 1 / vlp::detail::smallest_norm;
@@ -206,7 +207,7 @@ __device__ inline CandidateFactors candidate_factors(const KeptPerturbations& ke
           static_cast<float>(along(inverse, g * kept.score[at]))};
 }
 
-/// What lane `from` has; by the whole warp.
+/// The factors of lane `from`. The whole warp calls this.
 __device__ inline CandidateFactors of_lane(const CandidateFactors& own, int from) {
   return {__shfl_sync(whole_warp, own.of_image, from), __shfl_sync(whole_warp, own.inverse, from),
           __shfl_sync(whole_warp, own.weight, from), __shfl_sync(whole_warp, own.along, from)};
@@ -300,7 +301,7 @@ __global__ void __launch_bounds__(128, 4)
 namespace detail {
 
 /// Perturbation sensitivity of float, BFloat16 or Half embeddings. All pointers are in device memory, `valid`
-/// included, so that nobody looks at it before the kernels do: where a report (k = 0) is not valid, the loss
+/// included, so the host cannot check it: where a report (k = 0) is not valid, the loss
 /// and the gradient of the log scale are NaN.
 ///
 /// One launch each way, which reads every embedding once. Scores, norms and softmaxes are in double.
@@ -362,7 +363,7 @@ class PerturbationSensitivityBackend<ScalarType, Cuda> : PerturbationSensitivity
             inputs.text.extent(2),       inputs.log_scale};
   }
 
-  /// Whether rows are whole packs of 16 bytes.
+  /// Says whether rows are whole packs of 16 bytes.
   [[nodiscard]] static bool aligned(const Perturbations& in) {
     return in.image.aligned() && in.text.aligned() && in.features % cuda::pack_size<Scalar> == 0;
   }

@@ -72,7 +72,7 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
     const float range = std::is_same_v<Scalar, Half> ? 16384 : 1;
     const float factor = upstream / range;
     auto scratch = device.scratch().scope();
-    // What is ignored has gradient 0, but may hold anything, and 0 times NaN is NaN.
+    // Ignored rows have gradient 0 but may hold anything, and 0 times NaN is NaN.
     auto hidden = logits.hidden;
     if (gradients.weight.given()) {
       const auto copy = cuda::take_matrix<Scalar>(scratch, shape[0], shape[1]);

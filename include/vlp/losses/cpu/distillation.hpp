@@ -75,7 +75,7 @@ class DistillationBackend<ScalarType, Cpu> : DistillationInterface<ScalarType> {
   static constexpr Index chunk = 512;
   using Chunk = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor, 1, static_cast<int>(chunk)>;
 
-  /// What is kept of a row: the largest logits, and log sum_v exp((logit - largest) / t).
+  /// Numbers kept of a row: the largest logits, and log sum_v exp((logit - largest) / t).
   struct RowSum {
     Scalar student_max, teacher_max;
     Scalar student_log_sum, teacher_log_sum;

@@ -97,7 +97,7 @@ class PairwiseSigmoidBackend<ScalarType, Cpu> : PairwiseSigmoidInterface<ScalarT
     return Eigen::Map<Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor>>(row.data(), row.extent(0));
   }
 
-  /// Whether z = 1, for j of the group of i.
+  /// Says whether z = 1, for j of the group of i.
   [[nodiscard]] bool matches(Index i, Index j) const noexcept {
     return i == j || options_.duplicate_policy == DuplicatePolicy::positives;
   }

@@ -208,7 +208,7 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
   ///   da = dc p^T,  ds = a (da - <a, da>) / t_attention,  since c = a p and a = softmax(s / t_attention),
   ///   dx = du o + ds p,  dp = a^T dc + ds^T x,
   /// and x, p hand on to the words and regions as o does to c. Where a norm is below the smallest, the
-  /// division is by that and the projection on the row itself is left out. (<a, da> = <c, dc> is 0 but for
+  /// division is by that and the projection on the row itself is left out. (<a, da> = <c, dc> is 0 except for
   /// rounding; taking it off keeps ds exact where attention is on one region.)
   void backward_pair(const Inputs& inputs, double factor, const Gradients& gradients, Index b,
                      const Tiles& tiles) const {

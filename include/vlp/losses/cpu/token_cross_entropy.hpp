@@ -95,7 +95,7 @@ class TokenCrossEntropyBackend<ScalarType, Cpu> : TokenCrossEntropyInterface<Sca
     MatrixView<Scalar> logits{};      // [R, V], or empty
   };
 
-  /// What is known of a row after some of its columns.
+  /// Sums over the columns of a row that were taken in so far.
   struct RowSum {
     Scalar max = std::numeric_limits<Scalar>::lowest();
     double sum = 0;       // of exp(Z - max)

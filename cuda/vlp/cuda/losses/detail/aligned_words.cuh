@@ -51,7 +51,7 @@ struct AlignedWords {
     const float divisor = fmaxf(out.norm_product, smallest_norm_product);
     const float quotient = out.dot / divisor, cosine = clip(quotient);
     const Index pair = Index{image} * batch + report;
-    // The share is at most 1 but for rounding, here and in S.
+    // The share is at most 1 except for rounding, here and in S.
     const float share = expf(word_temperature * cosine - similarity[pair] / pair_temperature);
     out.d_cosine = pair_temperature * word_temperature * share * d_similarity[pair];
     if (fabsf(quotient) > 1) return out;
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(256)
   if (rounded.data != nullptr) rounded[i][j] = from_float<Scalar>(score);
 }
 
-/// What bounds of a batch are made of.
+/// Terms of the bounds of a batch.
 struct BoundTerms {
   GradientBounds* bounds;        // null: not asked for
   float temperature;             // of attention

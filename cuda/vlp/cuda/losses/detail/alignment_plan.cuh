@@ -18,9 +18,9 @@ namespace vlp::cuda::detail {
 template <class Scalar>
 struct AlignmentPlan {
   Index batch = 0, regions = 0, features = 0;  // B, R, D
-  Index rows = 0;                              // of words, and some of nobody's
-  Index most_words = 0;                        // W
-  Index padded = 0;                            // R + 1 in whole packs
+  Index rows = 0;        // of packed words, including padding rows that belong to no report
+  Index most_words = 0;  // W
+  Index padded = 0;      // R + 1 in whole packs
   bool gram_forward = true, gram_backward = true;
   Index strip_images = 1, strip_rows = 1;  // of a tile
 
@@ -71,7 +71,7 @@ struct AlignmentPlan {
     constexpr Index fewest_rows = 8, most_images = 65535;  // the latter what a grid has along y
     // Each tile costs some twenty launches, so it has twice the elements of a block of scores.
     constexpr Index times = 2;
-    // Of the direct form a tile has contexts [words, D] for each image, too.
+    // In the direct form a tile also has contexts [words, D] for each image.
     const Index share = gram_forward && gram_backward ? 1 : std::max(Index{1}, features / regions);
     const auto elements =
         times * static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar)) / share;

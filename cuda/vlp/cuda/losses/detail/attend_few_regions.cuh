@@ -90,7 +90,7 @@ struct FewColumns {
   static constexpr int count = Columns;
   int regions;
 
-  /// Whether rows of so many regions are like that.
+  /// Says whether rows of that many regions are.
   [[nodiscard]] static constexpr bool hold(int regions) {
     return regions >= QuarterWarp::lanes * Full && regions <= QuarterWarp::lanes * Columns;
   }

@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(GramProduct<Scalar, Short>::threads,
   squared_norm[image * norm_stride + row] = (all < 0 ? 0 : all) * inverse * inverse * image_factor[image];
 }
 
-/// What contexts measured by `measure_contexts` leave; null: not asked for.
+/// Results of measure_contexts; a null one is skipped.
 template <class Scalar>
 struct MeasuredContexts {
   float* squared_norm;  // [images, norm_stride] |c_w|^2 of this strip's words

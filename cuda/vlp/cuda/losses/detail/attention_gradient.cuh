@@ -20,12 +20,12 @@ namespace vlp::cuda::detail {
 /// Columns that a lane has of a chunk in backward.
 inline constexpr int gradient_columns = 2;
 
-/// What a block shares, and behind it room for as many words as its launch gives bytes for.
+/// Shared memory of a block. Behind it is room for as many words as the launch gives bytes for.
 struct DifferentiateShared {
   using Chunk = ColumnChunk<gradient_columns>;
   float sum[8][Chunk::size];
 
-  /// Of a word, for the second pass.
+  /// Numbers of a word that the second pass reads.
   struct Word {
     float weight[Chunk::size], d_weight[Chunk::size];
     float base, of_attention;
@@ -96,8 +96,9 @@ __device__ inline void sum_means(float (&mean)[gradient_columns], DifferentiateS
 
 /// Backward, for any R: from <c_w, C_r> to the gradient for the scores, and to `weighted`. Blocks
 /// as in `attend`. For each chunk of regions a first pass over the report's words takes the mean that the
-/// softmax over them subtracts, a second one writes. What the second needs lies in shared memory, where each
-/// warp finds what it left itself; for reports of more than `most_kept` words it is computed again.
+/// softmax over them subtracts, a second one writes. The numbers that the second needs lie in shared memory,
+/// where each warp finds what it left itself; for reports of more than `most_kept` words it is computed
+/// again.
 template <class Scalar>
 __global__ void __launch_bounds__(256, 4)
     differentiate_attention(AttentionTile<Scalar> tile, AttentionGradient<Scalar> given, int most_kept) {

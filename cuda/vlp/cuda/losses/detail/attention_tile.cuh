@@ -106,7 +106,7 @@ struct ColumnChunk {
 };
 
 /// The softmaxes over the words for those columns of a chunk that are the lane's, with weights multiplied by
-/// `factor`. What is no region has `none`.
+/// `factor`. Columns of no region have `none`.
 template <int Columns>
 struct LaneSoftmax {
   WordSoftmax column[Columns];

@@ -29,7 +29,7 @@ struct WordRows {
   const int* first_report;  // [strips + 1] of each strip; B at the end
   int reports;              // B
 
-  /// Whether there are words, as there are unless a count was not what it must be.
+  /// Says whether all counts are in range; if one is not, there are no words at all.
   [[nodiscard]] __device__ bool counts_are_valid() const { return begin[reports] > 0; }
   [[nodiscard]] __device__ int count(int report) const { return begin[report + 1] - begin[report]; }
 
@@ -73,15 +73,15 @@ __global__ void __launch_bounds__(1024)
   for (; next_strip <= strips; ++next_strip) first_report[next_strip] = reports;
 }
 
-/// Whether the rows of a batch of matrices are those of one matrix, as products take it.
+/// Says whether the rows of a batch of matrices are those of one matrix, as products take it.
 template <class T>
 [[nodiscard]] bool are_rows(const BatchView<T>& batch) {
   return batch.stride(1) >= batch.extent(2) &&
          (batch.extent(0) == 1 || batch.stride(0) == batch.extent(1) * batch.stride(1));
 }
 
-/// Row by row, a warp each: copies words to `out` unless it has no data, with 0 in rows that are nobody's;
-/// and measures |T_w|.
+/// Row by row, a warp each: copies words to `out` unless it has no data, with 0 in padding rows that belong
+/// to no report; and measures |T_w|.
 template <class Scalar, int Width>
 __global__ void __launch_bounds__(256) pack_words(WordRows words, BatchRows<const Scalar> from,
                                                   Index features, Rows<Scalar> out, Index rows, float* norm) {
@@ -139,14 +139,14 @@ class PackedWords {
     return {begin_.data(), first_report_.data(), static_cast<int>(reports_)};
   }
   [[nodiscard]] Index reports() const noexcept { return reports_; }
-  /// Whether reports may be shorter than others.
+  /// Says whether reports may be shorter than others.
   [[nodiscard]] bool are_counted() const noexcept { return counts_.count != nullptr; }
   [[nodiscard]] Index most_words() const noexcept { return counts_.most; }
-  /// What they take, as far as the host knows: the rows after the last word are nobody's.
+  /// Rows of packed words as far as the host knows, including padding rows that belong to no report.
   [[nodiscard]] Index rows() const noexcept { return rows_; }
   [[nodiscard]] Index strips() const noexcept { return (rows_ + strip_rows_ - 1) / strip_rows_; }
   [[nodiscard]] Index strip_rows() const noexcept { return strip_rows_; }
-  /// Whether a batch [B, W, D] is packed as it stands.
+  /// Says whether a batch [B, W, D] is packed as it stands.
   template <class T>
   [[nodiscard]] bool is_packed(const BatchView<T>& words) const {
     return counts_.count == nullptr && are_rows(words);

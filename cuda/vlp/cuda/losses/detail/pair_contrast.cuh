@@ -26,7 +26,7 @@
 
 namespace vlp::cuda::detail {
 
-/// What a block of the kernels below shares.
+/// Shared memory of a block of the kernels below.
 template <class Scalar, class Products = NativeProducts>
 struct ContrastShared {
   using Product = TileProduct<Scalar, 128, 3, Products>;

@@ -17,7 +17,7 @@ namespace vlp::cuda::detail {
 /// The number of columns whose terms a lane has in registers at a time.
 inline constexpr int column_terms = 8;
 
-/// What all rows take of a column to be differentiated: the softmax over it is weight exp(S - max).
+/// Numbers of a column that its rows read in backward: the softmax over it is weight exp(S - max).
 struct alignas(16) ColumnTerm {
   float weight, factor, max;
 };
@@ -40,7 +40,7 @@ struct PairScores {
 
   [[nodiscard]] bool is_plain() const { return !targets.grouped && !targets.smooths && kept_rows == 0; }
 
-  /// Whether no element of a tile lies beyond the batch.
+  /// Says whether no element of a tile lies beyond the batch.
   template <class Tile>
   [[nodiscard]] __device__ bool is_inside(int row, int column) const {
     return row + Tile::size <= batch && column + Tile::size <= batch;
@@ -127,7 +127,7 @@ struct PairScores {
     return static_cast<double>(row_weight + column_weight) * log(product);
   }
 
-  /// What a column takes to be differentiated.
+  /// Numbers of a column that backward reads.
   template <bool Bounded>
   [[nodiscard]] __device__ ColumnTerm term_of_column(int j, const LogSumExp* columns, const Scale& scale,
                                                      float range) const {
@@ -224,7 +224,7 @@ struct PairScores {
   }
 
  private:
-  /// An index within the batch. What is computed for rows and columns beyond it is neither summed nor
+  /// An index within the batch. Numbers computed for rows and columns beyond it are neither summed nor
   /// written.
   [[nodiscard]] __device__ int within(int i) const {
     return min(i, batch - 1);
@@ -236,7 +236,7 @@ struct PairScores {
     scale = weight > 0 ? __fdividef(weight, sums[i].sum) : 0;
   }
 
-  /// Of i's own score, or of those of its group: w_r + w_c where all pairs differ.
+  /// Weight of i's own score, or of those of its group: w_r + w_c where all pairs differ.
   template <bool Plain>
   [[nodiscard]] __device__ float target_weight(int i) const {
     return (row_weight + column_weight) * (Plain ? 1.0F : targets.member_of(i));

@@ -1,5 +1,5 @@
 /// \file
-/// What each pair of a contrastive batch should match, on the device.
+/// Targets of a contrastive batch, on the device.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -38,7 +38,7 @@ struct PairTargets {
   [[nodiscard]] __device__ float member_of(int i) const { return load_here(member + i); }
   [[nodiscard]] __device__ float smoothing_of(int i) const { return load_here(smoothing + i); }
 
-  /// Whether column j, of i's group, leaves the denominator of row i.
+  /// Says whether column j, of i's group, leaves the denominator of row i.
   [[nodiscard]] __device__ bool drops(int i, int j) const {
     return policy == DuplicatePolicy::ignore && i != j;
   }

@@ -38,7 +38,7 @@ struct TileRuns {
   [[nodiscard]] int runs() const { return (column_tiles - 1) / run_tiles + 1; }
   [[nodiscard]] Index block_count() const { return Index{row_tiles} * runs(); }
 
-  /// Of this block: its row of tiles, its run, and how many tiles that has.
+  /// This block's row of tiles, its run, and the number of tiles in the run.
   [[nodiscard]] __device__ int row_tile() const { return static_cast<int>(blockIdx.x) % row_tiles; }
   [[nodiscard]] __device__ int run() const { return static_cast<int>(blockIdx.x) / row_tiles; }
   [[nodiscard]] __device__ int first_row_of_block() const {
@@ -155,7 +155,7 @@ class RowSums {
   static constexpr int shares = Tile::row_count < lanes ? Tile::row_count : lanes;
   static constexpr int own = Tile::row_count / shares;
 
-  /// Sums over the lanes that share rows, dealt out. What is over of lanes has the same rows as others.
+  /// Sums over the lanes that share rows, dealt out. Lanes in excess have the same rows as others.
   __device__ static void add_up(float (&sum)[Tile::row_count]) {
 #pragma unroll
     for (int apart = shares; apart < lanes; apart *= 2)
@@ -226,9 +226,9 @@ struct ColumnSums {
   }
 };
 
-/// What a block over tiles shares: first the steps of its products, and when it has done with them the sums
-/// that it leaves. With column sums beside it, it must not exceed the 99 KiB that a block has on cards of
-/// compute capability 8.6 and 8.9.
+/// Shared memory of a block over tiles: first the steps of its products, and when it has done with them the
+/// sums that it leaves. With column sums beside it, it must not exceed the 99 KiB that a block has on cards
+/// of compute capability 8.6 and 8.9.
 template <class Product>
 union TileShared {
   typename Product::Shared product;

@@ -105,8 +105,8 @@ __global__ void __launch_bounds__(256) take_contexts(TokenShape shape, BatchRows
   });
 }
 
-/// Of a word among the others: its softmax, of which `others` is 1 less its own, which does not cancel when
-/// the word is well told apart.
+/// A word's softmax among all words. `others` is 1 less the word's own probability, summed so that it does
+/// not cancel when the word is well told apart.
 struct ContrastSum {
   Softmax softmax;
   float others;

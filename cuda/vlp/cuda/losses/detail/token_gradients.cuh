@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(256)
   const float length = static_cast<float>(sqrt(warp_sum(sum)));
   const bool is_something = length >= 0x1p-100F;
   const float own_power = is_something ? power_of_two(length) : 0.0F;
-  // What is nothing is 0, but for a NaN.
+  // A gradient too short to normalise is stored as is, so zero stays zero and NaN stays NaN.
   const float scale = is_something ? of_row / own_power : of_row;
   for_each_four(features, [&](Index d) {
     load(d, d_o, o);
@@ -129,7 +129,7 @@ struct TokenGradients {
   bool of_words;  // those beyond the count are padding
 };
 
-/// What the gradient for a unit row is made of, apart from the factor of the row:
+/// Terms of the gradient for a unit row, except the factor of the row:
 ///   first_weight first + pair_power second_weight second, and all of that times weight / words of the pair.
 struct TokenSums {
   BatchRows<const float> first, second;  // [n, N, D]; the first may have no data

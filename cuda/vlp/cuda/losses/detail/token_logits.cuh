@@ -84,7 +84,7 @@ struct TokenLogits {
   }
 };
 
-/// What a block of the tile kernels below shares.
+/// Shared memory of a block of the tile kernels below.
 template <class Scalar>
 using TokenShared = TileShared<TileProduct<Scalar>>;
 
@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   if (thread == 0) all_logits[blockIdx.x] = sum;
 }
 
-/// What finish_tokens adds up over rows.
+/// Sums over rows that finish_tokens makes.
 struct TokenTotals {
   double loss, count;
 };

@@ -17,9 +17,9 @@
 
 namespace vlp::cuda::detail {
 
-/// What products multiply. For numbers of 16 bits Half, since all that is multiplied is near unit length,
-/// where Half rounds to 11 bits and BFloat16 to 8: cosines are divided by temperatures below 1, and so are
-/// errors.
+/// The type that products multiply. It is Half for all numbers of 16 bits, since all operands are near unit
+/// length, where Half rounds to 11 bits and BFloat16 to 8: cosines are divided by temperatures below 1, and
+/// so are errors.
 template <class Scalar>
 using TokenOperand = std::conditional_t<is_16_bit<Scalar>, Half, float>;
 
@@ -28,7 +28,7 @@ using TokenOperand = std::conditional_t<is_16_bit<Scalar>, Half, float>;
 template <class Scalar>
 inline constexpr int token_parts = std::is_same_v<Scalar, Half> ? 2 : 1;
 
-/// Of pairs that are computed together.
+/// Sizes of the pairs that are computed together.
 struct TokenShape {
   Index pairs, regions, words, features;  // n, R, W, D
 };
@@ -117,7 +117,7 @@ struct UnitTokens {
   float* factor;   // [n, N] in (1/2, 1]
 };
 
-/// What is given of some pairs.
+/// Inputs of some pairs.
 template <class Scalar>
 struct TokenPairs {
   TokenShape shape;
@@ -139,7 +139,7 @@ __device__ void measure_token(const Scalar* x, Index features, bool packed, cons
       for (int e = 0; e < 4; ++e) sum += static_cast<double>(value[e]) * static_cast<double>(value[e]);
     });
   sum = warp_sum(sum);
-  // Of BFloat16 and float a length may be more than a float holds.
+  // The length of a row of BFloat16 or float may be more than a float holds.
   constexpr double largest = 3.402823466e38;
   const auto length = static_cast<float>(fmin(fmax(sqrt(sum), vlp::detail::smallest_norm), largest));
   const float power = power_of_two(length);

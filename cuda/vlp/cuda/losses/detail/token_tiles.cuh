@@ -90,7 +90,7 @@ class TokenTiles {
     pair_power = numbers(1);
   }
 
-  /// What a pair takes, but for O(W + R) numbers.
+  /// Bytes of scratch that a pair takes, except O(W + R) numbers.
   static Index bytes_of_pair(const TokenShape& shape, Index parts, bool backward) {
     const Index to_features = padded(shape.features), to_regions = padded(shape.regions);
     const Index copies = backward ? 1 + 2 * parts : 1 + parts, attentions = backward ? 2 : 1;
@@ -102,7 +102,7 @@ class TokenTiles {
     return operands * static_cast<Index>(sizeof(Operand)) + sums * static_cast<Index>(sizeof(float));
   }
 
-  /// That of the first pairs.
+  /// The same memory, cut to the first pairs.
   [[nodiscard]] TokenTiles first(Index pairs) const {
     TokenTiles out = *this;
     for (auto* view : {&out.words, &out.regions, &out.unit_contexts, &out.attention, &out.words_twice,
@@ -124,7 +124,7 @@ class TokenTiles {
   }
 
  private:
-  /// Of sums [n, ., D]: two for words at a time, or one for regions.
+  /// Rows of the sums [n, ., D] of a pair: two for words at a time, or one for regions.
   static Index sum_rows(const TokenShape& shape, bool backward) {
     return backward ? std::max(2 * shape.words, shape.regions) : shape.words;
   }

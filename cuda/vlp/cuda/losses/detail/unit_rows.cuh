@@ -34,9 +34,9 @@ __device__ inline float projection(float inverse, float dot) {
 
 /// Rows [N, D] as operands of products, with the factors that make them unit rows: x^ = factor * operand.
 ///
-/// Operands are the rows themselves but for Half, whose range is that of no factor: its operands are copies
-/// scaled by powers of two to lengths in [1, 2), which rounds nothing but what is 2^-14 of a row's length or
-/// less; so factors lie in (1/2, 1].
+/// Operands are the rows themselves except for Half, whose range has no room for factors: its operands are
+/// copies scaled by powers of two to lengths in [1, 2), which rounds nothing but what is 2^-14 of a row's
+/// length or less; so factors lie in (1/2, 1].
 template <class Scalar>
 struct UnitRows {
   Rows<const Scalar> x;        // as they were given

@@ -1,5 +1,5 @@
 /// \file
-/// What each word in an image contributes to the gradient of its attention.
+/// Contribution of each word in an image to the gradient of its attention.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,8 +14,8 @@
 
 namespace vlp::cuda::detail {
 
-/// What backward adds to a tile. The rows of `context_dots` and `weighted` lie as far apart as those of
-/// attention.
+/// Memory that backward adds to a tile. The rows of `context_dots` and `weighted` lie as far apart as those
+/// of attention.
 template <class Scalar>
 struct AttentionGradient {
   AlignedWords aligned;
@@ -27,8 +27,8 @@ struct AttentionGradient {
   const GradientScales* scales;         // what d_scores and weighted are multiplied by
 };
 
-/// What a word in an image contributes to the gradient of its attention, with a for base plus what
-/// `attention` holds, A for what `scores` holds, and s for what `context_dots` holds: g = a (of_score A +
+/// Contribution of a word in an image to the gradient of its attention. With a the base plus what `attention`
+/// holds, A what `scores` holds, and s what `context_dots` holds: g = a (of_score A +
 /// of_context_dot s - mean) for its softmax's logits, times the temperature; of_attention a for the scores
 /// directly; weight a for `weighted`.
 struct WordGradient {

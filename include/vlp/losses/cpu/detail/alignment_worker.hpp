@@ -50,7 +50,8 @@ struct AlignmentShape {
   }
 };
 
-/// What is kept for backward, and the gradients for two of those: one number each for each image and word.
+/// Numbers that forward keeps for backward, and gradients for two of them: one of each for every image and
+/// word.
 template <class Scalar>
 struct WordsInImages {
   MatrixView<Scalar> dot;            ///< [B, words] <t_w, c_w>

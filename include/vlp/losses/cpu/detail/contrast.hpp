@@ -25,7 +25,7 @@ namespace vlp::detail {
 ///
 /// Forward: begin; take each tile, with merge_rows for its rows; finish. Backward: differentiate each tile.
 /// Tiles that share columns must be taken one after the other, always in the same order; so must merge_rows.
-/// Who has all of S uses forward and backward.
+/// If all of S is in memory, call forward and backward instead.
 template <class Scalar>
 class Contrast {
  public:

@@ -1,5 +1,5 @@
 /// \file
-/// What each pair of a contrastive batch should match, when reports repeat and labels are smoothed.
+/// Targets of a contrastive batch whose reports repeat and whose labels may be smoothed.
 #pragma once
 
 #include <vlp/core/buffer.hpp>
@@ -47,12 +47,12 @@ class PairTargets {
     }
   }
 
-  /// Whether column j leaves the denominator of row i, for j in the group of i.
+  /// Says whether column j, of the group of i, leaves the denominator of row i.
   [[nodiscard]] bool drops(Index i, Index j) const noexcept {
     return policy_ == DuplicatePolicy::ignore && i != j;
   }
 
-  /// Whether labels are smoothed at all.
+  /// Says whether labels are smoothed.
   [[nodiscard]] bool smooths() const noexcept { return smoothing_ > 0; }
 
   /// The target that smoothing gives each column kept by row i.

@@ -17,9 +17,9 @@
 namespace vlp::detail {
 
 /// Streams S = scale * X^ Y^T [B, B], with X^, Y^ [B, D] the normalised rows of image and text, in tiles; no
-/// more than a strip of tile_rows rows of S exists at a time, but for what the caller lets it keep for
-/// backward. The normalisation and the scale are factors of rows and columns, applied to each tile of X Y^T,
-/// so the inputs are read as they are.
+/// more than a strip of tile_rows rows of S exists at a time, except the rows that the caller lets it keep
+/// for backward. The normalisation and the scale are factors of rows and columns, applied to each tile of X
+/// Y^T, so the inputs are read as they are.
 ///
 /// Strips follow each other; the tiles of a strip are worked on in parallel. A column's tiles are therefore
 /// met in order of rows, whatever the number of threads.
