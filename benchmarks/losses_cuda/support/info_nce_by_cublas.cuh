@@ -19,6 +19,7 @@
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/pair_contrast.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
+#include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/info_nce.hpp>
 #include <vlp/losses/loss.hpp>
 
@@ -184,29 +185,38 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-/// InfoNCE without groups, smoothing or kept scores. Scores leave cuBLAS as `Stored`: float, or `Scalar`,
-/// which rounds them as PyTorch's autocast does but takes half the memory traffic.
-template <class ScalarType, class Stored>
-class InfoNceByCublas : public InfoNceInterface<ScalarType> {
-  using Interface = InfoNceInterface<ScalarType>;
-
- public:
-  using Device = Cuda;
-  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
-      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
+/// Arguments of InfoNceByCublas and their checks: those of InfoNce, without what this form does not have.
+template <class Scalar>
+struct InfoNceByCublasInterface : InfoNceInterface<Scalar> {
   static constexpr std::string_view name = "info_nce_by_cublas";
-  static_assert(std::is_same_v<Scalar, BFloat16>, "factors of norms are beyond the range of Half");
 
-  /// Throws std::invalid_argument for options that this does not have.
-  explicit InfoNceByCublas(InfoNceOptions options = {}) : options_(options) {
-    Interface::check_options(options_);
-    require(options_.label_smoothing == 0 && options_.kept_score_bytes == 0, name,
+  static void check_options(const InfoNceOptions& options) {
+    InfoNceInterface<Scalar>::check_options(options);
+    require(options.label_smoothing == 0 && options.kept_score_bytes == 0, name,
             ": has neither smoothed labels nor kept scores");
   }
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Interface::check_inputs(inputs);
+  static void check_inputs(const typename InfoNceInterface<Scalar>::Inputs& inputs,
+                           const InfoNceOptions& options) {
+    InfoNceInterface<Scalar>::check_inputs(inputs, options);
     require(inputs.group.empty(), name, ": has no groups");
+  }
+};
+
+/// Computes InfoNceByCublas; see vlp::detail::LossShell.
+template <class ScalarType, class Stored>
+class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
+  using Interface = InfoNceByCublasInterface<ScalarType>;
+  using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
+      typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
+  static_assert(std::is_same_v<Scalar, BFloat16>, "factors of norms are beyond the range of Half");
+
+ public:
+  using Device = Cuda;
+
+  explicit InfoNceByCublasBackend(const Options& options) : options_(options) {}
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
     const Index batch = inputs.image.rows();
     unit_rows_.measure(device, inputs.image, inputs.text);
     rows_.resize(batch);
@@ -242,8 +252,6 @@ class InfoNceByCublas : public InfoNceInterface<ScalarType> {
   }
 
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    Interface::check_inputs(inputs);
-    Interface::check_gradients(inputs, gradients);
     const Index batch = inputs.image.rows();
     const auto image = unit_rows_.first(inputs.image), text = unit_rows_.second(inputs.text);
     const float factor = upstream / static_cast<float>(batch);
@@ -305,6 +313,15 @@ class InfoNceByCublas : public InfoNceInterface<ScalarType> {
   Options options_;
   cuda::detail::UnitRowPairs<Scalar> unit_rows_;
   cuda::Buffer<cuda::LogSumExp> rows_, columns_;  // [B]
+};
+
+/// InfoNCE without groups, smoothing or kept scores. Scores leave cuBLAS as `Stored`: float, or `Scalar`,
+/// which rounds them as PyTorch's autocast does but takes half the memory traffic.
+template <class Scalar, class Stored>
+class InfoNceByCublas : public vlp::detail::LossShell<InfoNceByCublasInterface<Scalar>, Cuda,
+                                                      InfoNceByCublasBackend<Scalar, Stored>> {
+ public:
+  using InfoNceByCublas::LossShell::LossShell;
 };
 
 }  // namespace vlp::benchmarks

@@ -24,7 +24,7 @@ void check_extents(const BlockExtents& got, Index rows, Index columns) {
 
 }  // namespace
 
-TEST_CASE("CUDA blocks of gradients are scales of two high and about twice as high as wide") {
+TEST_CASE("CUDA blocks of gradients are powers of two high and about twice as high as wide") {
   check_extents(extents(32768, 32768, 16 * mib), 4096, 2048);
   check_extents(extents(32768, 32768, 24 * mib), 8192, 1536);
   check_extents(extents(32768, 32768, 32 * mib), 8192, 2048);
