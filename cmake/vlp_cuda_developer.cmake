@@ -20,7 +20,7 @@ set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
 add_library(vlp_cuda_developer INTERFACE)
-target_link_libraries(vlp_cuda_developer INTERFACE vlp::cuda)
+target_link_libraries(vlp_cuda_developer INTERFACE vlp::cuda Random123::Random123)
 # Eigen is for the host alone here; nvcc would otherwise compile it for the device too.
 target_compile_definitions(vlp_cuda_developer INTERFACE EIGEN_NO_CUDA)
 target_compile_options(vlp_cuda_developer INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)

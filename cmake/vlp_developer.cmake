@@ -14,7 +14,7 @@ foreach(component text io)
 endforeach()
 
 add_library(vlp_developer INTERFACE)
-target_link_libraries(vlp_developer INTERFACE vlp::vlp vlp::text vlp::io)
+target_link_libraries(vlp_developer INTERFACE vlp::train)
 target_compile_options(vlp_developer INTERFACE -Wall -Wextra -Wshadow -Wpedantic)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 takes the deliberately undefined registers of its own AVX-512 header for mistakes (GCC bug 105593), and

@@ -1,5 +1,6 @@
-# Makes `cmake --install` put the headers and a CMake package where `find_package(vlp COMPONENTS text io)` finds
-# them. Each component is an export set of its own: what one needs is only looked for when it is asked for.
+# Makes `cmake --install` put the headers, and a CMake package where `find_package(vlp COMPONENTS text io)` finds it.
+# Each component is an export set of its own: what one needs is only looked for when it is asked for. vlp.pc is for
+# those who build without CMake.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(vlp_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/vlp)
@@ -24,3 +25,11 @@ install(FILES ${PROJECT_BINARY_DIR}/vlpConfig.cmake ${PROJECT_BINARY_DIR}/vlpCon
               ${PROJECT_SOURCE_DIR}/cmake/Findlibcsv.cmake ${PROJECT_SOURCE_DIR}/cmake/Findstb.cmake
               ${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake
         DESTINATION ${vlp_package_dir})
+
+# Its paths are relative to itself, so that the prefix may be chosen when vlp is installed.
+set(vlp_pkgconfig_dir ${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig)
+file(RELATIVE_PATH vlp_pc_prefix ${vlp_pkgconfig_dir} ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" vlp_pc_prefix "${vlp_pc_prefix}")
+file(RELATIVE_PATH vlp_pc_include ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+configure_file(${PROJECT_SOURCE_DIR}/cmake/vlp.pc.in ${PROJECT_BINARY_DIR}/vlp.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/vlp.pc DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)

@@ -1,16 +1,16 @@
 # The library's targets. vlp::vlp needs Eigen alone; what brings a library along is a component of its own:
-#   vlp::vlp   core, losses, nn, optim, eval        Eigen, Random123 (header-only), OpenMP where found
-#   vlp::text  text/                                utf8proc
-#   vlp::io    io/                                  stb, libcsv, nlohmann-json
-#   vlp::cuda  cuda/vlp/cuda/                       CUDA 12 or later: runtime and cuBLAS
+#   vlp::vlp    core/ (except random.hpp), losses/, optim/, eval/, interop/    Eigen, OpenMP where found
+#   vlp::text   text/, core/random.hpp              utf8proc, Random123
+#   vlp::io     io/                                 stb, libcsv, nlohmann-json
+#   vlp::train  nn/, and what is made of the above  vlp::text, vlp::io
+#   vlp::cuda   cuda/vlp/cuda/                      CUDA 12 or later: runtime and cuBLAS
 find_package(Eigen3 3.4 REQUIRED NO_MODULE)
-find_package(Random123 REQUIRED)
 
 add_library(vlp INTERFACE)
 add_library(vlp::vlp ALIAS vlp)
 target_compile_features(vlp INTERFACE cxx_std_20)
 target_include_directories(vlp INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
-target_link_libraries(vlp INTERFACE Eigen3::Eigen Random123::Random123)
+target_link_libraries(vlp INTERFACE Eigen3::Eigen)
 set(vlp_has_openmp OFF)
 if(VLP_OPENMP)
   find_package(OpenMP COMPONENTS CXX)
@@ -32,11 +32,12 @@ endif()
 
 set(vlp_components vlp)
 find_package(utf8proc)
-if(utf8proc_FOUND)
+find_package(Random123)
+if(utf8proc_FOUND AND Random123_FOUND)
   add_library(vlp_text INTERFACE)
   add_library(vlp::text ALIAS vlp_text)
   set_target_properties(vlp_text PROPERTIES EXPORT_NAME text)
-  target_link_libraries(vlp_text INTERFACE vlp utf8proc::utf8proc)
+  target_link_libraries(vlp_text INTERFACE vlp utf8proc::utf8proc Random123::Random123)
   list(APPEND vlp_components vlp_text)
 endif()
 
@@ -49,6 +50,14 @@ if(stb_FOUND AND libcsv_FOUND AND nlohmann_json_FOUND)
   set_target_properties(vlp_io PROPERTIES EXPORT_NAME io)
   target_link_libraries(vlp_io INTERFACE vlp stb::stb libcsv::libcsv nlohmann_json::nlohmann_json)
   list(APPEND vlp_components vlp_io)
+endif()
+
+if(TARGET vlp_text AND TARGET vlp_io)
+  add_library(vlp_train INTERFACE)
+  add_library(vlp::train ALIAS vlp_train)
+  set_target_properties(vlp_train PROPERTIES EXPORT_NAME train)
+  target_link_libraries(vlp_train INTERFACE vlp_text vlp_io)
+  list(APPEND vlp_components vlp_train)
 endif()
 
 # Whoever uses it compiles .cu files with a CUDA compiler of their own; vlp's headers need C++20 of it.

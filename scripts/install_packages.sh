@@ -5,8 +5,8 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache                       # the build
-  libeigen3-dev librandom123-dev                     # vlp::vlp
-  libutf8proc-dev                                    # vlp::text
+  libeigen3-dev                                      # vlp::vlp
+  libutf8proc-dev librandom123-dev                   # vlp::text
   libstb-dev libcsv-dev nlohmann-json3-dev           # vlp::io
   libcli11-dev gnuplot-nox                           # the examples
   catch2 librapidcheck-dev libxtensor-dev            # the tests

@@ -1,47 +1,31 @@
 /// \file
-/// Everything for the host that needs no more than the target vlp::vlp: core, losses, layers, models,
-/// optimisers and evaluation. What brings a library along is included by name and linked as a component:
-/// `vlp/text/` (vlp::text), `vlp/io/` (vlp::io), `vlp/interop/` (the library whose arrays it views).
+/// Everything for the host that needs no library except Eigen (the target vlp::vlp): core, losses,
+/// optimisers, evaluation and views of Eigen's matrices. Headers that need another library are included by
+/// name, and their component is linked: `vlp/text/` and `vlp/core/random.hpp` (vlp::text), `vlp/io/`
+/// (vlp::io), `vlp/nn/`,
+/// `vlp/models/`, `vlp/data/`, `vlp/train/` and `vlp/tasks/` (vlp::train), the rest of `vlp/interop/` (the library whose arrays it views).
 #pragma once
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/config.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/device.hpp>
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/op.hpp>
 #include <vlp/core/parameters.hpp>
-#include <vlp/core/random.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/dist/communicator.hpp>
 #include <vlp/eval/accuracy.hpp>
 #include <vlp/eval/pointing_game.hpp>
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
+#include <vlp/interop/eigen.hpp>
 #include <vlp/losses/all.hpp>
 #include <vlp/losses/loss.hpp>
-#include <vlp/models/image_encoder.hpp>
-#include <vlp/models/text_encoder.hpp>
-#include <vlp/nn/aggregate_to_words.hpp>
-#include <vlp/nn/checks.hpp>
-#include <vlp/nn/convolution.hpp>
-#include <vlp/nn/convolution_stem.hpp>
-#include <vlp/nn/embedding.hpp>
-#include <vlp/nn/feed_forward.hpp>
-#include <vlp/nn/gelu.hpp>
-#include <vlp/nn/initialise.hpp>
-#include <vlp/nn/layer_norm.hpp>
-#include <vlp/nn/linear.hpp>
-#include <vlp/nn/multi_head_attention.hpp>
-#include <vlp/nn/projection_head.hpp>
-#include <vlp/nn/sequences.hpp>
-#include <vlp/nn/tokens.hpp>
-#include <vlp/nn/transformer_block.hpp>
-#include <vlp/nn/types.hpp>
-#include <vlp/nn/unit_norm.hpp>
-#include <vlp/nn/word_slots.hpp>
 #include <vlp/optim/adamw.hpp>
 #include <vlp/optim/clamp_above.hpp>
 #include <vlp/optim/clip_gradient_norm.hpp>

@@ -1,6 +1,6 @@
 # Fails if a compile command in the file COMMANDS has a flag that is none of a library's business.
 file(READ ${COMMANDS} commands)
-if(NOT commands MATCHES "main\\.cpp")
+if(NOT commands MATCHES "core\\.cpp")
   message(FATAL_ERROR "${COMMANDS} has no compile command")
 endif()
 string(REPLACE " -DVLP_USE_BLAS" "" commands "${commands}")  # a user's own choice: VLP_BLAS

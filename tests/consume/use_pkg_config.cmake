@@ -1,0 +1,22 @@
+# Compiles and runs SOURCE with what pkg-config says of the vlp whose vlp.pc is in FOLDER.
+set(ENV{PKG_CONFIG_PATH} ${FOLDER})
+foreach(what modversion cflags libs)
+  execute_process(COMMAND ${PKG_CONFIG} --${what} vlp OUTPUT_VARIABLE ${what} OUTPUT_STRIP_TRAILING_WHITESPACE
+                  RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "pkg-config --${what} vlp fails")
+  endif()
+endforeach()
+if(NOT modversion STREQUAL VERSION)
+  message(FATAL_ERROR "vlp.pc is of version ${modversion}, not ${VERSION}")
+endif()
+separate_arguments(options UNIX_COMMAND "${cflags} ${libs}")
+execute_process(COMMAND ${LAUNCHER} ${COMPILER} -std=c++20 -DEXPECT_BLAS=0 ${options} ${SOURCE} -o ${PROGRAM}
+                RESULT_VARIABLE failed)
+if(failed)
+  message(FATAL_ERROR "a program does not compile with ${cflags} ${libs}")
+endif()
+execute_process(COMMAND ${PROGRAM} RESULT_VARIABLE failed)
+if(failed)
+  message(FATAL_ERROR "the program ends with ${failed}")
+endif()
