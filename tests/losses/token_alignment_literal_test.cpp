@@ -55,8 +55,8 @@ Literal literal_token_alignment(const Arrays& in, const TokenAlignmentOptions& o
     const Matrix raw_regions = xt::view(regions, b, xt::all(), xt::all());
     const Matrix x = normalize(raw_words), p = normalize(raw_regions);
     const Matrix a = literal::softmax(dot(x, transpose(p)) / o.attention_temperature);
-    const Matrix c = dot(a, p), o = normalize(c);
-    const Matrix z = dot(x, transpose(o)) / o.contrast_temperature;
+    const Matrix c = dot(a, p), unit_contexts = normalize(c);
+    const Matrix z = dot(x, transpose(unit_contexts)) / o.contrast_temperature;
     out.loss += (cross_entropy(z) + cross_entropy(transpose(z))) / static_cast<double>(2 * batch);
 
     const Matrix both = literal::softmax(z) + transpose(literal::softmax(transpose(z)));
@@ -66,7 +66,8 @@ Literal literal_token_alignment(const Arrays& in, const TokenAlignmentOptions& o
     const Matrix dc = normalize_backward(c, dot(transpose(d_cosines), x));
     const Matrix da = dot(dc, transpose(p));
     const Matrix ds = a * (da - literal::row_sums(a * da)) / o.attention_temperature;
-    const Matrix dx = dot(d_cosines, o) + dot(ds, p), dp = dot(transpose(a), dc) + dot(transpose(ds), x);
+    const Matrix dx = dot(d_cosines, unit_contexts) + dot(ds, p),
+                 dp = dot(transpose(a), dc) + dot(transpose(ds), x);
     xt::view(d_words, b, xt::range(0, count), xt::all()) = normalize_backward(raw_words, dx);
     xt::view(d_regions, b, xt::all(), xt::all()) = normalize_backward(raw_regions, dp);
     xt::view(attention, b, xt::range(0, count), xt::all()) = a;
