@@ -1,9 +1,9 @@
 /// \file
 /// Everything for the host that needs no library except Eigen (the target vlp::vlp): core, losses,
-/// optimisers, evaluation and views of Eigen's matrices. Headers that need another library are included by
-/// name, and their component is linked: `vlp/text/` and `vlp/core/random.hpp` (vlp::text), `vlp/io/`
-/// (vlp::io), `vlp/nn/`,
-/// `vlp/models/`, `vlp/data/`, `vlp/train/` and `vlp/tasks/` (vlp::train), the rest of `vlp/interop/` (the library whose arrays it views).
+/// optimisers, communicators, evaluation and views of Eigen's matrices. Headers that need another library are
+/// included by name, and their component is linked: `vlp/text/` and `vlp/core/random.hpp` (vlp::text),
+/// `vlp/io/` (vlp::io), `vlp/nn/`, `vlp/models/`, `vlp/data/`, `vlp/train/` and `vlp/tasks/` (vlp::train),
+/// the rest of `vlp/interop/` (the library whose arrays it views).
 #pragma once
 
 #include <vlp/core/buffer.hpp>

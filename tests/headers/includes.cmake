@@ -1,10 +1,22 @@
 # What headers include, for the scripts beside this one.
 
-# read_includes(RESULT ROOT FILE): what FILE, a path relative to ROOT, includes in angle brackets.
+# read_includes(RESULT ROOT FILE): what FILE, a path relative to ROOT, includes in angle brackets. While FOR_CUDA is true,
+# except between "#ifndef __CUDACC__" and the next "#endif": what a CUDA compiler sees.
 function(read_includes result root file)
-  file(STRINGS ${root}/${file} lines REGEX "^[ \t]*#[ \t]*include[ \t]*<[^>]+>")
-  list(TRANSFORM lines REPLACE "^[^<]*<([^>]+)>.*" "\\1")
-  set(${result} ${lines} PARENT_SCOPE)
+  file(STRINGS ${root}/${file} lines REGEX "^[ \t]*#[ \t]*(include[ \t]*<[^>]+>|ifndef __CUDACC__|endif)")
+  set(includes "")
+  set(for_host OFF)
+  foreach(line ${lines})
+    if(line MATCHES "ifndef")
+      set(for_host ON)
+    elseif(line MATCHES "endif")
+      set(for_host OFF)
+    elseif(NOT (FOR_CUDA AND for_host))
+      string(REGEX REPLACE "^[^<]*<([^>]+)>.*" "\\1" line "${line}")
+      list(APPEND includes ${line})
+    endif()
+  endforeach()
+  set(${result} ${includes} PARENT_SCOPE)
 endfunction()
 
 # read_quoted_includes(RESULT ROOT FILE): what it includes in quotes.
