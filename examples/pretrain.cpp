@@ -64,8 +64,9 @@ bool run(const Options& options) {
     trainer.resume();
     if (trainer.progression().step > 0) std::printf("going on after step %td\n", trainer.progression().step);
   } else if (!options.weights.empty()) {
-    notes.push_back(text_of(io::read_parameters(device, options.weights, task.parameters(),
-                                                {.policy = io::ReadPolicy::what_fits})));
+    notes.push_back(
+        text_of(io::read_parameters(device, options.weights, task.parameters(),
+                                    {.ignore = {"optimiser"}, .policy = io::ReadPolicy::what_fits})));
   }
   for (const std::string& note : notes) std::printf("%s\n", note.c_str());
   std::printf("%td parameters, %zu word pieces, %td steps of %td pairs, %d threads\n", task.size(),

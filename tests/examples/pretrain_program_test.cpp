@@ -11,6 +11,7 @@
 #include <vlp/io/safetensors.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <initializer_list>
 #include <numeric>
@@ -189,6 +190,35 @@ TEST_CASE("a manifest with quotes and line breaks is trained on") {
   CHECK(result.out.find("5 pairs to train on, 1 held out, 6 different reports") != std::string::npos);
 }
 
+TEST_CASE("a run starts from the weights of another configuration as far as they fit") {
+  const TemporaryFolder folder;
+  const io::Path first = folder / "first", second = folder / "second";
+  REQUIRE(pretrain(folder, {tiny, {"--epochs", "1", "--alpha", "0", "--out", first.string()}}).status == 0);
+  const std::string weights = (first / "last.safetensors").string();
+  // So small a rate that what was read is still there after a step.
+  const ProgramResult result = pretrain(folder, {tiny,
+                                                 {"--epochs", "1", "--lr", "1e-12", "--embedding", "4",
+                                                  "--weights", weights, "--out", second.string()}});
+  INFO(result.error);
+  REQUIRE(result.status == 0);
+  CHECK(result.out.find("parameters are read; ") != std::string::npos);
+  CHECK(result.out.find("word_head.weight") != std::string::npos);                     // not in the file
+  CHECK(result.out.find("image_head.weight: F32 [8, 16] for ") != std::string::npos);  // of another shape
+  CHECK(result.out.find("optimiser") == std::string::npos);
+  const auto value = [](const io::Path& run, const char* name) {
+    return io::read_safetensors(run / "last.safetensors").values<float>(name);
+  };
+  const auto a = value(first, "text_encoder.block0.attention.output.weight"),
+             b = value(second, "text_encoder.block0.attention.output.weight");
+  REQUIRE(a.size() == b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(std::abs(a[i] - b[i]) < 1e-6f);
+  check_refused(pretrain(folder, {tiny,
+                                  {"--weights", (folder / "none.safetensors").string(), "--out",
+                                   (folder / "third").string()}}),
+                "none.safetensors");
+  CHECK_FALSE(std::filesystem::exists(folder / "third"));
+}
+
 TEST_CASE("bad options are refused in one line and nothing is written") {
   const TemporaryFolder folder;
   const std::string out = (folder / "run").string();
@@ -203,6 +233,9 @@ TEST_CASE("bad options are refused in one line and nothing is written") {
   refused({"--image-size", "33"}, "--image-size must be a multiple of 8, but is 33");
   refused({"--data", "nothing"}, "--data must be builtin");
   refused({"--perturbations", "reverse"}, "reverse");
+  refused({"--scope", "word"}, "--scope must be one of report, sentence, but is 'word'");
+  refused({"--duplicates", "drop"},
+          "--duplicates must be one of negatives, positives, ignore, but is 'drop'");
   refused({"--image-size", "16"}, "--image-size must be at least 32 for the built-in data, but is 16");
   refused({"--data", "manifest:"}, "--data 'manifest:' names no file or folder");
   refused({"--no-such-flag"}, "no-such-flag");
