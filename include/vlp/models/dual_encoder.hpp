@@ -109,7 +109,7 @@ class DualEncoder {
                         .width = options.width,
                         .depth = options.image_blocks,
                         .heads = options.heads,
-                        .region_depth = options.region_blocks},
+                        .region_depth = shape.with_regions ? options.region_blocks : -1},
                        Random(seed, weights_stream, 0)),
         text_encoder_({.vocabulary = shape.vocabulary,
                        .positions = shape.longest_text,
@@ -144,7 +144,8 @@ class DualEncoder {
   /// The features of a batch. They lie in memory of this object until the next forward.
   PairFeatures<const Scalar> forward(Device& device, const Inputs& in) {
     const Extents e(*this, in);
-    const auto region_features = region_features_.reshape(e.pairs, e.regions, e.width);
+    const auto region_features =
+        local_ ? region_features_.reshape(e.pairs, e.regions, e.width) : BatchView<Scalar>();
     const auto global = global_.reshape(e.pairs, e.width);
     image_encoder_.forward(device, in.images, region_features, global);
     image_head_.forward(device, global, features_.image.reshape(e.pairs, e.embedding));
