@@ -305,7 +305,7 @@ TEST_CASE("a run goes on with the data it began with alone") {
       pretrain(folder, {tiny, {"--epochs", "1", "--data", "manifest:" + manifest.string()}, out}).status ==
       0);
   folder.write("image3.png", io::read_file(folder / "image4.png"));
-  check_refused(pretrain(folder, {out, {"--resume"}}), "the images or reports have changed");
+  check_refused(pretrain(folder, {out, {"--resume"}}), "the data have changed");
 }
 
 TEST_CASE("one run at a time works in a folder") {

@@ -84,7 +84,7 @@ Progression load_checkpoint(Device& device, const std::string& path,
   ensure(!saved.is_discarded(), path, ": its settings are not JSON");
   require_same_settings(provenance.settings, saved, path);
   ensure(optimiser == nullptr || file.metadata("data") == provenance.data, path,
-         ": the images or reports have changed since this run began; start in another folder");
+         ": the data have changed since this run began; start in another folder");
   const Progression progression{std::strtoll(file.metadata("step").c_str(), nullptr, 10),
                                 std::strtod(file.metadata("best_loss").c_str(), nullptr),
                                 std::strtoll(file.metadata("best_step").c_str(), nullptr, 10)};

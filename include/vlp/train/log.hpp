@@ -37,7 +37,7 @@ class Log {
     rows_.clear();
     if (!std::filesystem::exists(path_)) return;
     const io::CsvTable table = io::read_csv(path_);
-    ensure(table.columns == columns_, path_, ": has other columns than this version of pretrain writes");
+    ensure(table.columns == columns_, path_, ": has other columns than this version writes");
     for (const auto& fields : table.rows) {
       std::vector<double> row;
       for (const auto& field : fields) row.push_back(std::strtod(field.c_str(), nullptr));

@@ -51,12 +51,13 @@ class Trainer {
   using Scalar = typename T::Scalar;
   using Device = typename T::Device;
 
-  /// Writes nothing. Device and task must outlive this.
+  /// Writes nothing. Device, task and folder must outlive this. Throws std::invalid_argument for an option
+  /// out of range.
   Trainer(Device& device, T& task, const TrainingOptions& options, RunFolder& folder, Provenance provenance,
           Communicator communicator = {})
       : device_(device),
         task_(task),
-        options_(options),
+        options_(checked(options)),
         folder_(folder),
         provenance_(std::move(provenance)),
         communicator_(std::move(communicator)),
@@ -65,9 +66,7 @@ class Trainer {
                    optim::AdamWOptions{.beta2 = 0.98, .weight_decay = options.weight_decay}),
         total_steps_(task.steps_per_epoch() * options.epochs),
         log_(folder.file("log.csv"), log_columns(task.terms(), task.readings(device))),
-        held_out_log_(folder.file("held_out.csv"), held_out_columns(task.terms())) {
-    validate(options);
-  }
+        held_out_log_(folder.file("held_out.csv"), held_out_columns(task.terms())) {}
 
   [[nodiscard]] Index total_steps() const { return total_steps_; }
   [[nodiscard]] const Progression& progression() const { return progression_; }
@@ -135,6 +134,10 @@ class Trainer {
  private:
   using Batch = typename T::Batch;
 
+  static const TrainingOptions& checked(const TrainingOptions& options) {
+    validate(options);
+    return options;
+  }
   static std::vector<std::string> with_terms(std::vector<std::string> columns, const Terms& terms) {
     for (const Term& term : terms.terms) columns.emplace_back(term.name);
     return columns;
