@@ -36,8 +36,9 @@ struct Reports {
   }
   [[nodiscard]] Index tokens() const { return static_cast<Index>(ids.size()); }
   [[nodiscard]] Index sequences() const { return static_cast<Index>(offsets.size()) - 1; }
-  [[nodiscard]] nn::Tokens<> tokens_on(Cpu& device, bool with_types = false) const {
-    nn::Tokens<> out;
+  template <class Device>
+  [[nodiscard]] nn::Tokens<Device> tokens_on(Device& device, bool with_types = false) const {
+    nn::Tokens<Device> out;
     out.assign(device, ids, offsets, with_types ? types : std::vector<std::int32_t>());
     return out;
   }
@@ -69,30 +70,34 @@ TextResult<Scalar> run_text(const models::TextEncoderOptions& options, const Rep
 }  // namespace
 
 TEST_CASE("gradients of the text encoder agree with central differences") {
-  Cpu device(1);  // many passes over little work
   const Reports reports({4, 1, 3}, 7);
   const Index tokens = reports.tokens(), width = 4;
   const auto last_layers = GENERATE(Index(1), Index(3), Index(4));
   const auto pooling = GENERATE(nn::Pooling::sum, nn::Pooling::mean);
   const bool with_types = GENERATE(false, true);
-  models::TextEncoder<double> encoder({.vocabulary = 7,
-                                       .positions = 5,
-                                       .width = width,
-                                       .depth = 3,
-                                       .heads = 2,
-                                       .hidden = 6,
-                                       .last_layers = last_layers,
-                                       .layer_pooling = pooling},
-                                      Random(3));
-  const nn::Tokens<> input = reports.tokens_on(device, with_types);
-  Values cls, pieces, dcls, dpieces;
-  LayerGradient gradient(device);
-  gradient.output(cls, dcls, 3 * width);
-  gradient.output(pieces, dpieces, tokens * width);
-  gradient.parameters(encoder);
-  gradient.check(
-      [&] { encoder.forward(device, input, as_view(cls, 3, width), as_view(pieces, tokens, width)); },
-      [&] { encoder.backward(device, input, as_view(dcls, 3, width), as_view(dpieces, tokens, width)); }, 8);
+  const models::TextEncoderOptions options{.vocabulary = 7,
+                                           .positions = 5,
+                                           .width = width,
+                                           .depth = 3,
+                                           .heads = 2,
+                                           .hidden = 6,
+                                           .last_layers = last_layers,
+                                           .layer_pooling = pooling,
+                                           .gelu = with_types ? nn::GeluForm::erf : nn::GeluForm::tanh};
+  on_every_device([&](auto& device) {
+    models::TextEncoder<double, DeviceOf<decltype(device)>> encoder(options, Random(3));
+    const auto input = reports.tokens_on(device, with_types);
+    LayerGradient gradient(device);
+    const auto& cls = gradient.output(3 * width);
+    const auto& pieces = gradient.output(tokens * width);
+    gradient.parameters(encoder);
+    return gradient.check(
+        [&] { encoder.forward(device, input, cls.value.view(3, width), pieces.value.view(tokens, width)); },
+        [&] {
+          encoder.backward(device, input, cls.gradient.view(3, width), pieces.gradient.view(tokens, width));
+        },
+        4);
+  });
 }
 
 TEST_CASE("the text encoder's results are its last layers'") {
@@ -119,12 +124,12 @@ TEST_CASE("either gradient of the text encoder may be left out") {
   models::TextEncoder<double> encoder({.vocabulary = 7, .width = 4, .heads = 2}, Random(3));
   Parameters<double> parameters(device, encoder);
   const nn::Tokens<> tokens = reports.tokens_on(device);
-  const Values dcls = normal_values(8, 1), dpieces = normal_values(24, 2);
+  const Values d_cls = normal_values(8, 1), d_pieces = normal_values(24, 2);
   encoder.forward(device, tokens, {}, {});
   const auto gradients = [&](bool use_cls, bool use_pieces) {
     parameters.zero_gradients(device);
-    encoder.backward(device, tokens, use_cls ? as_view(dcls, 2, 4) : MatrixView<const double>(),
-                     use_pieces ? as_view(dpieces, 6, 4) : MatrixView<const double>());
+    encoder.backward(device, tokens, use_cls ? as_view(d_cls, 2, 4) : MatrixView<const double>(),
+                     use_pieces ? as_view(d_pieces, 6, 4) : MatrixView<const double>());
     const auto all = parameters.gradients();
     return Values(all.data(), all.data() + all.size());
   };
@@ -246,34 +251,32 @@ TEST_CASE("the text encoder names what does not fit") {
 }
 
 TEST_CASE("gradients of the image encoder agree with central differences") {
-  Cpu device(1);                                 // many passes over little work
-  for (const Index region_depth : {-1, 0, 1}) {  // after both blocks, before them, between them
-    INFO("region_depth " << region_depth);
-    models::ImageEncoder<double> encoder({.image_size = 8,
-                                          .channels = 2,
-                                          .stem_channels = {3},
-                                          .width = 4,
-                                          .heads = 2,
-                                          .region_depth = region_depth},
-                                         Random(3));
+  const auto region_depth = GENERATE(-1, 0, 1);  // after both blocks, before them, between them
+  const models::ImageEncoderOptions options{.image_size = 8,
+                                            .channels = 2,
+                                            .stem_channels = {3},
+                                            .width = 4,
+                                            .heads = 2,
+                                            .region_depth = region_depth};
+  on_every_device([&](auto& device) {
+    models::ImageEncoder<double, DeviceOf<decltype(device)>> encoder(options, Random(3));
     CHECK(encoder.regions() == 4);
-    Values images = normal_values(2 * 8 * 8 * 2, 1), dimages, regions, global, dregions, dglobal;
     LayerGradient gradient(device);
-    gradient.input("images", images, dimages);
-    gradient.output(regions, dregions, 2 * 4 * 4);
-    gradient.output(global, dglobal, 2 * 4);
+    const auto& images = gradient.input("images", normal_values(2 * 8 * 8 * 2, 1));
+    const auto& regions = gradient.output(2 * 4 * 4);
+    const auto& global = gradient.output(2 * 4);
     gradient.parameters(encoder);
-    gradient.check(
+    return gradient.check(
         [&] {
-          encoder.forward(device, as_view(images, 2, 8, 8, 2), as_view(regions, 2, 4, 4),
-                          as_view(global, 2, 4));
+          encoder.forward(device, images.value.view(2, 8, 8, 2), regions.value.view(2, 4, 4),
+                          global.value.view(2, 4));
         },
         [&] {
-          encoder.backward(device, as_view(images, 2, 8, 8, 2), as_view(dregions, 2, 4, 4),
-                           as_view(dglobal, 2, 4), as_view(dimages, 2, 8, 8, 2));
+          encoder.backward(device, images.value.view(2, 8, 8, 2), regions.gradient.view(2, 4, 4),
+                           global.gradient.view(2, 4), images.gradient.view(2, 8, 8, 2));
         },
-        8);
-  }
+        4);
+  });
 }
 
 TEST_CASE("early regions know their surroundings alone and need no blocks") {

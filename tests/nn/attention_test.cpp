@@ -1,11 +1,16 @@
 #include "support/catch.hpp"
 #include "support/layer_gradient.hpp"
+#include "support/messages.hpp"
 
+#include <vlp/nn/cross_attention.hpp>
 #include <vlp/nn/multi_head_attention.hpp>
+#include <vlp/nn/sequences.hpp>
 #include <vlp/nn/transformer_block.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 using namespace vlp;
@@ -14,148 +19,242 @@ using Values = std::vector<double>;
 
 namespace {
 
-/// The definition, one query and head at a time.
-Values literal_attention(const Values& packed, const std::vector<Index>& offsets, Index width, Index heads,
-                         bool causal) {
+/// Attention from `queries` to `keys`, both of that many columns, as the definition says, one query and head
+/// at a time.
+Values literal_attention(const Values& query, const Values& key, const Values& value,
+                         const std::vector<Index>& queries, const std::vector<Index>& keys, Index width,
+                         Index heads, bool causal) {
   const Index d = width / heads;
-  const auto at = [&](Index token, Index third, Index head, Index j) {
-    return packed[static_cast<std::size_t>(token * 3 * width + third * width + head * d + j)];
+  const auto at = [&](const Values& m, Index token, Index head, Index j) {
+    return m[static_cast<std::size_t>(token * width + head * d + j)];
   };
-  Values out(packed.size() / 3);
-  for (std::size_t s = 0; s + 1 < offsets.size(); ++s)
-    for (Index i = offsets[s]; i < offsets[s + 1]; ++i)
+  Values out(query.size());
+  for (std::size_t s = 0; s + 1 < queries.size(); ++s)
+    for (Index i = queries[s]; i < queries[s + 1]; ++i)
       for (Index h = 0; h < heads; ++h) {
         Values weights;
         double sum = 0;
-        for (Index j = offsets[s]; j < (causal ? i + 1 : offsets[s + 1]); ++j) {
+        const Index end = causal ? keys[s] + (i - queries[s]) + 1 : keys[s + 1];
+        for (Index j = keys[s]; j < end; ++j) {
           double dot = 0;
-          for (Index c = 0; c < d; ++c) dot += at(i, 0, h, c) * at(j, 1, h, c);
+          for (Index c = 0; c < d; ++c) dot += at(query, i, h, c) * at(key, j, h, c);
           weights.push_back(std::exp(dot / std::sqrt(static_cast<double>(d))));
           sum += weights.back();
         }
         for (Index c = 0; c < d; ++c) {
-          double value = 0;
+          double mean = 0;
           for (std::size_t j = 0; j < weights.size(); ++j)
-            value += weights[j] / sum * at(offsets[s] + static_cast<Index>(j), 2, h, c);
-          out[static_cast<std::size_t>(i * width + h * d + c)] = value;
+            mean += weights[j] / sum * at(value, keys[s] + static_cast<Index>(j), h, c);
+          out[static_cast<std::size_t>(i * width + h * d + c)] = mean;
         }
       }
   return out;
 }
 
+/// Checks attention and its gradient on every device.
+void check_attention(const std::vector<Index>& queries, const std::vector<Index>& keys, Index width,
+                     Index heads, nn::AttentionMask mask, Index most = 30) {
+  const Index of_queries = queries.back(), of_keys = keys.back();
+  on_every_device([&](auto& device) {
+    using Device = DeviceOf<decltype(device)>;
+    nn::Sequences<Device> q, k;
+    q.assign(device, queries);
+    k.assign(device, keys);
+    LayerGradient gradient(device);
+    const auto& query = gradient.input("query", normal_values(of_queries * width, 1));
+    const auto& key = gradient.input("key", normal_values(of_keys * width, 2));
+    const auto& value = gradient.input("value", normal_values(of_keys * width, 3));
+    const auto& out = gradient.output(of_queries * width);
+    const Array<double, Device> log_sum_exp(device, of_queries * heads);
+    const nn::AttentionInputs<double> inputs{.query = query.value.view(of_queries, width),
+                                             .key = key.value.view(of_keys, width),
+                                             .value = value.value.view(of_keys, width),
+                                             .queries = q.view(),
+                                             .keys = k.view(),
+                                             .heads = heads,
+                                             .mask = mask};
+    const auto forward = [&] {
+      attention_forward<double>(device, inputs, out.value.view(of_queries, width), log_sum_exp.data());
+    };
+    Values results = gradient.check(
+        forward,
+        [&] {
+          attention_backward<double>(device, inputs, log_sum_exp.data(), out.gradient.view(of_queries, width),
+                                     nn::AttentionGradients<double>{query.gradient.view(of_queries, width),
+                                                                    key.gradient.view(of_keys, width),
+                                                                    value.gradient.view(of_keys, width)});
+        },
+        most);
+    forward();
+    const Values literal = literal_attention(query.value.host(), key.value.host(), value.value.host(),
+                                             queries, keys, width, heads, mask == nn::AttentionMask::causal);
+    CHECK(largest_difference(out.value.host(), literal) < 1e-12);
+    return results;
+  });
+}
+
+/// Checks on every device the gradients of a layer of the form y = f(x, sequences), which
+/// `make(device, random)` makes.
+template <class Make>
+void check_sequence_layer(Make&& make) {
+  const Index width = 6, tokens = 9;
+  on_every_device([&](auto& device) {
+    Random random(8);
+    auto layer = make(device, random);
+    nn::Sequences<DeviceOf<decltype(device)>> sequences;
+    sequences.assign(device, std::vector<Index>{0, 4, 5, 9});
+    LayerGradient gradient(device);
+    const auto& x = gradient.input("x", normal_values(tokens * width, 1));
+    const auto& y = gradient.output(tokens * width);
+    gradient.parameters(layer);
+    return gradient.check(
+        [&] { layer.forward(device, x.value.view(tokens, width), sequences, y.value.view(tokens, width)); },
+        [&] {
+          layer.backward(device, x.value.view(tokens, width), sequences, y.gradient.view(tokens, width),
+                         x.gradient.view(tokens, width));
+        });
+  });
+}
+
 }  // namespace
 
-TEST_CASE("attention agrees with its definition") {
-  Cpu device(2);
-  const Index width = 6, heads = 2;
-  // A sequence of one token, an empty one, and one longer than a block of queries.
-  const std::vector<Index> offsets{0, 5, 6, 6, 306};
-  nn::Sequences<> sequences;
-  sequences.assign(device, offsets);
-  const Index tokens = offsets.back();
-  const Values packed = normal_values(tokens * 3 * width, 1);
+TEST_CASE("attention agrees with its definition and with central differences") {
   for (nn::AttentionMask mask : {nn::AttentionMask::none, nn::AttentionMask::causal}) {
-    Values out(static_cast<std::size_t>(tokens * width), std::nan(""));
-    Values log_sum_exp(static_cast<std::size_t>(tokens * heads));
-    attention_forward<double>(device, as_view(packed, tokens, 3 * width), sequences.view(), heads, mask,
-                              as_view(out, tokens, width), log_sum_exp.data());
-    CHECK(largest_difference(out, literal_attention(packed, offsets, width, heads,
-                                                    mask == nn::AttentionMask::causal)) < 1e-12);
+    // A sequence of one token and an empty one; and one longer than a block of queries.
+    check_attention({0, 5, 6, 6, 9}, {0, 5, 6, 6, 9}, 6, 2, mask);
+    check_attention({0, 3, 263}, {0, 3, 263}, 4, 2, mask, 4);
   }
+}
+
+TEST_CASE("attention from one set of sequences to another agrees with its definition and its differences") {
+  // Fewer keys than queries, more, one, keys without queries, and neither.
+  check_attention({0, 4, 6, 9, 9, 9}, {0, 2, 7, 8, 11, 11}, 6, 3, nn::AttentionMask::none);
+  check_attention({0, 270, 272}, {0, 5, 9}, 2, 1, nn::AttentionMask::none, 6);  // two blocks of queries
 }
 
 TEST_CASE("scores far from zero do not overflow") {
   Cpu device(1);
   nn::Sequences<> sequences;
   sequences.assign_equal(device, 1, 3);
-  std::vector<float> packed(9 * 2, 300.0f), out(6), log_sum_exp(3), d(6, 1.0f), dpacked(18);
-  attention_forward<float>(device, as_view(packed, 3, 6), sequences.view(), 1, nn::AttentionMask::none,
-                           as_view(out, 3, 2), log_sum_exp.data());
-  attention_backward<float>(device, as_view(packed, 3, 6), sequences.view(), 1, nn::AttentionMask::none,
-                            log_sum_exp.data(), as_view(d, 3, 2), as_view(dpacked, 3, 6));
+  const std::vector<float> x(6, 300.0f), d(6, 1.0f);
+  std::vector<float> out(6), log_sum_exp(3), d_query(6), d_key(6), d_value(6);
+  const nn::AttentionInputs<float> inputs{.query = as_view(x, 3, 2),
+                                          .key = as_view(x, 3, 2),
+                                          .value = as_view(x, 3, 2),
+                                          .queries = sequences.view(),
+                                          .keys = sequences.view(),
+                                          .heads = 1,
+                                          .mask = nn::AttentionMask::none};
+  attention_forward<float>(device, inputs, as_view(out, 3, 2), log_sum_exp.data());
+  attention_backward<float>(device, inputs, log_sum_exp.data(), as_view(d, 3, 2),
+                            {as_view(d_query, 3, 2), as_view(d_key, 3, 2), as_view(d_value, 3, 2)});
   CHECK(largest_difference(out, std::vector<float>(6, 300.0f)) < 1e-3);
-  CHECK(largest_difference(dpacked, dpacked) == 0);  // no NaN
+  for (const auto& gradient : {d_query, d_key, d_value})
+    CHECK(largest_difference(gradient, gradient) == 0);  // no NaN
 }
 
-TEST_CASE("the gradient of attention agrees with central differences beyond one block of queries") {
-  Cpu device(2);
-  const Index width = 4, heads = 2, tokens = 263;
-  nn::Sequences<> sequences;
-  sequences.assign(device, std::vector<Index>{0, 3, tokens});
-  for (nn::AttentionMask mask : {nn::AttentionMask::none, nn::AttentionMask::causal}) {
-    Values packed = normal_values(tokens * 3 * width, 1), dpacked, out, dout;
-    Values log_sum_exp(static_cast<std::size_t>(tokens * heads));
-    LayerGradient gradient(device);
-    gradient.input("query_key_value", packed, dpacked);
-    gradient.output(out, dout, tokens * width);
-    gradient.check(
-        [&] {
-          attention_forward<double>(device, as_view(packed, tokens, 3 * width), sequences.view(), heads, mask,
-                                    as_view(out, tokens, width), log_sum_exp.data());
-        },
-        [&] {
-          attention_backward<double>(device, as_view(packed, tokens, 3 * width), sequences.view(), heads,
-                                     mask, log_sum_exp.data(), as_view(dout, tokens, width),
-                                     as_view(dpacked, tokens, 3 * width));
-        });
-  }
-}
-
-TEST_CASE("gradients of attention and blocks agree with central differences") {
-  Cpu device(1);  // many passes over little work
-  const Index width = 6, tokens = 9;
-  nn::Sequences<> offsets;
-  offsets.assign(device, std::vector<Index>{0, 4, 5, 9});
-  Values x = normal_values(tokens * width, 1), dx, y, dy;
-  LayerGradient gradient(device);
-  gradient.input("x", x, dx);
-  gradient.output(y, dy, tokens * width);
-  const auto check = [&](auto& layer) {
-    gradient.parameters(layer);
-    gradient.check(
-        [&] { layer.forward(device, as_view(x, tokens, width), offsets, as_view(y, tokens, width)); },
-        [&] {
-          layer.backward(device, as_view(x, tokens, width), offsets, as_view(dy, tokens, width),
-                         as_view(dx, tokens, width));
-        });
-  };
-  Random random(8);
+TEST_CASE("gradients of attention layers and blocks agree with central differences") {
   SECTION("attention") {
-    nn::MultiHeadAttention<double> layer(width, 3, random);
-    check(layer);
+    check_sequence_layer([](auto& device, Random& random) {
+      return nn::MultiHeadAttention<double, DeviceOf<decltype(device)>>(6, 3, random);
+    });
   }
   SECTION("causal attention") {
-    nn::MultiHeadAttention<double> layer(width, 2, random, nn::AttentionMask::causal);
-    check(layer);
+    check_sequence_layer([](auto& device, Random& random) {
+      return nn::MultiHeadAttention<double, DeviceOf<decltype(device)>>(6, 2, random,
+                                                                        nn::AttentionMask::causal);
+    });
   }
   SECTION("a block that normalises before") {
-    nn::TransformerBlock<double> layer({.width = width, .heads = 2}, random);
-    check(layer);
+    check_sequence_layer([](auto& device, Random& random) {
+      return nn::TransformerBlock<double, DeviceOf<decltype(device)>>(
+          {.width = 6, .heads = 2, .gelu = nn::GeluForm::erf}, random);
+    });
   }
   SECTION("a block that normalises after") {
-    nn::TransformerBlock<double> layer(
-        {.width = width, .heads = 2, .hidden = 7, .norm = nn::NormPlace::after}, random);
-    check(layer);
+    check_sequence_layer([](auto& device, Random& random) {
+      return nn::TransformerBlock<double, DeviceOf<decltype(device)>>(
+          {.width = 6, .heads = 2, .hidden = 7, .norm = nn::NormPlace::after}, random);
+    });
   }
+}
+
+TEST_CASE("gradients of cross-attention agree with central differences") {
+  const Index width = 6, context_width = 5, of_x = 9, of_context = 8;
+  on_every_device([&](auto& device) {
+    using Device = DeviceOf<decltype(device)>;
+    Random random(8);
+    nn::CrossAttention<double, Device> layer(width, context_width, 3, random);
+    nn::Sequences<Device> queries, keys;
+    queries.assign(device, std::vector<Index>{0, 4, 5, 5, 9});
+    keys.assign(device, std::vector<Index>{0, 1, 4, 6, 8});
+    LayerGradient gradient(device);
+    const auto& x = gradient.input("x", normal_values(of_x * width, 1));
+    const auto& context = gradient.input("context", normal_values(of_context * context_width, 2));
+    const auto& y = gradient.output(of_x * width);
+    gradient.parameters(layer);
+    const typename nn::CrossAttention<double, Device>::Inputs inputs{
+        x.value.view(of_x, width), queries, context.value.view(of_context, context_width), keys};
+    return gradient.check([&] { layer.forward(device, inputs, y.value.view(of_x, width)); },
+                          [&] {
+                            layer.backward(device, inputs, y.gradient.view(of_x, width),
+                                           {.x = x.gradient.view(of_x, width),
+                                            .context = context.gradient.view(of_context, context_width)});
+                          });
+  });
+}
+
+TEST_CASE("cross-attention to the sequences themselves is self-attention") {
+  Cpu device(1);
+  Random random(8);
+  const Index width = 6, tokens = 9;
+  nn::MultiHeadAttention<double> self(width, 2, random);
+  nn::CrossAttention<double> cross(width, width, 2, random);
+  const Parameters<double> of_self(device, self), of_cross(device, cross);
+  // Weight and bias of query, key and value in one; query, then key and value; output.
+  const auto& s = of_self.list();
+  const auto& c = of_cross.list();
+  REQUIRE(s.size() == 4);
+  REQUIRE(c.size() == 6);
+  for (std::size_t i : {0u, 1u}) {
+    const Values packed = download_value(device, *s[i].parameter);
+    const auto third = packed.size() / 3;
+    upload_value(device, *c[i].parameter, std::span(packed).first(third));
+    upload_value(device, *c[i + 2].parameter, std::span(packed).subspan(third));
+    upload_value(device, *c[i + 4].parameter, download_value(device, *s[i + 2].parameter));
+  }
+  nn::Sequences<> sequences;
+  sequences.assign(device, std::vector<Index>{0, 4, 9});
+  const Values x = normal_values(tokens * width, 1), d_y = normal_values(tokens * width, 2);
+  Values y(x.size()), d_x(x.size(), 1.0), other(x.size()), d_other(x.size(), 1.0);
+  const auto on = [&](auto& values) { return as_view(values, tokens, width); };
+  self.forward(device, on(x), sequences, on(y), on(x));
+  self.backward(device, on(x), sequences, on(d_y), on(d_x), Into::add);
+  const nn::CrossAttention<double>::Inputs inputs{on(x), sequences, on(x), sequences};
+  cross.forward(device, inputs, on(other), on(x));
+  cross.backward(device, inputs, on(d_y),
+                 {.x = on(d_other), .context = on(d_other), .into_x = Into::add, .into_context = Into::add});
+  CHECK(largest_difference(y, other) < 1e-13);
+  CHECK(largest_difference(d_x, d_other) < 1e-13);
 }
 
 TEST_CASE("a block's backward pass may work in place") {
   Cpu device(2);
   const Index width = 6, tokens = 9;
-  nn::Sequences<> offsets;
-  offsets.assign(device, std::vector<Index>{0, 4, 9});
-  const Values x = normal_values(tokens * width, 1), dy = normal_values(tokens * width, 2);
+  nn::Sequences<> sequences;
+  sequences.assign(device, std::vector<Index>{0, 4, 9});
+  const Values x = normal_values(tokens * width, 1), d_y = normal_values(tokens * width, 2);
   for (nn::NormPlace norm : {nn::NormPlace::before, nn::NormPlace::after}) {
     Random random(8);
     nn::TransformerBlock<double> block({.width = width, .heads = 2, .norm = norm}, random);
     const Parameters<double> parameters(device, block);
-    Values y(x.size()), dx(x.size()), in_place = dy;
-    block.forward(device, as_view(x, tokens, width), offsets, as_view(y, tokens, width));
-    block.backward(device, as_view(x, tokens, width), offsets, as_view(dy, tokens, width),
-                   as_view(dx, tokens, width));
-    block.backward(device, as_view(x, tokens, width), offsets, as_view(in_place, tokens, width),
+    Values y(x.size()), d_x(x.size()), in_place = d_y;
+    block.forward(device, as_view(x, tokens, width), sequences, as_view(y, tokens, width));
+    block.backward(device, as_view(x, tokens, width), sequences, as_view(d_y, tokens, width),
+                   as_view(d_x, tokens, width));
+    block.backward(device, as_view(x, tokens, width), sequences, as_view(in_place, tokens, width),
                    as_view(in_place, tokens, width));
-    CHECK(dx == in_place);
+    CHECK(d_x == in_place);
   }
 }
 
@@ -164,12 +263,12 @@ TEST_CASE("a causal block does not look ahead") {
   Random random(8);
   nn::TransformerBlock<double> block({.width = 4, .heads = 2, .mask = nn::AttentionMask::causal}, random);
   const Parameters<double> parameters(device, block);
-  nn::Sequences<> offsets;
-  offsets.assign_equal(device, 1, 6);
+  nn::Sequences<> sequences;
+  sequences.assign_equal(device, 1, 6);
   Values x = normal_values(24, 1), y(24), changed(24);
-  block.forward(device, as_view(x, 6, 4), offsets, as_view(y, 6, 4));
+  block.forward(device, as_view(x, 6, 4), sequences, as_view(y, 6, 4));
   x[5 * 4 + 1] += 1;
-  block.forward(device, as_view(x, 6, 4), offsets, as_view(changed, 6, 4));
+  block.forward(device, as_view(x, 6, 4), sequences, as_view(changed, 6, 4));
   CHECK(std::equal(y.begin(), y.begin() + 20, changed.begin()));
   CHECK(!std::equal(y.begin() + 20, y.end(), changed.begin() + 20));
 }
@@ -177,14 +276,41 @@ TEST_CASE("a causal block does not look ahead") {
 TEST_CASE("attention names what does not fit") {
   Cpu device(1);
   Random random(1);
-  CHECK_THROWS_AS((nn::MultiHeadAttention<double>(6, 4, random)), std::invalid_argument);
-  CHECK_THROWS_AS((nn::MultiHeadAttention<double>(6, 0, random)), std::invalid_argument);
+  CHECK(message_of<std::invalid_argument>([&] { nn::MultiHeadAttention<double>(6, 4, random); }) ==
+        "MultiHeadAttention: the width 6 is not a multiple of the 4 heads");
+  CHECK(message_of<std::invalid_argument>([&] { nn::CrossAttention<double>(6, 3, 0, random); }) ==
+        "CrossAttention: heads must be at least 1, but is 0");
   nn::MultiHeadAttention<double> layer(4, 2, random);
+  nn::CrossAttention<double> cross(4, 3, 2, random);
+  const Parameters<double> of_layer(device, layer), of_cross(device, cross);
   Values x(20), y(20);
-  nn::Sequences<> sequences;
-  for (const std::vector<Index>& offsets : {std::vector<Index>{}, {1, 5}, {0, 3, 2, 5}})
-    CHECK_THROWS_AS(sequences.assign(device, offsets), std::invalid_argument);
-  sequences.assign_equal(device, 1, 4);
-  CHECK_THROWS_AS(layer.forward(device, as_view(x, 5, 4), sequences, as_view(y, 5, 4)),
-                  std::invalid_argument);
+  nn::Sequences<> queries, keys;
+  queries.assign_equal(device, 1, 4);
+  CHECK(message_of<std::invalid_argument>([&] {
+          layer.forward(device, as_view(x, 5, 4), queries, as_view(y, 5, 4));
+        }) == "MultiHeadAttention: x has 5 rows but the sequences have 4 tokens");
+  CHECK(message_of<std::invalid_argument>([&] {
+          layer.backward(device, as_view(x, 4, 4), queries, as_view(y, 4, 4), {});
+        }) == "MultiHeadAttention: x of backward has 4 rows but that of forward had 0");
+
+  const auto error = [&](const std::vector<Index>& of_x, const std::vector<Index>& of_context,
+                         Index context_rows) {
+    queries.assign(device, of_x);
+    keys.assign(device, of_context);
+    return message_of<std::invalid_argument>([&] {
+      cross.forward(device, {as_view(x, 4, 4), queries, as_view(x, context_rows, 3), keys}, as_view(y, 4, 4));
+    });
+  };
+  CHECK(error({0, 2, 4}, {0, 1, 5}, 5) == "no error");
+  CHECK(error({0, 0, 4}, {0, 1, 5}, 5) == "no error");
+  CHECK(error({0, 2, 4}, {0, 5, 5}, 5) == "CrossAttention: sequence 1 has 2 tokens but no context");
+  CHECK(error({0, 2, 4}, {0, 5}, 5) == "CrossAttention: x has 2 sequences but the context has 1");
+  CHECK(error({0, 2, 4}, {0, 1, 5}, 6) ==
+        "CrossAttention: the context has 6 rows but the sequences have 5 tokens");
+  CHECK(error({0, 2, 3}, {0, 1, 5}, 5) == "CrossAttention: x has 4 rows but the sequences have 3 tokens");
+  queries.assign_equal(device, 1, 4);
+  keys.assign_equal(device, 1, 2);
+  CHECK(message_of<std::invalid_argument>([&] {
+          cross.backward(device, {as_view(x, 4, 4), queries, as_view(x, 2, 3), keys}, as_view(y, 4, 4), {});
+        }) == "CrossAttention: the context of backward has 2 rows but that of forward had 5");
 }

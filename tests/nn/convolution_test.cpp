@@ -41,27 +41,34 @@ Values literal_convolution(const Values& x, const ImageView<double>::Extents& in
 }  // namespace
 
 TEST_CASE("convolutions agree with their definition and with central differences") {
-  Cpu device(2);
   const auto window = GENERATE(nn::Window{3, 1, 1}, nn::Window{3, 2, 1}, nn::Window{2, 2, 0},
                                nn::Window{5, 3, 4}, nn::Window{1, 1, 0});
   const auto in = GENERATE(ImageView<double>::Extents{2, 6, 7, 3}, ImageView<double>::Extents{1, 2, 2, 1});
-  Random random(4);
-  nn::Convolution<double> layer(in[3], 2, window, random);
-  const auto out = layer.output_extents(in);
-  Values x = normal_values(in[0] * in[1] * in[2] * in[3], 1), dx, y, dy;
-  LayerGradient gradient(device);
-  gradient.input("x", x, dx);
-  gradient.output(y, dy, out[0] * out[1] * out[2] * out[3]);
-  gradient.parameters(layer);
-  const ImageView<double> xv(x.data(), in), dxv(dx.data(), in), yv(y.data(), out), dyv(dy.data(), out);
-  gradient.check([&] { layer.forward(device, xv, yv); }, [&] { layer.backward(device, xv, dyv, dxv); }, 12);
+  on_every_device(
+      [&](auto& device) {
+        Random random(4);
+        nn::Convolution<double, DeviceOf<decltype(device)>> layer(in[3], 2, window, random);
+        const auto out = layer.output_extents(in);
+        const Values values = normal_values(in[0] * in[1] * in[2] * in[3], 1);
+        LayerGradient gradient(device);
+        const auto& x = gradient.input("x", values);
+        const auto& y = gradient.output(out[0] * out[1] * out[2] * out[3]);
+        gradient.parameters(layer);
+        const ImageView<double> xv(x.value.data(), in), d_xv(x.gradient.data(), in), yv(y.value.data(), out),
+            d_yv(y.gradient.data(), out);
+        Values results = gradient.check([&] { layer.forward(device, xv, yv); },
+                                        [&] { layer.backward(device, xv, d_yv, d_xv); }, 12);
 
-  ParameterList<double> list;
-  append_parameters(list, "", layer);
-  layer.forward(device, xv, yv);
-  CHECK(largest_difference(y, literal_convolution(x, in, download_value(device, *list[0].parameter),
-                                                  download_value(device, *list[1].parameter), window, out)) <
-        1e-12);
+        ParameterList<double, DeviceOf<decltype(device)>> list;
+        append_parameters(list, "", layer);
+        layer.forward(device, xv, yv);
+        CHECK(largest_difference(
+                  y.value.host(),
+                  literal_convolution(values, in, download_value(device, *list[0].parameter),
+                                      download_value(device, *list[1].parameter), window, out)) < 1e-12);
+        return results;
+      },
+      2);
 }
 
 TEST_CASE("a batch whose patches are taken in several runs is convolved as its images alone") {
@@ -82,21 +89,22 @@ TEST_CASE("a batch whose patches are taken in several runs is convolved as its i
 }
 
 TEST_CASE("gradients of the stem agree with central differences") {
-  Cpu device(2);
-  Random random(4);
-  const std::vector<Index> hidden{3, 4};
-  nn::ConvolutionStem<double> stem(2, hidden, 5, random);
-  CHECK(stem.stride() == 8);
-  Values x = normal_values(2 * 16 * 16 * 2, 1), dx, y, dy;
-  LayerGradient gradient(device);
-  gradient.input("images", x, dx);
-  gradient.output(y, dy, 2 * 2 * 2 * 5);
-  gradient.parameters(stem);
-  gradient.check([&] { stem.forward(device, as_view(x, 2, 16, 16, 2), as_view(y, 2, 2, 2, 5)); },
-                 [&] {
-                   stem.backward(device, as_view(x, 2, 16, 16, 2), as_view(dy, 2, 2, 2, 5),
-                                 as_view(dx, 2, 16, 16, 2));
-                 });
+  on_every_device([](auto& device) {
+    Random random(4);
+    const std::vector<Index> hidden{3, 4};
+    nn::ConvolutionStem<double, DeviceOf<decltype(device)>> stem(2, hidden, 5, random);
+    CHECK(stem.stride() == 8);
+    LayerGradient gradient(device);
+    const auto& x = gradient.input("images", normal_values(2 * 16 * 16 * 2, 1));
+    const auto& y = gradient.output(2 * 2 * 2 * 5);
+    gradient.parameters(stem);
+    return gradient.check([&] { stem.forward(device, x.value.view(2, 16, 16, 2), y.value.view(2, 2, 2, 5)); },
+                          [&] {
+                            stem.backward(device, x.value.view(2, 16, 16, 2), y.gradient.view(2, 2, 2, 5),
+                                          x.gradient.view(2, 16, 16, 2));
+                          },
+                          8);
+  });
 }
 
 TEST_CASE("convolutions name what does not fit") {

@@ -1,7 +1,10 @@
 #include "support/catch.hpp"
+#include "support/layer_gradient.hpp"
 
+#include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/optim/adamw.hpp>
+#include <vlp/optim/clamp_above.hpp>
 #include <vlp/optim/clip_gradient_norm.hpp>
 #include <vlp/optim/sgd.hpp>
 #include <vlp/optim/warmup_cosine.hpp>
@@ -11,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -18,17 +22,18 @@
 #include <vector>
 
 using namespace vlp;
+using namespace vlp::test;
 using Values = std::vector<double>;
 
 namespace {
 
 /// Two parameters, one of which decays, the first in more than one piece of work.
-template <class Scalar>
+template <class Scalar, class Device>
 struct Model {
-  Parameter<Scalar> weight{{200, 100}, WeightDecay::yes}, bias{{3}};
-  std::optional<Parameters<Scalar>> parameters;
+  Parameter<Scalar, Device> weight{{200, 100}, WeightDecay::yes}, bias{{3}};
+  std::optional<Parameters<Scalar, Device>> parameters;
 
-  explicit Model(Cpu& device) {
+  explicit Model(Device& device) {
     Random random(1);
     for (auto* p : {&weight, &bias}) p->initialise([&] { return random.normal(); });
     parameters.emplace(device, *this, "model");
@@ -38,120 +43,167 @@ struct Model {
     visit(join_names(prefix, "weight"), weight);
     visit(join_names(prefix, "bias"), bias);
   }
-  [[nodiscard]] const ParameterList<Scalar>& list() const { return parameters->list(); }
-  void draw_gradients(std::uint32_t step) {
+  [[nodiscard]] const ParameterList<Scalar, Device>& list() const { return parameters->list(); }
+
+  /// Sets all gradients, and returns them one behind the other.
+  std::vector<Scalar> draw_gradients(Device& device, std::uint32_t step) {
     Random random(2, step);
-    for (auto* p : {&weight, &bias})
-      for (Index i = 0; i < p->size(); ++i) p->gradient()[i] = static_cast<Scalar>(random.normal());
+    std::vector<Scalar> all;
+    for (auto* p : {&weight, &bias}) {
+      std::vector<Scalar> gradient(static_cast<std::size_t>(p->size()));
+      for (Scalar& g : gradient) g = static_cast<Scalar>(random.normal());
+      upload(device, gradient, p->gradient().data());
+      all.insert(all.end(), gradient.begin(), gradient.end());
+    }
+    return all;
   }
-  [[nodiscard]] std::vector<Scalar> values() const {
-    std::vector<Scalar> out(weight.value().data(), weight.value().data() + weight.size());
-    out.insert(out.end(), bias.value().data(), bias.value().data() + bias.size());
+  [[nodiscard]] std::vector<Scalar> values(Device& device) const {
+    std::vector<Scalar> out = download_value(device, weight);
+    for (Scalar x : download_value(device, bias)) out.push_back(x);
     return out;
   }
 };
 
-double largest_difference(const Values& a, const Values& b) {
-  REQUIRE(a.size() == b.size());
-  double worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (!(std::abs(a[i] - b[i]) <= worst)) worst = std::abs(a[i] - b[i]);
-  return worst;
+/// Steps what `make(device, list)` makes, on every device, and `literal(x, g, state, t, decays, rate)` over a
+/// copy of each element.
+template <class Make, class Literal>
+void check_steps(Make&& make, Literal&& literal) {
+  on_every_device(
+      [&](auto& device) {
+        using Device = DeviceOf<decltype(device)>;
+        struct State {
+          double a = 0, b = 0;
+        };
+        Model<double, Device> model(device);
+        auto optimizer = make(device, model.list());
+        Values x = model.values(device);
+        std::vector<State> state(x.size());
+        for (int t = 1; t <= 5; ++t) {
+          const Values g = model.draw_gradients(device, static_cast<std::uint32_t>(t));
+          const double rate = 0.01 * t;
+          const auto decaying = static_cast<std::size_t>(model.weight.size());
+          for (std::size_t i = 0; i < x.size(); ++i)
+            literal(x[i], g[i], state[i].a, state[i].b, t, i < decaying, rate);
+          optimizer.step(device, rate);
+          CHECK(largest_difference(model.values(device), x) < 1e-13);
+        }
+        CHECK(optimizer.steps() == 5);
+        return model.values(device);
+      },
+      2);
 }
 
-/// Steps `optimizer` over `model` and `literal(x, g, state, t, decay factor, rate)` over a copy of each
-/// element.
-template <class Optimizer, class Literal>
-void check_steps(Cpu& device, Model<double>& model, Optimizer& optimizer, Literal&& literal) {
-  struct State {
-    double a = 0, b = 0;
-  };
-  Values x = model.values();
-  std::vector<State> state(x.size());
-  for (int t = 1; t <= 5; ++t) {
-    model.draw_gradients(static_cast<std::uint32_t>(t));
-    const double rate = 0.01 * t;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const auto w = static_cast<std::size_t>(model.weight.size());
-      const double g = i < w ? model.weight.gradient()[static_cast<Index>(i)]
-                             : model.bias.gradient()[static_cast<Index>(i - w)];
-      literal(x[i], g, state[i].a, state[i].b, t, i < w, rate);
-    }
-    optimizer.step(device, rate);
-    CHECK(largest_difference(model.values(), x) < 1e-13);
+template <class Scalar, class Device>
+optim::AdamW<Scalar, Device> make_adamw(Device& device, const ParameterList<Scalar, Device>& list,
+                                        const optim::AdamWOptions& options = {}) {
+  return {device, list, options};
+}
+template <class Scalar, class Device>
+optim::Sgd<Scalar, Device> make_sgd(Device& device, const ParameterList<Scalar, Device>& list,
+                                    const optim::SgdOptions& options = {}) {
+  return {device, list, options};
+}
+
+/// Six steps on one thread, and three and three with state saved and loaded in between on three threads.
+template <class Device, class Make>
+void check_resuming(Make&& make) {
+  using Numbers = std::vector<float>;
+  Device device(3), one_thread(1);
+  Model<float, Device> whole(device), halves(device);
+  auto optimizer = make(device, whole.list());
+  for (std::uint32_t t = 0; t < 6; ++t) {
+    whole.draw_gradients(device, t);
+    optimizer.step(one_thread, 0.01);
   }
-  CHECK(optimizer.steps() == 5);
+  auto first = make(device, halves.list());
+  for (std::uint32_t t = 0; t < 3; ++t) {
+    halves.draw_gradients(device, t);
+    first.step(device, 0.01);
+  }
+  auto second = make(device, halves.list());
+  second.set_steps(first.steps());
+  std::vector<std::pair<std::string, Numbers>> saved;
+  first.for_each_state([&](const std::string& name, const std::vector<Index>&, VectorView<float> state) {
+    saved.emplace_back(name, downloaded<float>(device, state.data(), state.size()));
+  });
+  std::size_t at = 0;
+  second.for_each_state(
+      [&](const std::string& name, const std::vector<Index>& extents, VectorView<float> state) {
+        CHECK(name == saved[at].first);
+        CHECK(name.starts_with("model."));
+        Index size = 1;
+        for (Index extent : extents) size *= extent;
+        CHECK(state.size() == size);
+        CHECK(downloaded<float>(device, state.data(), state.size()) ==
+              Numbers(static_cast<std::size_t>(size)));  // zero at first
+        upload(device, saved[at].second, state.data());
+        ++at;
+      });
+  CHECK(at == saved.size());
+  for (std::uint32_t t = 3; t < 6; ++t) {
+    halves.draw_gradients(device, t);
+    second.step(device, 0.01);
+  }
+  CHECK(halves.values(device) == whole.values(device));
 }
 
 }  // namespace
 
 TEST_CASE("AdamW agrees with its formula over several steps") {
-  Cpu device(2);
-  Model<double> model(device);
-  optim::AdamW<double> adamw(device, model.list(),
-                             {.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .weight_decay = 0.3});
-  check_steps(device, model, adamw,
-              [](double& x, double g, double& m, double& v, int t, bool decays, double rate) {
-                m = 0.8 * m + 0.2 * g;
-                v = 0.95 * v + 0.05 * g * g;
-                const double m_hat = m / (1 - std::pow(0.8, t)), v_hat = v / (1 - std::pow(0.95, t));
-                x -= rate * (m_hat / (std::sqrt(v_hat) + 1e-3) + (decays ? 0.3 : 0.0) * x);
-              });
+  check_steps(
+      [](auto& device, const auto& list) {
+        return make_adamw(device, list, {.beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .weight_decay = 0.3});
+      },
+      [](double& x, double g, double& m, double& v, int t, bool decays, double rate) {
+        m = 0.8 * m + 0.2 * g;
+        v = 0.95 * v + 0.05 * g * g;
+        const double m_hat = m / (1 - std::pow(0.8, t)), v_hat = v / (1 - std::pow(0.95, t));
+        x -= rate * (m_hat / (std::sqrt(v_hat) + 1e-3) + (decays ? 0.3 : 0.0) * x);
+      });
 }
 
 TEST_CASE("SGD agrees with its formula over several steps") {
   const bool nesterov = GENERATE(false, true);
-  Cpu device(2);
-  Model<double> model(device);
-  optim::Sgd<double> sgd(device, model.list(), {.momentum = 0.7, .nesterov = nesterov, .weight_decay = 0.2});
-  check_steps(device, model, sgd,
-              [&](double& x, double g, double& b, double&, int, bool decays, double rate) {
-                const double d = g + (decays ? 0.2 : 0.0) * x;
-                b = 0.7 * b + d;
-                x -= rate * (nesterov ? d + 0.7 * b : b);
-              });
+  check_steps(
+      [&](auto& device, const auto& list) {
+        return make_sgd(device, list, {.momentum = 0.7, .nesterov = nesterov, .weight_decay = 0.2});
+      },
+      [&](double& x, double g, double& b, double&, int, bool decays, double rate) {
+        const double d = g + (decays ? 0.2 : 0.0) * x;
+        b = 0.7 * b + d;
+        x -= rate * (nesterov ? d + 0.7 * b : b);
+      });
 }
 
-TEST_CASE("optimisers resume from their state bit for bit, on any number of threads") {
-  const auto check = [](auto make) {
-    Cpu device(3), one_thread(1);
-    Model<float> whole(device), halves(device);
-    auto optimizer = make(device, whole.list());
-    {
-      for (std::uint32_t t = 0; t < 6; ++t) {
-        whole.draw_gradients(t);
-        optimizer.step(one_thread, 0.01);
-      }
-    }
-    auto first = make(device, halves.list());
-    for (std::uint32_t t = 0; t < 3; ++t) {
-      halves.draw_gradients(t);
-      first.step(device, 0.01);
-    }
-    auto second = make(device, halves.list());
-    second.set_steps(first.steps());
-    std::vector<std::pair<std::string, std::vector<float>>> saved;
-    first.for_each_state([&](const std::string& name, const std::vector<Index>&, VectorView<float> buffer) {
-      saved.emplace_back(name, std::vector<float>(buffer.data(), buffer.data() + buffer.size()));
-    });
-    std::size_t at = 0;
-    second.for_each_state(
-        [&](const std::string& name, const std::vector<Index>& extents, VectorView<float> buffer) {
-          CHECK(name == saved[at].first);
-          CHECK(name.starts_with("model."));
-          CHECK(!extents.empty());
-          std::copy(saved[at].second.begin(), saved[at].second.end(), buffer.data());
-          ++at;
-        });
-    CHECK(at == saved.size());
-    for (std::uint32_t t = 3; t < 6; ++t) {
-      halves.draw_gradients(t);
-      second.step(device, 0.01);
-    }
-    CHECK(halves.values() == whole.values());
-  };
-  check([](Cpu& device, const auto& list) { return optim::AdamW<float>(device, list); });
-  check([](Cpu& device, const auto& list) { return optim::Sgd<float>(device, list); });
+TEMPLATE_TEST_CASE("optimisers resume from their state bit for bit, on any number of threads", "", Cpu,
+                   Guarded) {
+  check_resuming<TestType>([](auto& device, const auto& list) { return make_adamw(device, list); });
+  check_resuming<TestType>([](auto& device, const auto& list) { return make_sgd(device, list); });
+}
+
+TEMPLATE_TEST_CASE("an optimiser of some parameters leaves the others alone", "", Cpu, Guarded) {
+  TestType device(1);
+  Model<float, TestType> model(device);
+  const auto before = download_value(device, model.weight);
+  const auto bias = download_value(device, model.bias);
+  ParameterList<float, TestType> trained{model.list()[1]};
+  optim::AdamW<float, TestType> adamw(device, trained);
+  model.draw_gradients(device, 1);
+  adamw.step(device, 0.1);
+  CHECK(download_value(device, model.weight) == before);
+  CHECK(download_value(device, model.bias) != bias);
+}
+
+TEMPLATE_TEST_CASE("scales are clamped from above", "", Cpu, Guarded) {
+  TestType device(1);
+  Model<float, TestType> model(device);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  upload_value(device, model.bias, std::vector<float>{1, 5, nan});
+  optim::clamp_above(device, model.bias, 4.5f);
+  const auto values = download_value(device, model.bias);
+  CHECK(values[0] == 1);
+  CHECK(values[1] == 4.5f);
+  CHECK(std::isnan(values[2]));
 }
 
 TEST_CASE("the schedule rises linearly and falls along half a cosine") {
@@ -170,27 +222,27 @@ TEST_CASE("the schedule rises linearly and falls along half a cosine") {
   CHECK(std::isfinite(only_warmup(3)));
 }
 
-TEST_CASE("gradients are clipped by their joint norm") {
-  Cpu device(2), serial(1);
-  Model<float> model(device);
-  model.draw_gradients(1);
+TEMPLATE_TEST_CASE("gradients are clipped by their joint norm", "", Cpu, Guarded) {
+  TestType device(2), serial(1);
+  Model<float, TestType> model(device);
   double sum = 0;
-  for (const auto* p : {&model.weight, &model.bias})
-    for (Index i = 0; i < p->size(); ++i) sum += std::pow(static_cast<double>(p->gradient()[i]), 2);
-  const auto list = model.list();
+  for (float g : model.draw_gradients(device, 1)) sum += std::pow(static_cast<double>(g), 2);
+  const auto seventh = [&] { return download_gradient(device, model.weight)[7]; };
+  const auto& list = model.list();
   const double norm = optim::clip_gradient_norm(device, list);
   CHECK(norm == Approx(std::sqrt(sum)).epsilon(1e-12));
   CHECK(optim::clip_gradient_norm(serial, list) == norm);
-  const float before = model.weight.gradient()[7];
+  const float before = seventh();
   CHECK(optim::clip_gradient_norm(device, list, 2 * norm) == norm);
-  CHECK(model.weight.gradient()[7] == before);
+  CHECK(seventh() == before);
   CHECK(optim::clip_gradient_norm(device, list, 1.5) == norm);
   CHECK(optim::clip_gradient_norm(device, list) == Approx(1.5).epsilon(1e-6));
-  CHECK(model.weight.gradient()[7] == Approx(before * 1.5 / norm));
-  model.bias.gradient()[1] = std::numeric_limits<float>::quiet_NaN();
-  const float kept = model.weight.gradient()[7];
+  CHECK(seventh() == Approx(before * 1.5 / norm));
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  upload(device, std::span<const float>(&nan, 1), model.bias.gradient().data() + 1);
+  const float kept = seventh();
   CHECK(std::isnan(optim::clip_gradient_norm(device, list, 0.1)));
-  CHECK(model.weight.gradient()[7] == kept);
+  CHECK(seventh() == kept);
   model.parameters->zero_gradients(device);
   CHECK(optim::clip_gradient_norm(device, list, 1) == 0.0);
 }
@@ -198,15 +250,15 @@ TEST_CASE("gradients are clipped by their joint norm") {
 TEST_CASE("optimisers name what does not fit") {
   const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
   Cpu device(1);
-  Model<float> model(device);
+  Model<float, Cpu> model(device);
   optim::AdamW<float> adamw(device, model.list());
   optim::Sgd<float> sgd(device, model.list());
-  const auto before = model.values();
+  const auto before = model.values(device);
   for (double rate : {nan, infinity, -1.0}) {
     CHECK_THROWS_AS(adamw.step(device, rate), std::invalid_argument);
     CHECK_THROWS_AS(sgd.step(device, rate), std::invalid_argument);
   }
-  CHECK(model.values() == before);
+  CHECK(model.values(device) == before);
   CHECK(adamw.steps() == 0);
   CHECK_THROWS_AS(optim::AdamW<float>(device, model.list(), {.beta1 = 1}), std::invalid_argument);
   CHECK_THROWS_AS(optim::AdamW<float>(device, model.list(), {.beta2 = nan}), std::invalid_argument);

@@ -46,7 +46,7 @@ void download(Cpu&, const T* data, std::span<std::type_identity_t<T>> host) {
 }
 
 namespace detail {
-/// Whether elements of type T get into and out of the memory of device D.
+/// Holds if elements of type T get into and out of the memory of device D.
 template <class D, class T>
 concept Transfers = requires(D& device, T* data, std::span<const T> from, std::span<T> to, Index count) {
   typename D::template Buffer<T>;

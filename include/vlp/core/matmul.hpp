@@ -18,7 +18,7 @@
 
 namespace vlp {
 
-/// What computes products: "Eigen 3.4.0", or the BLAS that vlp was configured with.
+/// Name of the library that computes products: "Eigen 3.4.0", or the BLAS that vlp was configured with.
 inline std::string matmul_backend() {
 #ifdef VLP_USE_BLAS
   return std::string(detail::BlasThreads::version());
@@ -115,8 +115,8 @@ void matmul_serial(MatrixView<const Scalar> a, Op op_a, MatrixView<const Scalar>
     accumulate(left.transpose(), right.transpose());
 }
 
-/// Of c = op(a) op(b) + beta c, where both the product and c are symmetric [N, N], the lower triangle, on the
-/// calling thread: panels of rows, each up to its last diagonal element. mirror_lower completes it.
+/// Computes the lower triangle of c = op(a) op(b) + beta c, where the product and c are symmetric [N, N], on
+/// the calling thread: panels of rows, each up to its last diagonal element. mirror_lower completes it.
 template <class Scalar>
 void symmetric_matmul_serial(MatrixView<const Scalar> a, Op op_a, MatrixView<const Scalar> b, Op op_b,
                              MatrixView<Scalar> c, Scalar beta) {
@@ -138,8 +138,8 @@ void mirror_lower(MatrixView<Scalar> matrix) {
     for (Index j = i + 1; j < matrix.cols(); ++j) matrix(i, j) = matrix(j, i);
 }
 
-/// How a product is cut into work, by its shape alone: tiles of c, and where those are too few for every core
-/// (a weight gradient: small c, long K) runs of K whose partial products are summed in order.
+/// The cuts of a product into pieces of work, by its shape alone: tiles of c, and where those are too few for
+/// every core (a weight gradient: small c, long K) runs of K whose partial products are summed in order.
 struct ProductCuts {
   Index rows, cols;  // of a tile of c
   Index run;         // of K

@@ -4,7 +4,7 @@
 
 namespace vlp {
 
-/// Whether an operand is used as it is or transposed.
+/// Says whether an operand is used as it is or transposed.
 enum class Op { none, transpose };
 
 }  // namespace vlp

@@ -21,8 +21,8 @@
 
 namespace vlp {
 
-/// Whether weight decay applies: to matrices of products and convolutions; not to biases, gains of norms,
-/// position and type embeddings and scales.
+/// Tells whether weight decay applies: to matrices of products and convolutions; not to biases, gains of
+/// norms, position and type embeddings and scales.
 enum class WeightDecay { no, yes };
 
 template <class Scalar, class Device>
@@ -59,7 +59,7 @@ class Parameter {
   [[nodiscard]] WeightDecay weight_decay() const noexcept { return weight_decay_; }
   /// Product of the extents.
   [[nodiscard]] Index size() const noexcept { return size_; }
-  /// Whether it has device memory.
+  /// Tells whether it has device memory.
   [[nodiscard]] bool is_placed() const noexcept { return value_ != nullptr; }
 
   /// Makes each initial value in turn what `next()` gives. Throws std::invalid_argument once the parameter

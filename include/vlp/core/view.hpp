@@ -143,6 +143,12 @@ template <class T>
                        {batch.stride(1), 1});
 }
 
+/// Columns `begin` to `begin + count` of a matrix.
+template <class T>
+[[nodiscard]] constexpr MatrixView<T> column_range(const MatrixView<T>& matrix, Index begin, Index count) {
+  return {matrix.data() + begin, {matrix.rows(), count}, matrix.strides()};
+}
+
 /// A view of other extents onto the same contiguous memory.
 template <std::size_t NewRank, class T, std::size_t Rank>
 [[nodiscard]] constexpr View<T, NewRank> reshape(const View<T, Rank>& view,

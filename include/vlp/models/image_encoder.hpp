@@ -12,10 +12,10 @@
 #include <vlp/nn/convolution_stem.hpp>
 #include <vlp/nn/initialise.hpp>
 #include <vlp/nn/layer_norm.hpp>
-#include <vlp/nn/ops/gather.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/sequences.hpp>
 #include <vlp/nn/transformer_block.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <string>
 #include <string_view>
@@ -35,6 +35,7 @@ struct ImageEncoderOptions {
   /// which keeps attention maps where things are: after self-attention, blocks store what concerns the whole
   /// image in regions of the background (Darcet et al., "Vision transformers need registers", ICLR 2024).
   Index region_depth = -1;
+  nn::GeluForm gelu = nn::GeluForm::tanh;  ///< of the blocks; the stem's is the tanh form
 };
 
 /// Images [B, S, S, C] to region features [B, R, width] and a global feature [B, width], R = (S / patch
@@ -57,7 +58,7 @@ class ImageEncoder {
     for (Index i = 0; i < options.depth; ++i)
       blocks_.emplace_back(
           nn::TransformerBlockOptions{
-              .width = options.width, .heads = options.heads, .hidden = options.hidden},
+              .width = options.width, .heads = options.heads, .hidden = options.hidden, .gelu = options.gelu},
           random);
   }
 
@@ -148,7 +149,7 @@ class ImageEncoder {
     return options;
   }
 
-  /// Whether region features are taken before the last block, and after how many.
+  /// Tells whether region features are taken before the last block; region_layer() tells after how many.
   [[nodiscard]] bool early_regions() const {
     return options_.region_depth >= 0 && options_.region_depth < options_.depth;
   }

@@ -10,8 +10,7 @@
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/embedding.hpp>
-#include <vlp/nn/ops/gather.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/transformer_block.hpp>
 #include <vlp/nn/types.hpp>
@@ -30,10 +29,11 @@ struct TextEncoderOptions {
   Index depth = 2;  ///< transformer blocks
   Index heads = 4;
   Index hidden = 0;  ///< of the feed-forward layers; 0 = 4 width
-  /// How many layers' outputs make the word-piece features, counted from the last; depth + 1 takes in the
-  /// embedding, whose part says which word it is, whatever stands around it.
+  /// Number of layers whose outputs make the word-piece features, counted from the last; depth + 1 takes in
+  /// the embedding, which tells the word itself, whatever stands around it.
   Index last_layers = 2;
   nn::Pooling layer_pooling = nn::Pooling::sum;  ///< whether those are added up or averaged
+  nn::GeluForm gelu = nn::GeluForm::tanh;        ///< BERT's own weights need erf
   double epsilon = 1e-12;                        ///< of the norms
 };
 
@@ -55,6 +55,7 @@ class TextEncoder {
                                                        .heads = options.heads,
                                                        .hidden = options.hidden,
                                                        .norm = nn::NormPlace::after,
+                                                       .gelu = options.gelu,
                                                        .epsilon = options.epsilon},
                            random);
   }

@@ -5,7 +5,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
-#include <vlp/nn/ops/gather.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/types.hpp>
 #include <vlp/nn/word_slots.hpp>
 

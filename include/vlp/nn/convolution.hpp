@@ -3,14 +3,13 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/matmul.hpp>
+#include <vlp/core/op.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/initialise.hpp>
-#include <vlp/nn/ops/im2col.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/types.hpp>
 
 #include <algorithm>
@@ -54,7 +53,7 @@ class Convolution {
       const auto out = pixels(y.slice(first, count));
       im2col<Scalar>(device, x.slice(first, count), window_, patches);
       broadcast_bias<Scalar>(device, bias_.value().data(), MatrixView<const Scalar>(), out);
-      matmul<Scalar>(device, patches, Op::none, weight_.matrix(), Op::transpose, out, 1, 1);
+      matmul<Scalar>(device, patches, Op::none, weight_.matrix(), Op::transpose, out, Scalar(1), Scalar(1));
     });
   }
 
@@ -70,14 +69,16 @@ class Convolution {
     for_each_run(device, x, [&](Index first, Index count, MatrixView<Scalar> patches) {
       const auto upstream = pixels(d_y.slice(first, count));
       im2col<Scalar>(device, x.slice(first, count), window_, patches);
-      matmul<Scalar>(device, upstream, Op::transpose, patches, Op::none, weight_.gradient_matrix(), 1, 1);
+      matmul<Scalar>(device, upstream, Op::transpose, patches, Op::none, weight_.gradient_matrix(), Scalar(1),
+                     Scalar(1));
       add_column_sums<Scalar>(device, upstream, bias_.gradient().data());
     });
   }
   void input_gradient(Device& device, ConstImage d_y, Image d_x) {
     check(d_x, d_y, "d_y");
     for_each_run(device, d_x, [&](Index first, Index count, MatrixView<Scalar> patches) {
-      matmul<Scalar>(device, pixels(d_y.slice(first, count)), Op::none, weight_.matrix(), Op::none, patches);
+      matmul<Scalar>(device, pixels(d_y.slice(first, count)), Op::none, weight_.matrix(), Op::none, patches,
+                     Scalar(1), Scalar(0));
       col2im<Scalar>(device, patches, window_, d_x.slice(first, count));
     });
   }

@@ -9,7 +9,8 @@
 #include <vlp/core/view.hpp>
 #include <vlp/nn/convolution.hpp>
 #include <vlp/nn/layer_norm.hpp>
-#include <vlp/nn/ops/gelu.hpp>
+#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <span>
 #include <string>
@@ -19,8 +20,9 @@
 namespace vlp::nn {
 
 /// Images [B, H, W, C] to patch features [B, H / stride, W / stride, width] by 3 x 3 convolutions of stride
-/// 2, each but the last followed by layer normalisation over channels and GELU (after Xiao et al., "Early
-/// convolutions help transformers see better", 2021). stride = 2^(1 + number of hidden stages).
+/// 2, each but the last followed by layer normalisation over channels and GELU in its tanh form (after Xiao
+/// et al., "Early convolutions help transformers see better", 2021). stride = 2^(1 + number of hidden
+/// stages).
 template <class Scalar, class Device = Cpu>
 class ConvolutionStem {
  public:
@@ -50,7 +52,7 @@ class ConvolutionStem {
       const Image active(scope.template take<Scalar>(volume(extents)), extents);
       stage.convolution.forward(device, x, sums);
       stage.norm.forward(device, pixels(sums), pixels(normal));
-      gelu_forward<Scalar>(device, normal.data(), active.data(), active.size());
+      gelu_forward<Scalar>(device, GeluForm::tanh, normal.data(), active.data(), active.size());
       x = active;
     }
     last_.forward(device, x, y);
@@ -72,8 +74,8 @@ class ConvolutionStem {
           active(scope.template take<Scalar>(size), extents);
       const Image sums(stage.sums.data(), extents);
       after->input_gradient(device, upstream, gradient);
-      gelu_backward<Scalar>(device, stage.normal.data(), gradient.data(), gradient.data(), active.data(),
-                            size);
+      gelu_backward<Scalar>(device, GeluForm::tanh, stage.normal.data(), gradient.data(), gradient.data(),
+                            active.data(), size);
       after->add_parameter_gradients(device, active, upstream);
       stage.norm.backward(device, pixels(sums), pixels(gradient), pixels(gradient));
       after = &stage.convolution;

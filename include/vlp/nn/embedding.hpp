@@ -4,13 +4,14 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/initialise.hpp>
 #include <vlp/nn/layer_norm.hpp>
-#include <vlp/nn/ops/gather.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/types.hpp>
 
@@ -60,8 +61,13 @@ class Embedding {
     check(tokens);
     detail::check_matrix("Embedding", "y", y, tokens.count(), width());
     const auto sums = sums_.reshape(y.rows(), width());
-    embed_tokens<Scalar>(device, tokens.ids(), tokens.type_ids(), tokens.sequences().view(), word_.matrix(),
-                         position_.matrix(), type_.matrix(), sums);
+    embed_tokens<Scalar>(device, EmbedTokens<Scalar>{.ids = tokens.ids(),
+                                                     .type_ids = tokens.type_ids(),
+                                                     .sequences = tokens.sequences().view(),
+                                                     .words = word_.matrix(),
+                                                     .positions = position_.matrix(),
+                                                     .types = type_.matrix(),
+                                                     .out = sums});
     norm_.forward(device, sums, y);
   }
 

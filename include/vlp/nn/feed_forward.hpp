@@ -8,7 +8,8 @@
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/linear.hpp>
-#include <vlp/nn/ops/gelu.hpp>
+#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <string_view>
 
@@ -19,8 +20,8 @@ namespace vlp::nn {
 template <class Scalar, class Device = Cpu>
 class FeedForward {
  public:
-  FeedForward(Index inputs, Index hidden, Index outputs, Random& random)
-      : first_(inputs, hidden, random), second_(hidden, outputs, random) {}
+  FeedForward(Index inputs, Index hidden, Index outputs, Random& random, GeluForm gelu = GeluForm::tanh)
+      : first_(inputs, hidden, random), second_(hidden, outputs, random), gelu_(gelu) {}
 
   [[nodiscard]] Index inputs() const { return first_.inputs(); }
   [[nodiscard]] Index hidden() const { return first_.outputs(); }
@@ -32,7 +33,7 @@ class FeedForward {
     first_.forward(device, x, hidden_sums);
     auto scope = device.scratch().scope();
     const auto active = scope.template take_view<Scalar>(x.rows(), hidden());
-    gelu_forward<Scalar>(device, hidden_sums.data(), active.data(), active.size());
+    gelu_forward<Scalar>(device, gelu_, hidden_sums.data(), active.data(), active.size());
     second_.forward(device, active, y, residual);
   }
 
@@ -45,7 +46,7 @@ class FeedForward {
     const auto active = scope.template take_view<Scalar>(x.rows(), hidden());
     const auto gradient = scope.template take_view<Scalar>(x.rows(), hidden());
     second_.input_gradient(device, d_y, gradient, Into::overwrite);
-    gelu_backward<Scalar>(device, hidden_.data(), gradient.data(), gradient.data(), active.data(),
+    gelu_backward<Scalar>(device, gelu_, hidden_.data(), gradient.data(), gradient.data(), active.data(),
                           active.size());
     second_.add_parameter_gradients(device, active, d_y);
     first_.backward(device, x, gradient, d_x, into);
@@ -59,6 +60,7 @@ class FeedForward {
 
  private:
   Linear<Scalar, Device> first_, second_;
+  GeluForm gelu_;
   typename Device::template Buffer<Scalar> hidden_;  // before GELU
 };
 

@@ -1,24 +1,27 @@
 /// \file
-/// GELU as a layer of its own. (Feed-forward layers use the device operations directly.)
+/// GELU as a separate layer. Feed-forward layers use the device operations directly.
 #pragma once
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
-#include <vlp/nn/ops/gelu.hpp>
+#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <string_view>
 
 namespace vlp::nn {
 
-/// y = GELU(x), tanh form (see gelu_forward), for contiguous x [T, N]. Has no parameters and keeps nothing.
+/// y = GELU(x) for contiguous x [T, N]. Has no parameters and keeps nothing.
 template <class Scalar, class Device = Cpu>
 class Gelu {
  public:
+  explicit Gelu(GeluForm form = GeluForm::tanh) : form_(form) {}
+
   /// y may be x if backward is not to follow.
   void forward(Device& device, MatrixView<const Scalar> x, MatrixView<Scalar> y) {
     check(x, "y", y);
-    gelu_forward<Scalar>(device, x.data(), y.data(), x.size());
+    gelu_forward<Scalar>(device, form_, x.data(), y.data(), x.size());
   }
 
   /// d_x may be d_y.
@@ -27,7 +30,8 @@ class Gelu {
     check(x, "d_y", d_y);
     if (!d_x.given()) return;
     check(x, "d_x", d_x);
-    gelu_backward<Scalar>(device, x.data(), d_y.data(), d_x.data(), nullptr, x.size());
+    gelu_backward<Scalar>(device, form_, x.data(), d_y.data(), d_x.data(), static_cast<Scalar*>(nullptr),
+                          x.size());
   }
 
   template <class Visit>
@@ -39,6 +43,8 @@ class Gelu {
     detail::check_matrix("Gelu", name, other, x.rows(), x.cols());
     require(x.contiguous() && other.contiguous(), "Gelu: x and ", name, " must be contiguous");
   }
+
+  GeluForm form_;
 };
 
 }  // namespace vlp::nn

@@ -1,5 +1,5 @@
 /// \file
-/// How parameters start.
+/// Initial values of parameters.
 #pragma once
 
 #include <vlp/core/parameters.hpp>

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
-#include <vlp/nn/ops/layer_norm.hpp>
+#include <vlp/nn/ops/operations.hpp>
 
 #include <string_view>
 
@@ -32,8 +33,14 @@ class LayerNorm {
     detail::check_matrix("LayerNorm", "y", y, x.rows(), width());
     mean_.resize(x.rows());
     inverse_deviation_.resize(x.rows());
-    layer_norm_forward<Scalar>(device, x, gain_.value().data(), bias_.value().data(), epsilon_, y,
-                               mean_.data(), inverse_deviation_.data());
+    layer_norm_forward<Scalar>(device,
+                               LayerNormForward<Scalar>{.x = x,
+                                                        .gain = gain_.value().data(),
+                                                        .bias = bias_.value().data(),
+                                                        .epsilon = epsilon_,
+                                                        .y = y,
+                                                        .mean = mean_.data(),
+                                                        .inverse_deviation = inverse_deviation_.data()});
   }
 
   /// d_x may be d_y.
@@ -42,8 +49,16 @@ class LayerNorm {
     detail::check_matrix("LayerNorm", "x of backward", x, mean_.size(), width());
     detail::check_matrix("LayerNorm", "d_y", d_y, x.rows(), width());
     if (d_x.given()) detail::check_matrix("LayerNorm", "d_x", d_x, x.rows(), width());
-    layer_norm_backward<Scalar>(device, x, gain_.value().data(), mean_.data(), inverse_deviation_.data(), d_y,
-                                gain_.gradient().data(), bias_.gradient().data(), d_x, into);
+    layer_norm_backward<Scalar>(device,
+                                LayerNormBackward<Scalar>{.x = x,
+                                                          .gain = gain_.value().data(),
+                                                          .mean = mean_.data(),
+                                                          .inverse_deviation = inverse_deviation_.data(),
+                                                          .d_y = d_y,
+                                                          .d_gain = gain_.gradient().data(),
+                                                          .d_bias = bias_.gradient().data(),
+                                                          .d_x = d_x,
+                                                          .into = into});
   }
 
   template <class Visit>

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/matmul.hpp>
+#include <vlp/core/into.hpp>
+#include <vlp/core/op.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/initialise.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 
 #include <string_view>
 
@@ -48,7 +49,7 @@ class Linear {
     detail::check_matrix("Linear", "y", y, x.rows(), outputs());
     if (residual.given()) detail::check_matrix("Linear", "residual", residual, x.rows(), outputs());
     broadcast_bias<Scalar>(device, bias_.value().data(), residual, y);
-    matmul<Scalar>(device, x, Op::none, weight_.matrix(), Op::transpose, y, 1, 1);
+    matmul<Scalar>(device, x, Op::none, weight_.matrix(), Op::transpose, y, Scalar(1), Scalar(1));
   }
 
   void backward(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y,
@@ -61,13 +62,14 @@ class Linear {
   void add_parameter_gradients(Device& device, MatrixView<const Scalar> x, MatrixView<const Scalar> d_y) {
     detail::check_columns("Linear", "x", x, inputs());
     detail::check_matrix("Linear", "d_y", d_y, x.rows(), outputs());
-    matmul<Scalar>(device, d_y, Op::transpose, x, Op::none, weight_.gradient_matrix(), 1, 1);
+    matmul<Scalar>(device, d_y, Op::transpose, x, Op::none, weight_.gradient_matrix(), Scalar(1), Scalar(1));
     add_column_sums<Scalar>(device, d_y, bias_.gradient().data());
   }
   void input_gradient(Device& device, MatrixView<const Scalar> d_y, MatrixView<Scalar> d_x, Into into) {
     detail::check_columns("Linear", "d_y", d_y, outputs());
     detail::check_matrix("Linear", "d_x", d_x, d_y.rows(), inputs());
-    matmul<Scalar>(device, d_y, Op::none, weight_.matrix(), Op::none, d_x, 1, into == Into::add ? 1 : 0);
+    matmul<Scalar>(device, d_y, Op::none, weight_.matrix(), Op::none, d_x, Scalar(1),
+                   into == Into::add ? Scalar(1) : Scalar(0));
   }
 
   template <class Visit>

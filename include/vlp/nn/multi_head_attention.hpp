@@ -3,12 +3,13 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
 #include <vlp/nn/linear.hpp>
-#include <vlp/nn/ops/attention.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/sequences.hpp>
 #include <vlp/nn/types.hpp>
 
@@ -16,65 +17,119 @@
 
 namespace vlp::nn {
 
+namespace detail {
+
+/// The common part of all forms of multi-head attention: the heads, and the projection of their outputs.
+/// Keeps the heads' outputs [Tq, width] and a number per query and head.
+template <class Scalar, class Device>
+class AttentionHeads {
+ public:
+  AttentionHeads(std::string_view layer, Index width, Index heads, Random& random)
+      : layer_(layer), heads_(heads), output_(width, width, random) {
+    check_positive(layer, "heads", heads);
+    require(width % heads == 0, layer, ": the width ", width, " is not a multiple of the ", heads, " heads");
+  }
+
+  [[nodiscard]] Index width() const { return output_.outputs(); }
+  [[nodiscard]] Index heads() const { return heads_; }
+
+  void forward(Device& device, const AttentionInputs<Scalar>& inputs, MatrixView<Scalar> y,
+               MatrixView<const Scalar> residual) {
+    const auto attended = attended_.reshape(inputs.query.rows(), width());
+    log_sum_exp_.resize(heads_ * attended.rows());
+    attention_forward<Scalar>(device, inputs, attended, log_sum_exp_.data());
+    output_.forward(device, attended, y, residual);
+  }
+
+  /// Throws std::invalid_argument unless the last forward pass had so many queries.
+  void check_backward(Index queries) const {
+    require(queries * width() == attended_.size(), layer_, ": x of backward has ", queries,
+            " rows but that of forward had ", attended_.size() / width());
+  }
+
+  void backward(Device& device, const AttentionInputs<Scalar>& inputs, MatrixView<const Scalar> d_y,
+                const AttentionGradients<Scalar>& gradients) {
+    const MatrixView<const Scalar> attended(attended_.data(), {inputs.query.rows(), width()});
+    auto scope = device.scratch().scope();
+    const auto d_attended = scope.template take_view<Scalar>(attended.rows(), width());
+    output_.backward(device, attended, d_y, d_attended);
+    attention_backward<Scalar>(device, inputs, log_sum_exp_.data(), d_attended, gradients);
+  }
+
+  template <class Visit>
+  void for_each_parameter(std::string_view prefix, Visit&& visit) {
+    output_.for_each_parameter(join_names(prefix, "output"), visit);
+  }
+
+ private:
+  std::string_view layer_;
+  Index heads_;
+  Linear<Scalar, Device> output_;
+  typename Device::template Buffer<Scalar> attended_, log_sum_exp_;
+};
+
+}  // namespace detail
+
 /// Multi-head self-attention over packed sequences (Vaswani et al., "Attention is all you need", 2017,
-/// section 3.2.2): x [T, width] holds the tokens of sequence s in a run of rows.
-/// Query, key and value come from one product. Keeps those [T, 3 width], the heads' outputs [T, width] and a
-/// number per token and head.
+/// section 3.2.2): the rows of x [T, width] are the tokens of the sequences. Query, key and value come from
+/// one product. Keeps those [T, 3 width], the heads' outputs [T, width] and a number per token and head.
 template <class Scalar, class Device = Cpu>
 class MultiHeadAttention {
  public:
   MultiHeadAttention(Index width, Index heads, Random& random, AttentionMask mask = AttentionMask::none)
-      : heads_(heads),
-        mask_(mask),
+      : mask_(mask),
         query_key_value_(width, 3 * width, random, 3),
-        output_(width, width, random) {
-    detail::check_positive("MultiHeadAttention", "heads", heads);
-    require(width % heads == 0, "MultiHeadAttention: the width ", width, " is not a multiple of the ", heads,
-            " heads");
-  }
+        heads_("MultiHeadAttention", width, heads, random) {}
 
-  [[nodiscard]] Index width() const { return output_.outputs(); }
+  [[nodiscard]] Index width() const { return heads_.width(); }
 
   /// y = attention (+ residual), [T, width].
   void forward(Device& device, MatrixView<const Scalar> x, const Sequences<Device>& sequences,
                MatrixView<Scalar> y, MatrixView<const Scalar> residual = {}) {
     detail::check_tokens("MultiHeadAttention", "x", sequences, x.rows());
     const auto packed = packed_.reshape(x.rows(), 3 * width());
-    const auto attended = attended_.reshape(x.rows(), width());
-    log_sum_exp_.resize(heads_ * x.rows());
     query_key_value_.forward(device, x, packed);
-    attention_forward<Scalar>(device, packed, sequences.view(), heads_, mask_, attended, log_sum_exp_.data());
-    output_.forward(device, attended, y, residual);
+    heads_.forward(device, inputs(packed, sequences), y, residual);
   }
 
   /// d_x may be d_y when it is added to.
   void backward(Device& device, MatrixView<const Scalar> x, const Sequences<Device>& sequences,
                 MatrixView<const Scalar> d_y, MatrixView<Scalar> d_x, Into into = Into::overwrite) {
     detail::check_tokens("MultiHeadAttention", "x", sequences, x.rows());
-    require(x.rows() * width() == attended_.size(), "MultiHeadAttention: x of backward has ", x.rows(),
-            " rows but that of forward had ", attended_.size() / width());
+    heads_.check_backward(x.rows());
     const MatrixView<Scalar> packed(packed_.data(), {x.rows(), 3 * width()});
-    const MatrixView<Scalar> attended(attended_.data(), {x.rows(), width()});
     auto scope = device.scratch().scope();
-    const auto d_attended = scope.template take_view<Scalar>(x.rows(), width());
     const auto d_packed = scope.template take_view<Scalar>(x.rows(), 3 * width());
-    output_.backward(device, attended, d_y, d_attended);
-    attention_backward<Scalar>(device, packed, sequences.view(), heads_, mask_, log_sum_exp_.data(),
-                               d_attended, d_packed);
+    heads_.backward(device, inputs(packed, sequences), d_y,
+                    {part(d_packed, 0), part(d_packed, 1), part(d_packed, 2)});
     query_key_value_.backward(device, x, d_packed, d_x, into);
   }
 
   template <class Visit>
   void for_each_parameter(std::string_view prefix, Visit&& visit) {
     query_key_value_.for_each_parameter(join_names(prefix, "query_key_value"), visit);
-    output_.for_each_parameter(join_names(prefix, "output"), visit);
+    heads_.for_each_parameter(prefix, visit);
   }
 
  private:
-  Index heads_;
+  MatrixView<Scalar> part(const MatrixView<Scalar>& packed, Index third) const {
+    return column_range(packed, third * width(), width());
+  }
+
+  AttentionInputs<Scalar> inputs(const MatrixView<Scalar>& packed, const Sequences<Device>& sequences) const {
+    return {.query = part(packed, 0),
+            .key = part(packed, 1),
+            .value = part(packed, 2),
+            .queries = sequences.view(),
+            .keys = sequences.view(),
+            .heads = heads_.heads(),
+            .mask = mask_};
+  }
+
   AttentionMask mask_;
-  Linear<Scalar, Device> query_key_value_, output_;
-  typename Device::template Buffer<Scalar> packed_, attended_, log_sum_exp_;
+  Linear<Scalar, Device> query_key_value_;
+  detail::AttentionHeads<Scalar, Device> heads_;
+  typename Device::template Buffer<Scalar> packed_;
 };
 
 }  // namespace vlp::nn

@@ -8,6 +8,7 @@
 #include <vlp/core/view.hpp>
 #include <vlp/nn/feed_forward.hpp>
 #include <vlp/nn/linear.hpp>
+#include <vlp/nn/types.hpp>
 
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@ struct ProjectionHeadOptions {
   Index inputs = 128;
   Index hidden = 0;  ///< 0: one linear layer; else linear, GELU, linear with this many in between
   Index outputs = 128;
+  GeluForm gelu = GeluForm::tanh;
 };
 
 /// x [N, inputs] to y [N, outputs]: a linear layer, or two with GELU between them (Chen et al., "A simple
@@ -56,7 +58,7 @@ class ProjectionHead {
   static Layers make(const ProjectionHeadOptions& options, Random& random) {
     require(options.hidden >= 0, "ProjectionHead: hidden must not be negative, but is ", options.hidden);
     if (options.hidden == 0) return Linear<Scalar, Device>(options.inputs, options.outputs, random);
-    return FeedForward<Scalar, Device>(options.inputs, options.hidden, options.outputs, random);
+    return FeedForward<Scalar, Device>(options.inputs, options.hidden, options.outputs, random, options.gelu);
   }
 
   Layers layers_;

@@ -1,5 +1,5 @@
 /// \file
-/// What a text encoder reads: packed sequences of token ids.
+/// Packed sequences of token ids, the input of a text encoder.
 #pragma once
 
 #include <vlp/core/cpu.hpp>

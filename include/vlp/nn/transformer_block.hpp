@@ -10,7 +10,7 @@
 #include <vlp/nn/feed_forward.hpp>
 #include <vlp/nn/layer_norm.hpp>
 #include <vlp/nn/multi_head_attention.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/sequences.hpp>
 #include <vlp/nn/types.hpp>
 
@@ -19,7 +19,7 @@
 
 namespace vlp::nn {
 
-/// Where a block normalises: before each of its two layers (ViT) or after each residual sum (BERT).
+/// Place of a block's normalisation: before each of its two layers (ViT) or after each residual sum (BERT).
 enum class NormPlace { before, after };
 
 struct TransformerBlockOptions {
@@ -28,6 +28,7 @@ struct TransformerBlockOptions {
   Index hidden = 0;  ///< of the feed-forward layer; 0 = 4 width
   NormPlace norm = NormPlace::before;
   AttentionMask mask = AttentionMask::none;
+  GeluForm gelu = GeluForm::tanh;
   double epsilon = 1e-5;  ///< of the norms
 };
 
@@ -45,7 +46,7 @@ class TransformerBlock {
         attention_(options.width, options.heads, random, options.mask),
         norm1_(options.width, options.epsilon),
         feed_forward_(options.width, options.hidden == 0 ? 4 * options.width : options.hidden, options.width,
-                      random),
+                      random, options.gelu),
         norm2_(options.width, options.epsilon) {}
 
   [[nodiscard]] Index width() const { return attention_.width(); }

@@ -6,17 +6,20 @@
 
 namespace vlp::nn {
 
-/// Whether rows that belong together are added up or averaged.
+/// The way in which rows that belong together become one: added up or averaged.
 enum class Pooling { sum, mean };
 
-/// Which tokens of its sequence a token attends to: all, or those up to itself.
+/// The tokens of its sequence that a token attends to: all, or those up to itself.
 enum class AttentionMask { none, causal };
+
+/// The Gaussian error linear unit: by tanh, which vectorises, or by erf, as BERT's weights were trained.
+enum class GeluForm { tanh, erf };
 
 /// A square window that moves over an image padded with zeros.
 struct Window {
   Index size = 3, stride = 1, padding = 1;
 
-  /// How many positions the window takes along `extent` pixels.
+  /// Number of positions that the window takes along `extent` pixels.
   [[nodiscard]] Index positions(Index extent) const { return (extent + 2 * padding - size) / stride + 1; }
 };
 

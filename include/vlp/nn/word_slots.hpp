@@ -1,5 +1,5 @@
 /// \file
-/// Which word each word piece belongs to.
+/// The word that each word piece belongs to.
 #pragma once
 
 #include <vlp/core/cpu.hpp>

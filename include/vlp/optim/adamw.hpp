@@ -60,7 +60,7 @@ class AdamW {
     adamw_update<Scalar>(device, state_.pieces(), step, state_.array(0), state_.array(1));
   }
 
-  /// How many steps were taken; a checkpoint restores it together with the state.
+  /// Number of steps taken; a checkpoint restores it together with the state.
   [[nodiscard]] Index steps() const { return steps_; }
   void set_steps(Index steps) { steps_ = steps; }
 

@@ -50,7 +50,7 @@ class Sgd {
     sgd_update<Scalar>(device, state_.pieces(), step, state_.array(0));
   }
 
-  /// How many steps were taken; a checkpoint restores it together with the state.
+  /// Number of steps taken; a checkpoint restores it together with the state.
   [[nodiscard]] Index steps() const { return steps_; }
   void set_steps(Index steps) { steps_ = steps; }
 

@@ -46,7 +46,7 @@ struct SgdStep {
   bool nesterov;
 };
 
-/// What a device owes to the optimisers, for parameters of type `Scalar`:
+/// All that a device owes to the optimisers, for parameters of type `Scalar`:
 ///
 /// adamw_update(device, pieces, step, first, second): for each element with gradient g,
 ///   first = beta1 first + (1 - beta1) g,  second = beta2 second + (1 - beta2) g^2,
@@ -62,8 +62,8 @@ struct SgdStep {
 /// scale_gradients(device, pieces, factor): multiplies all gradients by factor.
 ///
 /// clamp_above(device, values, bound): value = min(value, bound); NaN stays NaN.
-template <class Device, class Scalar>
-concept Operations = requires(Device& device, Pieces<Scalar> pieces, Scalar* state, double* sum,
+template <class D, class Scalar>
+concept Operations = requires(D& device, Pieces<Scalar> pieces, Scalar* state, double* sum,
                               VectorView<Scalar> values, const AdamWStep<AccumulatorOf<Scalar>>& adamw,
                               const SgdStep<AccumulatorOf<Scalar>>& sgd, AccumulatorOf<Scalar> number) {
   adamw_update<Scalar>(device, pieces, adamw, state, state);

@@ -1,10 +1,11 @@
 /// \file
-/// Device operations: rows picked by number, and sums over the rows that share a number.
+/// Lists of numbers on the CPU: tokens, groups and rows that are picked by number.
 #pragma once
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/cpu/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/types.hpp>
 
 #include <algorithm>
@@ -38,8 +39,6 @@ inline Groups sort_by_group(Arena::Scope& scope, VectorView<const std::int32_t> 
 
 }  // namespace nn::detail
 
-/// out[g] = (or +=) the sum (mean) of the rows x[t] with group[t] = g, in ascending order of t; zeros for a
-/// group without rows. x [T, D], out [G, D], group [T] in [-1, G), where -1 leaves the row out.
 template <class Scalar>
 void pool_groups(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x,
                  VectorView<const std::int32_t> group, nn::Pooling pooling,
@@ -59,8 +58,6 @@ void pool_groups(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x,
   });
 }
 
-/// The gradient of pool_groups: d_x[t] = d_out[group[t]] (divided by the group's size for means), zero for
-/// group -1.
 template <class Scalar>
 void pool_groups_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> d_out,
                           VectorView<const std::int32_t> group, nn::Pooling pooling,
@@ -81,25 +78,17 @@ void pool_groups_gradient(Cpu& device, std::type_identity_t<MatrixView<const Sca
   });
 }
 
-/// out[t] = words[ids[t]] + positions[t's place in its sequence] + types[type_ids[t]] (types[0] where
-/// type_ids is not given), for sequences of tokens [offsets[s], offsets[s + 1]). Tables [V, D], [P, D], [K,
-/// D], out [T, D].
 template <class Scalar>
-void embed_tokens(Cpu& device, VectorView<const std::int32_t> ids, VectorView<const std::int32_t> type_ids,
-                  const nn::SequenceView& sequences, std::type_identity_t<MatrixView<const Scalar>> words,
-                  std::type_identity_t<MatrixView<const Scalar>> positions,
-                  std::type_identity_t<MatrixView<const Scalar>> types,
-                  std::type_identity_t<MatrixView<Scalar>> out) {
+void embed_tokens(Cpu& device, const nn::EmbedTokens<Scalar>& a) {
   using nn::detail::row;
-  device.parallel_for(sequences.count, [&](Index s, int) {
-    const Index begin = sequences.offsets[s], end = sequences.offsets[s + 1];
+  device.parallel_for(a.sequences.count, [&](Index s, int) {
+    const Index begin = a.sequences.offsets[s], end = a.sequences.offsets[s + 1];
     for (Index t = begin; t < end; ++t)
-      row(out, t) =
-          row(words, ids[t]) + row(positions, t - begin) + row(types, type_ids.given() ? type_ids[t] : 0);
+      row(a.out, t) = row(a.words, a.ids[t]) + row(a.positions, t - begin) +
+                      row(a.types, a.type_ids.given() ? a.type_ids[t] : 0);
   });
 }
 
-/// x[t] += positions[t's place in its sequence], for sequences as in embed_tokens.
 template <class Scalar>
 void add_positions(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> positions,
                    const nn::SequenceView& sequences, std::type_identity_t<MatrixView<Scalar>> x) {
@@ -109,7 +98,6 @@ void add_positions(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> p
   });
 }
 
-/// y[i] = x[rows[i]] for y [rows.size(), D].
 template <class Scalar>
 void gather_rows(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x, VectorView<const Index> rows,
                  std::type_identity_t<MatrixView<Scalar>> y) {
@@ -118,7 +106,6 @@ void gather_rows(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x, 
   });
 }
 
-/// The gradient of gather_rows: d_x[rows[i]] += d_y[i]. No row may be named twice.
 template <class Scalar>
 void gather_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> d_y,
                           VectorView<const Index> rows, std::type_identity_t<MatrixView<Scalar>> d_x) {
@@ -127,8 +114,6 @@ void gather_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Sca
   });
 }
 
-/// Adds to d_positions [P, D] the sum over sequences of d_x at each position, for sequences as in
-/// embed_tokens.
 template <class Scalar>
 void add_position_sums(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> d_x,
                        const nn::SequenceView& sequences,
@@ -141,8 +126,6 @@ void add_position_sums(Cpu& device, std::type_identity_t<MatrixView<const Scalar
   });
 }
 
-/// Adds to d_types [K, D] the sum of d_x [T, D] over the tokens of each type (all of type 0 where type_ids is
-/// not given).
 template <class Scalar>
 void add_type_sums(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> d_x,
                    VectorView<const std::int32_t> type_ids,

@@ -1,15 +1,11 @@
 /// \file
-/// Device operations on the rows of matrices, and how they are cut into work.
-///
-/// The device operations (nn/ops/) are free functions overloaded on the device. They live in the namespace of
-/// the devices, where argument-dependent lookup finds them, so that a layer is written once and another
-/// device's overloads may be declared after it.
+/// Operations on the rows of matrices on the CPU, and how rows are cut into work.
 #pragma once
 
 #include <Eigen/Core>
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/into.hpp>
+#include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
@@ -55,8 +51,6 @@ void sum_over_rows(Cpu& device, Index rows, Index width, Scalar* out, Body&& bod
 
 }  // namespace nn::detail
 
-/// y[t] = bias + addend[t], for y and addend [T, N], bias [N]. An addend that is not given counts as zeros;
-/// it may be y.
 template <class Scalar>
 void broadcast_bias(Cpu& device, const Scalar* bias, std::type_identity_t<MatrixView<const Scalar>> addend,
                     std::type_identity_t<MatrixView<Scalar>> y) {
@@ -71,7 +65,6 @@ void broadcast_bias(Cpu& device, const Scalar* bias, std::type_identity_t<Matrix
   });
 }
 
-/// y += factor x, both [T, N].
 template <class Scalar>
 void add_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<const Scalar>> x,
                 std::type_identity_t<MatrixView<Scalar>> y) {
@@ -80,7 +73,6 @@ void add_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<cons
   });
 }
 
-/// y = factor x, both [T, N].
 template <class Scalar>
 void assign_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<const Scalar>> x,
                    std::type_identity_t<MatrixView<Scalar>> y) {
@@ -89,7 +81,6 @@ void assign_scaled(Cpu& device, Scalar factor, std::type_identity_t<MatrixView<c
   });
 }
 
-/// Adds the sum of the rows of x [T, N] to out [N].
 template <class Scalar>
 void add_column_sums(Cpu& device, MatrixView<const Scalar> x, Scalar* out) {
   nn::detail::sum_over_rows<Scalar>(device, x.rows(), x.cols(), out,
@@ -99,7 +90,6 @@ void add_column_sums(Cpu& device, MatrixView<const Scalar> x, Scalar* out) {
                                     });
 }
 
-/// mean[b] = the mean of the rows of x[b], for x [B, R, N], mean [B, N].
 template <class Scalar>
 void mean_of_rows(Cpu& device, std::type_identity_t<BatchView<const Scalar>> x,
                   std::type_identity_t<MatrixView<Scalar>> mean) {
@@ -112,7 +102,6 @@ void mean_of_rows(Cpu& device, std::type_identity_t<BatchView<const Scalar>> x,
   });
 }
 
-/// The gradient of mean_of_rows: d_x[b, r] += d_mean[b] / R.
 template <class Scalar>
 void mean_of_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> d_mean,
                            std::type_identity_t<BatchView<Scalar>> d_x) {
@@ -120,6 +109,30 @@ void mean_of_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Sc
     const auto rows = d_x[b];
     const Scalar share = Scalar(1) / static_cast<Scalar>(rows.rows());
     for (Index r = 0; r < rows.rows(); ++r) nn::detail::row(rows, r) += share * nn::detail::row(d_mean, b);
+  });
+}
+
+template <class Scalar>
+void unit_rows(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x,
+               std::type_identity_t<MatrixView<Scalar>> y, Scalar* inverse) {
+  device.parallel_ranges(x.rows(), nn::detail::row_grain(x.cols()), [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) {
+      inverse[t] = detail::inverse_norm(x[t].data(), x.cols());
+      nn::detail::row(y, t) = inverse[t] * nn::detail::row(x, t);
+    }
+  });
+}
+
+template <class Scalar>
+void unit_rows_gradient(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> x, const Scalar* inverse,
+                        std::type_identity_t<MatrixView<const Scalar>> d_y,
+                        std::type_identity_t<MatrixView<Scalar>> d_x) {
+  device.parallel_ranges(x.rows(), nn::detail::row_grain(x.cols()), [&](Index begin, Index end) {
+    using nn::detail::row;
+    for (Index t = begin; t < end; ++t) {
+      const auto dot = static_cast<double>((row(x, t) * row(d_y, t)).sum() * inverse[t]);
+      row(d_x, t) = inverse[t] * row(d_y, t) - detail::projection(inverse[t], dot) * row(x, t);
+    }
   });
 }
 

@@ -1,6 +1,5 @@
 /// \file
-/// Device operation: the patches of images as rows of a matrix, which turns a convolution into a matrix
-/// product.
+/// The patches of images as rows of a matrix on the CPU.
 #pragma once
 
 #include <vlp/core/cpu.hpp>
@@ -28,8 +27,6 @@ struct WindowOverlap {
 
 }  // namespace nn::detail
 
-/// patches [B*Ho*Wo, k*k*C]: row (b, oy, ox) holds the pixels under the window there, in the order (ky, kx,
-/// c), zeros outside of the image. Images [B, H, W, C] contiguous, k = window.size, Ho = window.positions(H).
 template <class Scalar>
 void im2col(Cpu& device, std::type_identity_t<ImageView<const Scalar>> images, const nn::Window& window,
             std::type_identity_t<MatrixView<Scalar>> patches) {
@@ -57,8 +54,6 @@ void im2col(Cpu& device, std::type_identity_t<ImageView<const Scalar>> images, c
   });
 }
 
-/// The gradient of im2col: d_images [B, H, W, C] (overwritten) is the sum of the patch elements that each
-/// pixel went to. Each image row gathers its own, in a fixed order.
 template <class Scalar>
 void col2im(Cpu& device, std::type_identity_t<MatrixView<const Scalar>> patches, const nn::Window& window,
             std::type_identity_t<ImageView<Scalar>> d_images) {
