@@ -8,7 +8,7 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/cpu/rows.hpp>
-#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/ops/arguments.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/cpu/rows.hpp>
-#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/ops/arguments.hpp>
 #include <vlp/nn/types.hpp>
 
 #include <algorithm>

@@ -5,7 +5,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/nn/cpu/rows.hpp>
-#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/ops/arguments.hpp>
 
 #include <algorithm>
 #include <cmath>
