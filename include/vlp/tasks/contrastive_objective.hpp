@@ -12,7 +12,7 @@
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/models/dual_encoder.hpp>
-#include <vlp/nn/ops/rows.hpp>
+#include <vlp/nn/ops/operations.hpp>
 #include <vlp/optim/clamp_above.hpp>
 #include <vlp/train/terms.hpp>
 

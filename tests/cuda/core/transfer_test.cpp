@@ -51,8 +51,16 @@ TEMPLATE_TEST_CASE("CUDA memory is filled, uploaded and downloaded", "", float, 
   CHECK(to_double(four[2]) == 5);
   CHECK(to_double(four[3]) == 3);
 
+  copy(device, memory.data() + 1, 2, memory.data() + 5);
+  std::vector<TestType> copied(3);
+  download(device, memory.data() + 5, std::span<TestType>(copied));
+  CHECK(to_double(copied[0]) == 4);
+  CHECK(to_double(copied[1]) == 5);
+  CHECK(to_double(copied[2]) == 3);
+
   // Nothing to do is nothing done, even without memory.
   TestType* const none = nullptr;
+  copy(device, none, 0, none);
   fill(device, none, 0, value(0));
   upload(device, std::span<const TestType>(), none);
   download(device, none, std::span<TestType>());

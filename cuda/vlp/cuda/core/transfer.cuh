@@ -11,6 +11,7 @@
 #include <vlp/cuda/core/launch.cuh>
 
 #include <algorithm>
+#include <cstddef>
 #include <span>
 #include <type_traits>
 
@@ -37,6 +38,16 @@ void fill(Cuda& device, T* data, Index count, std::type_identity_t<T> value) {
   const Index most = 8 * static_cast<Index>(device.multiprocessors());
   const Index blocks = std::min<Index>((count + threads - 1) / threads, most);
   cuda::launch(cuda::detail::fill<T>, cuda::blocks(blocks), threads, 0, device.stream(), data, count, value);
+}
+
+/// Queues copying `count` elements at `from` to other memory of the device.
+template <class T>
+void copy(Cuda& device, const std::type_identity_t<T>* from, Index count, T* to) {
+  const Cuda::Call call(device);
+  if (count == 0) return;
+  cuda::check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyDeviceToDevice,
+                              device.stream()),
+              "copying on the device");
 }
 
 /// Queues copying `host` to `data`. Pageable memory of the host may be reused when the call returns; memory
