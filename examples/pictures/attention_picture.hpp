@@ -212,7 +212,7 @@ class AttentionCanvas {
           " pixels");
   require(panel_width >= 64, "draw_attention: panel_width must be at least 64, but is ", panel_width);
   for (const AttentionPanel& panel : panels)
-    require(!panel.attention.empty() && panel.attention.size() > 0, "draw_attention: the attention of \"",
+    require(panel.attention.given() && panel.attention.size() > 0, "draw_attention: the attention of \"",
             panel.word, "\" is ", panel.attention.rows(), " x ", panel.attention.cols(), " regions");
   return detail::AttentionCanvas(image, panels, report, panel_width).image();
 }

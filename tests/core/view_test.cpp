@@ -34,10 +34,10 @@ TEST_CASE("a strided view is a block of a larger array") {
 }
 
 TEST_CASE("a default view is one that was not given") {
-  CHECK(MatrixView<float>().empty());
-  CHECK(flatten_rows(BatchView<float>()).empty());
+  CHECK_FALSE(MatrixView<float>().given());
+  CHECK_FALSE(flatten_rows(BatchView<float>()).given());
   float x = 0;
-  CHECK_FALSE(MatrixView<float>(&x, {0, 5}).empty());
+  CHECK(MatrixView<float>(&x, {0, 5}).given());
 }
 
 TEST_CASE("a last dimension that is not adjacent is refused") {

@@ -43,8 +43,8 @@ std::vector<std::string> results_on(Device& device, const std::string& path,
     trainer.resume();
     CHECK(trainer.run(stop, nullptr));
     trainer.load_best();
-    write_parameters(device, path + "/weights.safetensors", task.parameters());
-    read_parameters(device, path + "/weights.safetensors", task.parameters());
+    io::write_parameters(device, path + "/weights.safetensors", task.parameters());
+    static_cast<void>(io::read_parameters(device, path + "/weights.safetensors", task.parameters()));
     Cpu host(1);
     std::vector<tasks::AttendedPair> attended;
     std::string text = tables(evaluate(task, device, host, 5, attended));

@@ -69,9 +69,7 @@ class View {
     return n;
   }
 
-  /// True for a view that was not given (no data), whatever its extents.
-  [[nodiscard]] constexpr bool empty() const noexcept { return data_ == nullptr; }
-  /// The opposite: true for a view that was given.
+  /// True for a view that was given: one that has data, whatever its extents.
   [[nodiscard]] constexpr bool given() const noexcept { return data_ != nullptr; }
 
   [[nodiscard]] constexpr bool contiguous() const noexcept {
@@ -135,7 +133,7 @@ using ImageView = View<T, 4>;
 /// The rows of a batch of matrices [B, R, D] as one matrix [B*R, D]. The batch must be evenly strided.
 template <class T>
 [[nodiscard]] constexpr MatrixView<T> flatten_rows(const BatchView<T>& batch) {
-  if (batch.empty()) return {};
+  if (!batch.given()) return {};
   require(batch.extent(0) <= 1 || batch.stride(0) == batch.extent(1) * batch.stride(1),
           "flatten_rows: the stride between matrices, ", batch.stride(0), ", is not ", batch.extent(1),
           " rows of stride ", batch.stride(1));

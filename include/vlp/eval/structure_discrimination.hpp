@@ -46,7 +46,7 @@ template <class T>
   require(scores.cols() >= 1, "structure_discrimination: scores is ", reports, " x ", scores.cols(),
           " but slot 0, the original, is needed");
   const Index perturbations = scores.cols() - 1;
-  require(valid.empty() || (valid.rows() == reports && valid.cols() == scores.cols()),
+  require(!valid.given() || (valid.rows() == reports && valid.cols() == scores.cols()),
           "structure_discrimination: scores is ", reports, " x ", scores.cols(), " but valid is ",
           valid.rows(), " x ", valid.cols());
   require(names.empty() || static_cast<Index>(names.size()) == perturbations,
@@ -58,7 +58,7 @@ template <class T>
     out.perturbations.push_back(
         {names.empty() ? std::to_string(k + 1) : names[static_cast<std::size_t>(k)], {}});
 
-  const auto counts = [&](Index n, Index slot) { return valid.empty() || valid(n, slot) != 0; };
+  const auto counts = [&](Index n, Index slot) { return !valid.given() || valid(n, slot) != 0; };
   for (Index n = 0; n < reports; ++n) {
     if (!counts(n, 0)) continue;
     Index candidates = 0, beaten = 0;
