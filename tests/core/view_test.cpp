@@ -29,6 +29,10 @@ TEST_CASE("a strided view is a block of a larger array") {
   const MatrixView<int> every_other_row(memory.data(), {2, 3}, {6, 1});
   CHECK(every_other_row(1, 2) == 8);
   CHECK_FALSE(every_other_row.contiguous());
+  const MatrixView<int> last_columns = column_range(every_other_row, 1, 2);
+  CHECK(last_columns.rows() == 2);
+  CHECK(last_columns.cols() == 2);
+  CHECK(last_columns(1, 0) == 7);
   const MatrixView<const int> read_only = every_other_row;
   CHECK(read_only.stride(0) == 6);
 }
@@ -36,6 +40,7 @@ TEST_CASE("a strided view is a block of a larger array") {
 TEST_CASE("a default view is one that was not given") {
   CHECK_FALSE(MatrixView<float>().given());
   CHECK_FALSE(flatten_rows(BatchView<float>()).given());
+  CHECK_FALSE(column_range(MatrixView<float>(nullptr, {0, 5}), 2, 3).given());
   float x = 0;
   CHECK(MatrixView<float>(&x, {0, 5}).given());
 }

@@ -130,6 +130,7 @@ TEST_CASE("attention from one set of sequences to another agrees with its defini
   // Fewer keys than queries, more, one, keys without queries, and neither.
   check_attention({0, 4, 6, 9, 9, 9}, {0, 2, 7, 8, 11, 11}, 6, 3, nn::AttentionMask::none);
   check_attention({0, 270, 272}, {0, 5, 9}, 2, 1, nn::AttentionMask::none, 6);  // two blocks of queries
+  check_attention({0, 0, 0}, {0, 2, 2}, 2, 1, nn::AttentionMask::none);         // no queries at all
 }
 
 TEST_CASE("scores far from zero do not overflow") {

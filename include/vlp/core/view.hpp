@@ -144,7 +144,8 @@ template <class T>
 /// Columns `begin` to `begin + count` of a matrix.
 template <class T>
 [[nodiscard]] constexpr MatrixView<T> column_range(const MatrixView<T>& matrix, Index begin, Index count) {
-  return {matrix.data() + begin, {matrix.rows(), count}, matrix.strides()};
+  T* const data = matrix.given() ? matrix.data() + begin : nullptr;
+  return {data, {matrix.rows(), count}, matrix.strides()};
 }
 
 /// A view of other extents onto the same contiguous memory.

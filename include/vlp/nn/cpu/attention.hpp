@@ -118,11 +118,11 @@ struct HeadPlace {
 
   template <class T>
   MatrixView<T> of_queries(const MatrixView<T>& m) const {
-    return vlp::detail::block(m, first_query, head * width, queries, width);
+    return column_range(m.slice(first_query, queries), head * width, width);
   }
   template <class T>
   MatrixView<T> of_keys(const MatrixView<T>& m) const {
-    return vlp::detail::block(m, first_key, head * width, keys, width);
+    return column_range(m.slice(first_key, keys), head * width, width);
   }
 };
 
