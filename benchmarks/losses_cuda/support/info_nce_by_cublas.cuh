@@ -231,9 +231,10 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
     float* column_sums = scratch.take<float>(parts(extents.rows, Part::rows) * extents.columns);
     for (Index row = 0; row < batch; row += extents.rows)
       for (Index column = 0; column < batch; column += extents.columns) {
-        const ScoreBlock<Stored> block =
-            multiply(device, inputs, row, std::min(extents.rows, batch - row), column,
-                     std::min(extents.columns, batch - column), {dots, 0, extents.columns});
+        const ScoreBlock<Stored> block = multiply(
+            device, inputs,
+            {row, std::min(extents.rows, batch - row), column, std::min(extents.columns, batch - column)},
+            {dots, 0, extents.columns});
         const dim3 grid = Part::grid(block);
         cuda::launch(sum_score_block<Stored>, grid, 256, sizeof(SumScoresShared<Stored>), device.stream(),
                      block, row_sums, column_sums, own);
@@ -246,9 +247,10 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
     cuda::launch(weigh_own_scores, grid, 256, 0, device.stream(), own, batch, weight(0) + weight(1),
                  target_scores);
     cuda::launch(cuda::detail::finish_contrast<cuda::LogSumExp>, grid, 256,
-                 sizeof(cuda::detail::FinishContrastShared), device.stream(), rows_.data(), columns_.data(),
-                 batch, weight(0), weight(1), target_scores, batch, scratch.take<double>(grid.x),
-                 device.arrived(), outputs.loss);
+                 sizeof(cuda::detail::FinishContrastShared), device.stream(),
+                 cuda::detail::ContrastSums<cuda::LogSumExp>{rows_.data(), columns_.data(), batch, weight(0),
+                                                             weight(1), target_scores, batch},
+                 scratch.take<double>(grid.x), device.arrived(), outputs.loss);
   }
 
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
@@ -262,18 +264,20 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
     if constexpr (!std::is_same_v<Stored, Scalar>)
       stored = scratch.take<Stored>(extents.rows * extents.columns);
     cuda::detail::gradient_products<Scalar>(
-        device, image.operand, text.operand, inputs.image.cols(),
-        [&](Index row, Index row_count, Index column, Index column_count, cuda::Rows<Scalar> out) {
+        device, {image.operand, text.operand, inputs.image.cols()},
+        [&](const cuda::detail::BlockPlace& place, cuda::Rows<Scalar> out) {
           cuda::Rows<Stored> to{stored, 0, out.stride};
           if constexpr (std::is_same_v<Stored, Scalar>) to = out;
-          const ScoreBlock<Stored> block = multiply(device, inputs, row, row_count, column, column_count, to);
+          const ScoreBlock<Stored> block = multiply(device, inputs, place, to);
           cuda::launch(differentiate_score_block<Stored, Scalar>, ScorePart<Stored>::grid(block), 256, 0,
                        device.stream(), block, rows_.data(), columns_.data(), weight(0), weight(1), out);
         },
-        cuda::detail::FinishUnitRows<Scalar>{image, inputs.log_scale, factor},
-        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.image), gradients.into, dots},
-        cuda::detail::FinishUnitRows<Scalar>{text, inputs.log_scale, factor},
-        cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.text), gradients.into, nullptr});
+        cuda::detail::GradientSide{
+            cuda::detail::FinishUnitRows<Scalar>{image, inputs.log_scale, factor},
+            cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.image), gradients.into, dots}},
+        cuda::detail::GradientSide{
+            cuda::detail::FinishUnitRows<Scalar>{text, inputs.log_scale, factor},
+            cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.text), gradients.into, nullptr}});
     if (gradients.log_scale != nullptr)
       cuda::launch(cuda::detail::sum_numbers<float>, 1, 1024, sizeof(cuda::BlockRoom<double>),
                    device.stream(), dots, batch, gradients.into, gradients.log_scale);
@@ -284,21 +288,22 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
     return static_cast<float>(side == 0 ? options_.image_to_text_weight : options_.text_to_image_weight);
   }
 
-  /// Dot products of `row_count` images and `column_count` texts, queued to be written to `to`.
-  ScoreBlock<Stored> multiply(Device& device, const Inputs& inputs, Index row, Index row_count, Index column,
-                              Index column_count, cuda::Rows<Stored> to) const {
+  /// Dot products of the images and texts of a block, queued to be written to `to`.
+  ScoreBlock<Stored> multiply(Device& device, const Inputs& inputs, const cuda::detail::BlockPlace& place,
+                              cuda::Rows<Stored> to) const {
     const auto image = unit_rows_.first(inputs.image), text = unit_rows_.second(inputs.text);
     const float one = 1, zero = 0;
     const auto type = cuda::data_type<Scalar>;
-    cuda::check(cublasGemmEx_64(device.cublas(), CUBLAS_OP_T, CUBLAS_OP_N, column_count, row_count,
-                                inputs.image.cols(), &one, text.operand[column], type, text.operand.stride,
-                                image.operand[row], type, image.operand.stride, &zero, to.data,
-                                cuda::data_type<Stored>, to.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-                "product of embeddings");
-    return {{to.data, row_count, to.stride},
-            column_count,
-            row,
-            column,
+    cuda::check(
+        cublasGemmEx_64(device.cublas(), CUBLAS_OP_T, CUBLAS_OP_N, place.columns, place.rows,
+                        inputs.image.cols(), &one, text.operand[place.column], type, text.operand.stride,
+                        image.operand[place.row], type, image.operand.stride, &zero, to.data,
+                        cuda::data_type<Stored>, to.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+        "product of embeddings");
+    return {{to.data, place.rows, to.stride},
+            place.columns,
+            place.row,
+            place.column,
             image.factor,
             text.factor,
             inputs.log_scale};

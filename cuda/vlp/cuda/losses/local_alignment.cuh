@@ -120,15 +120,17 @@ class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarTy
       if (!wants_regions) continue;
       const auto gathered = contexts.finish(device);
       launch_rows(device, cuda::detail::finish_regions<Scalar>, images * plan_.regions,
-                  cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * plan_.regions))),
-                  gathered.rows, gathered.image_factor, of_pairs.scales, plan_.regions, plan_.padded,
-                  plan_.features, cuda::batch_rows_of(gradients.regions.slice(image, images)),
-                  gradients.into);
+                  cuda::detail::RegionGradientSums{
+                      cuda::rows_of(MatrixView<const float>(d_regions.slice(0, images * plan_.regions))),
+                      gathered.rows, gathered.image_factor, of_pairs.scales, plan_.regions, plan_.padded,
+                      plan_.features},
+                  cuda::batch_rows_of(gradients.regions.slice(image, images)), gradients.into);
     }
     if (wants_words)
       launch_rows(device, cuda::detail::finish_words<Scalar>, plan_.batch * words_.most_words(),
-                  words_.view(), words_.most_words(), cuda::rows_of(MatrixView<const float>(d_words)),
-                  cuda::rows_of(operands.words), of_pairs.norm_factor, of_pairs.scales, plan_.features,
+                  cuda::detail::WordGradientSums<Scalar>{
+                      words_.view(), words_.most_words(), cuda::rows_of(MatrixView<const float>(d_words)),
+                      cuda::rows_of(operands.words), of_pairs.norm_factor, of_pairs.scales, plan_.features},
                   cuda::batch_rows_of(gradients.words), gradients.into);
   }
 

@@ -59,10 +59,12 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
                  sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, run_sums,
                  target_logits, all_logits);
     const dim3 grid = cuda::blocks(rows, 256);
-    cuda::launch(cuda::detail::finish_tokens<Scalar>, grid, 256, sizeof(cuda::detail::FinishTokensShared),
-                 device.stream(), logits, run_sums, runs.runs(), target_logits, all_logits,
-                 runs.block_count(), sums_.data(), scratch.template take<cuda::detail::TokenTotals>(grid.x),
-                 device.arrived(), inverse_count_.data(), outputs.loss);
+    cuda::launch(
+        cuda::detail::finish_tokens<Scalar>, grid, 256, sizeof(cuda::detail::FinishTokensShared),
+        device.stream(), logits,
+        cuda::detail::TakenLogits{run_sums, runs.runs(), target_logits, all_logits, runs.block_count()},
+        sums_.data(), scratch.template take<cuda::detail::TokenTotals>(grid.x), device.arrived(),
+        inverse_count_.data(), outputs.loss);
   }
 
   void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
@@ -84,13 +86,15 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
     if (gradients.bias.given()) bias_sums.emplace(scratch, shape[0], shape[2]);
     const cuda::detail::FinishMean<Scalar> finish{factor, inverse_count_.data()};
     cuda::detail::gradient_products<Scalar>(
-        device, hidden, logits.weight, shape[1],
-        [&](Index row, Index rows, Index column, Index columns, cuda::Rows<Scalar> block) {
-          differentiate(device, logits, row, rows, column, columns, range, block);
-          if (bias_sums) bias_sums->add(device, {block.data, rows, block.stride}, row, column, columns);
+        device, {hidden, logits.weight, shape[1]},
+        [&](const cuda::detail::BlockPlace& place, cuda::Rows<Scalar> block) {
+          differentiate(device, logits, place, range, block);
+          if (bias_sums)
+            bias_sums->add(device, {block.data, place.rows, block.stride}, place.row, place.column,
+                           place.columns);
         },
-        finish, {cuda::rows_of(gradients.hidden), gradients.into, nullptr}, finish,
-        {cuda::rows_of(gradients.weight), gradients.into, nullptr}, bias_sums.has_value());
+        Side{finish, {cuda::rows_of(gradients.hidden), gradients.into, nullptr}},
+        Side{finish, {cuda::rows_of(gradients.weight), gradients.into, nullptr}}, bias_sums.has_value());
     if (bias_sums)
       bias_sums->finish(device, factor, inverse_count_.data(), gradients.into, gradients.bias.data());
   }
@@ -98,6 +102,7 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
  private:
   using Shape = std::array<Index, 3>;  // N, D, V
   using Product = cuda::TileProduct<Scalar>;
+  using Side = cuda::detail::GradientSide<Scalar, cuda::detail::FinishMean<Scalar>>;
   static constexpr int threads = Product::threads;
 
   static Shape shape_of(const Inputs& inputs) {
@@ -122,9 +127,10 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
             static_cast<float>(options_.label_smoothing / static_cast<double>(weight.count))};
   }
 
-  void differentiate(Cuda& device, const cuda::detail::TokenLogits<Scalar>& logits, Index row, Index rows,
-                     Index column, Index columns, float range, cuda::Rows<Scalar> block) const {
-    const auto runs = cuda::detail::tile_runs<Product>(device, row, rows, column, columns);
+  void differentiate(Cuda& device, const cuda::detail::TokenLogits<Scalar>& logits,
+                     const cuda::detail::BlockPlace& place, float range, cuda::Rows<Scalar> block) const {
+    const auto runs =
+        cuda::detail::tile_runs<Product>(device, place.row, place.rows, place.column, place.columns);
     cuda::launch(cuda::detail::differentiate_logits<Scalar>, cuda::blocks(runs.block_count()), threads,
                  sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, sums_.data(),
                  range, block);

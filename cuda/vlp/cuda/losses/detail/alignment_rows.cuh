@@ -16,49 +16,68 @@
 
 namespace vlp::cuda::detail {
 
+/// Sums that the gradients of words are made of.
+template <class Scalar>
+struct WordGradientSums {
+  WordRows words;
+  Index most_words;          // W
+  Rows<const float> sums;    // [rows, D] over the strips of images
+  Rows<const Scalar> rows;   // [rows, D] the words themselves
+  const float* norm_factor;  // [rows] factor of the words themselves
+  const GradientScales* scales;
+  Index features;  // D
+};
+
 /// From sums over the strips of images to the gradients of words [B, W, D], and 0 in padding: warp w of the
 /// grid takes word w of B W.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    finish_words(WordRows words, Index most_words, Rows<const float> sums, Rows<const Scalar> rows,
-                 const float* norm_factor, const GradientScales* scales, Index features,
-                 BatchRows<Scalar> out, Into into) {
+    finish_words(WordGradientSums<Scalar> in, BatchRows<Scalar> out, Into into) {
+  const WordRows& words = in.words;
   const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
-  const Index report = at / most_words, w = at % most_words;
+  const Index report = at / in.most_words, w = at % in.most_words;
   if (report >= words.reports) return;
   Scalar* const to = out(report, w);
   if (w >= words.count(static_cast<int>(report))) {
     const bool counts_are_valid =
         words.counts_are_valid();  // else there are no words, and nothing is a gradient
-    for (Index d = lane(); d < features && !(counts_are_valid && into == Into::add); d += warp_size)
+    for (Index d = lane(); d < in.features && !(counts_are_valid && into == Into::add); d += warp_size)
       to[d] = from_float<Scalar>(counts_are_valid ? 0 : NAN);
     return;
   }
   const Index row = words.begin[report] + w;
-  const float factor = 1 / scales->score, norm_factor_of_row = norm_factor[row];
+  const float factor = 1 / in.scales->score, norm_factor = in.norm_factor[row];
 #pragma unroll 4
-  for (Index d = lane(); d < features; d += warp_size) {
-    const float value = fmaf(norm_factor_of_row, to_float(rows[row][d]), factor * sums[row][d]);
+  for (Index d = lane(); d < in.features; d += warp_size) {
+    const float value = fmaf(norm_factor, to_float(in.rows[row][d]), factor * in.sums[row][d]);
     to[d] = from_float<Scalar>(into == Into::add ? value + to_float(to[d]) : value);
   }
 }
+
+/// Sums that the gradients of some images' regions are made of.
+struct RegionGradientSums {
+  Rows<const float> sums;      // [images R, D] over the strips of words
+  Rows<const float> gathered;  // [images padded, D] of contexts
+  const float* image_factor;   // [images] of `gathered`; null: 1
+  const GradientScales* scales;
+  Index regions, padded, features;  // R, and D
+};
 
 /// From sums over the strips of words, and what contexts have gathered, to the gradients of some images'
 /// regions [images, R, D]: warp w of the grid takes region w. Contexts gather `padded` rows for each image.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    finish_regions(Rows<const float> sums, Rows<const float> gathered, const float* image_factor,
-                   const GradientScales* scales, Index regions, Index padded, Index features,
-                   BatchRows<Scalar> out, Into into) {
+    finish_regions(RegionGradientSums in, BatchRows<Scalar> out, Into into) {
   const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
-  if (row >= sums.count) return;
-  const Index image = row / regions, gathered_row = image * padded + row % regions;
-  const float factor = 1 / scales->score;
-  const float of_gathered = (image_factor != nullptr ? image_factor[image] : 1.0F) / scales->weighted;
-  Scalar* const to = out(image, row % regions);
+  if (row >= in.sums.count) return;
+  const Index image = row / in.regions, gathered_row = image * in.padded + row % in.regions;
+  const float factor = 1 / in.scales->score;
+  const float of_gathered =
+      (in.image_factor != nullptr ? in.image_factor[image] : 1.0F) / in.scales->weighted;
+  Scalar* const to = out(image, row % in.regions);
 #pragma unroll 4
-  for (Index d = lane(); d < features; d += warp_size) {
-    const float value = fmaf(of_gathered, gathered[gathered_row][d], factor * sums[row][d]);
+  for (Index d = lane(); d < in.features; d += warp_size) {
+    const float value = fmaf(of_gathered, in.gathered[gathered_row][d], factor * in.sums[row][d]);
     to[d] = from_float<Scalar>(into == Into::add ? value + to_float(to[d]) : value);
   }
 }

@@ -77,15 +77,37 @@ __device__ void for_each_of_row(Index features, Visit&& visit, Done&& done) {
   }
 }
 
+/// How the sums of one side's products become gradients, and where these go.
+template <class Scalar, class Finish>
+struct GradientSide {
+  Finish finish;
+  GradientRows<Scalar> gradient;
+};
+template <class Scalar, class Finish>
+GradientSide(Finish, GradientRows<Scalar>) -> GradientSide<Scalar, Finish>;
+
+/// The factors A [N, D] and B [M, D] of a matrix A B^T that gradients come through.
+template <class Scalar>
+struct GradientOperands {
+  Rows<const Scalar> a, b;
+  Index features;  // D
+};
+
+/// The rows and columns of a block of that matrix.
+struct BlockPlace {
+  Index row, rows, column, columns;
+};
+
 /// Adds products [rows, D] to the sums; with `last` finishes the rows and writes them. Warp w of the grid
 /// takes row w.
 ///
-/// With f = finish.of_row(row), an element of the gradient is f.value(sum) - f.along(dot) f.x[d], where dot
-/// is the sum of f.value f.x over the row: the projection of unit rows, if the type of `finish` says so.
+/// With f = side.finish.of_row(row), an element of the gradient is f.value(sum) - f.along(dot) f.x[d], where
+/// dot is the sum of f.value f.x over the row: the projection of unit rows, if the type of `finish` says so.
 template <class Scalar, class Finish>
 __global__ void __launch_bounds__(256)
     add_products(Rows<const float> products, Index features, bool first, bool last, RunningSums<Scalar> sums,
-                 Finish finish, GradientRows<Scalar> gradient, Index first_row) {
+                 GradientSide<Scalar, Finish> side, Index first_row) {
+  const GradientRows<Scalar>& gradient = side.gradient;
   const Index i = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
   if (i >= products.count) return;
   const Index row = first_row + i;
@@ -97,7 +119,7 @@ __global__ void __launch_bounds__(256)
         [&](int k, Index d) { sums.store(i, d, value[k]); });
     return;
   }
-  const auto of_row = finish.of_row(row);
+  const auto of_row = side.finish.of_row(row);
   float dot = 0, along = 0;
   if constexpr (Finish::projects) {
     for (Index d = lane(); d < features; d += warp_size)
@@ -158,17 +180,18 @@ template <class Scalar>
   return {device, row_count, column_count, sizeof(Scalar), static_cast<std::size_t>(sums)};
 }
 
-/// dA = G B and dB = G^T A for A [N, D], B [M, D] and G [N, M], of which fill(row, rows, column, columns,
-/// block) writes a block at a time. Products are plain ones of 16-bit (or float) numbers with sums in float.
+/// dA = G B and dB = G^T A for A [N, D], B [M, D] and G [N, M], of which fill(place, block) writes a block at
+/// a time. Products are plain ones of 16-bit (or float) numbers with sums in float.
 ///
 /// A strip of rows is complete once all of its blocks are through; each block's share of dB [columns, D] is
 /// added to sums that are complete after the last strip. N M D flop twice, and M D sums read and written once
 /// a strip.
 template <class Scalar, class Fill, class FinishA, class FinishB>
-void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b, Index features, Fill&& fill,
-                       const FinishA& finish_a, const GradientRows<Scalar>& gradient_a,
-                       const FinishB& finish_b, const GradientRows<Scalar>& gradient_b,
-                       bool fill_anyway = false) {
+void gradient_products(Cuda& device, const GradientOperands<Scalar>& operands, Fill&& fill,
+                       const GradientSide<Scalar, FinishA>& side_a,
+                       const GradientSide<Scalar, FinishB>& side_b, bool fill_anyway = false) {
+  const auto& [a, b, features] = operands;
+  const GradientRows<Scalar>&gradient_a = side_a.gradient, &gradient_b = side_b.gradient;
   const BlockExtents extents = gradient_blocks<Scalar>(device, a.count, b.count, features);
   const bool wants_a = gradient_a.out.data != nullptr || gradient_a.dots != nullptr;
   const bool wants_b = gradient_b.out.data != nullptr || gradient_b.dots != nullptr;
@@ -186,32 +209,31 @@ void gradient_products(Cuda& device, Rows<const Scalar> a, Rows<const Scalar> b,
     if constexpr (is_16_bit<Scalar>)
       sums.lower = rows_of(scratch.template take_view<std::uint16_t>(b.count, features));
   }
-  const auto view = [&](Rows<const Scalar> x, Index begin, Index count) {
-    return MatrixView<const Scalar>(x[begin], {count, features}, {x.stride, 1});
+  const auto view = [width = operands.features](Rows<const Scalar> x, Index begin, Index count) {
+    return MatrixView<const Scalar>(x[begin], {count, width}, {x.stride, 1});
   };
-  const auto add = [&](MatrixView<float> products, Index begin, bool first, bool last,
-                       const RunningSums<Scalar>& to, const auto& finish,
-                       const GradientRows<Scalar>& gradient) {
-    launch(add_products<Scalar, std::decay_t<decltype(finish)>>, blocks(products.rows(), 256 / warp_size),
-           256, 0, device.stream(), rows_of(MatrixView<const float>(products)), features, first, last, to,
-           finish, gradient, begin);
+  const auto add = [&device, width = operands.features]<class Finish>(
+                       MatrixView<float> products, Index begin, bool first, bool last,
+                       const RunningSums<Scalar>& to, const GradientSide<Scalar, Finish>& side) {
+    launch(add_products<Scalar, Finish>, blocks(products.rows(), 256 / warp_size), 256, 0, device.stream(),
+           rows_of(MatrixView<const float>(products)), width, first, last, to, side, begin);
   };
   for (Index row = 0; row < a.count; row += extents.rows) {
     const Index rows = std::min(extents.rows, a.count - row);
     for (Index column = 0; column < b.count; column += extents.columns) {
       const Index columns = std::min(extents.columns, b.count - column);
       const MatrixView<Scalar> g(block.data(), {rows, columns}, {block.stride(0), 1});
-      fill(row, rows, column, columns, rows_of(g));
+      fill(BlockPlace{row, rows, column, columns}, rows_of(g));
       if (wants_b) {
         const auto products = share.slice(0, columns);
         matmul<Scalar>(device, g, Op::transpose, view(a, row, rows), Op::none, products);
-        add(products, column, row == 0, row + rows == a.count, sums.slice(column), finish_b, gradient_b);
+        add(products, column, row == 0, row + rows == a.count, sums.slice(column), side_b);
       }
       if (wants_a)
         matmul<Scalar>(device, g, Op::none, view(b, column, columns), Op::none, strip.slice(0, rows), 1,
                        column > 0 ? 1 : 0);
     }
-    if (wants_a) add(strip.slice(0, rows), row, true, true, {}, finish_a, gradient_a);
+    if (wants_a) add(strip.slice(0, rows), row, true, true, {}, side_a);
   }
 }
 

@@ -273,8 +273,9 @@ class PairContrast {
     }
     if (loss == nullptr) return;
     const dim3 grid = blocks(batch, 256);
-    launch(finish_contrast<LogSumExp>, grid, 256, sizeof(FinishContrastShared), device.stream(), rows_.data(),
-           columns_.data(), batch, scores.row_weight, scores.column_weight, target_scores, target_count,
+    launch(finish_contrast<LogSumExp>, grid, 256, sizeof(FinishContrastShared), device.stream(),
+           ContrastSums<LogSumExp>{rows_.data(), columns_.data(), batch, scores.row_weight,
+                                   scores.column_weight, target_scores, target_count},
            scratch.template take<double>(grid.x), device.arrived(), loss);
   }
 
@@ -292,17 +293,18 @@ class PairContrast {
     // Either side gives d(log scale) = <x, dx>, before the projection; d_text only if it is alone.
     const bool by_text = d_image.data == nullptr && d_text.data != nullptr;
     gradient_products<Scalar>(
-        device, scores.image.operand, scores.text.operand, scores.features,
-        [&](Index row, Index row_count, Index column, Index column_count, Rows<Scalar> block) {
-          const TileRuns runs = tile_runs<Product>(device, row, row_count, column, column_count);
+        device, {scores.image.operand, scores.text.operand, scores.features},
+        [&](const BlockPlace& place, Rows<Scalar> block) {
+          const TileRuns runs =
+              tile_runs<Product>(device, place.row, place.rows, place.column, place.columns);
           launch(scores.is_plain() ? differentiate_scores<Scalar, true> : differentiate_scores<Scalar, false>,
                  blocks(runs.block_count()), threads, contrast_shared_bytes<Scalar>(device), device.stream(),
                  scores, runs, rows_.data(), columns_.data(), range, block);
         },
-        FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
-        GradientRows<Scalar>{d_image, into, by_text ? nullptr : dots},
-        FinishUnitRows<Scalar>{scores.text, scores.log_scale, factor},
-        GradientRows<Scalar>{d_text, into, by_text ? dots : nullptr});
+        GradientSide{FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
+                     GradientRows<Scalar>{d_image, into, by_text ? nullptr : dots}},
+        GradientSide{FinishUnitRows<Scalar>{scores.text, scores.log_scale, factor},
+                     GradientRows<Scalar>{d_text, into, by_text ? dots : nullptr}});
     if (d_log_scale != nullptr)
       launch(sum_numbers<float>, 1, 1024, sizeof(BlockRoom<double>), device.stream(), dots, batch, into,
              d_log_scale);

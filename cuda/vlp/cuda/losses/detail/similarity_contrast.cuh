@@ -118,8 +118,9 @@ class SimilarityContrast {
            sizeof(SimilarityColumnsShared<LogSumExp>), device.stream(), similarity, columns_.resize(batch));
     if (loss == nullptr) return;
     const dim3 grid = blocks(batch, 256);
-    launch(finish_contrast<LogSumExp>, grid, 256, sizeof(FinishContrastShared), device.stream(), rows_.data(),
-           columns_.data(), batch, similarity.row_weight, similarity.column_weight, target_scores, batch,
+    launch(finish_contrast<LogSumExp>, grid, 256, sizeof(FinishContrastShared), device.stream(),
+           ContrastSums<LogSumExp>{rows_.data(), columns_.data(), batch, similarity.row_weight,
+                                   similarity.column_weight, target_scores, batch},
            scratch.take<double>(grid.x), device.arrived(), loss);
   }
 

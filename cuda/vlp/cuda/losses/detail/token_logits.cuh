@@ -136,28 +136,36 @@ struct FinishTokensShared {
   LastBlockRoom last;
 };
 
+/// Numbers that take_logits leaves for finish_tokens.
+struct TakenLogits {
+  const LogSumExp* run_sums;   // [runs, N]
+  int runs;                    // of tiles in a row
+  const float* target_logits;  // [N]
+  const double* all_logits;    // [block_count] sums of all logits
+  Index block_count;
+};
+
 /// The sums of all rows, the loss, and 1 / N' (0 when no row counts). A target that is neither a token nor
 /// ignore_index makes the sum of its row, and so the loss and that row's gradient, NaN.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    finish_tokens(TokenLogits<Scalar> logits, const LogSumExp* run_sums, int runs, const float* target_logits,
-                  const double* all_logits, Index all_count, LogSumExp* sums, TokenTotals* pieces,
+    finish_tokens(TokenLogits<Scalar> logits, TakenLogits taken, LogSumExp* sums, TokenTotals* pieces,
                   unsigned* arrived, float* inverse_count, float* loss) {
   auto& shared = shared_memory<FinishTokensShared>();
   const Index n = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
   double own = 0, count = 0;
   if (n < logits.rows && logits.target[n] != logits.ignore_index) {
     LogSumExp sum;
-    for (int run = 0; run < runs; ++run) sum.add(run_sums[run * Index{logits.rows} + n]);
+    for (int run = 0; run < taken.runs; ++run) sum.add(taken.run_sums[run * Index{logits.rows} + n]);
     const bool is_token = logits.is_token(logits.target[n]);
     if (!is_token) sum.sum = NAN;
     sums[n] = sum;
     count = 1;
-    own = sum.value() - (is_token ? static_cast<double>(logits.hit * target_logits[n]) : 0.0);
+    own = sum.value() - (is_token ? static_cast<double>(logits.hit * taken.target_logits[n]) : 0.0);
   }
   if (logits.spread > 0)
-    for (Index k = n; k < all_count; k += static_cast<Index>(gridDim.x) * 256)
-      own -= static_cast<double>(logits.spread) * all_logits[k];
+    for (Index k = n; k < taken.block_count; k += static_cast<Index>(gridDim.x) * 256)
+      own -= static_cast<double>(logits.spread) * taken.all_logits[k];
   own = block_sum(own, shared.loss);
   count = block_sum(count, shared.count);
   if (threadIdx.x == 0) pieces[blockIdx.x] = {own, count};
