@@ -35,6 +35,8 @@ constexpr bool has_forward_backward = requires {
   &TokenCrossEntropy<Scalar>::forward_backward;
 };
 
+static_assert(has_forward_backward<float> == on_cpu);
+
 /// forward_backward in the shape of a loss, so that all that holds for losses is asked of it.
 template <class Scalar>
 class AtOnce : public TokenCrossEntropy<Scalar> {
