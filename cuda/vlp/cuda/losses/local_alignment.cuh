@@ -74,7 +74,7 @@ class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarTy
       const Index images = std::min(plan_.strip_images, plan_.batch - image);
       contexts.begin(device, with_mean(device, memory, inputs, image, images));
       for (Index strip = 0; strip < words_.strips(); ++strip) {
-        const Tile tile = attend(device, memory, operands, image, images, strip,
+        const Tile tile = attend(device, memory, operands, {image, images, strip},
                                  dot_.data() + image * words_.rows(), cuda::batch_rows_of(outputs.attention));
         contexts.measure(device, tile, squared_norm_.data() + image * words_.rows() + tile.first_row,
                          words_.rows());
@@ -107,7 +107,7 @@ class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarTy
       contexts.begin(device, with_mean(device, memory, inputs, image, images));
       const auto regions = operands.regions.slice(image * plan_.regions, images * plan_.regions);
       for (Index strip = 0; strip < words_.strips(); ++strip) {
-        const Tile tile = attend(device, memory, operands, image, images, strip, nullptr, {});
+        const Tile tile = attend(device, memory, operands, {image, images, strip}, nullptr, {});
         const auto d_scores = differentiate(device, memory, contexts, of_pairs, tile);
         if (wants_words)
           cuda::matmul<Scalar>(device, d_scores, Op::none, regions, Op::none,
@@ -144,6 +144,11 @@ class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarTy
   struct Operands {
     MatrixView<const Scalar> words;    // [rows, D]
     MatrixView<const Scalar> regions;  // [B R, D]
+  };
+
+  /// A strip of words and the images that a tile is of.
+  struct TilePlace {
+    Index image, images, strip;
   };
 
   /// Room for one tile at a time.
@@ -263,8 +268,9 @@ class LocalAlignmentBackend<ScalarType, Cuda> : LocalAlignmentInterface<ScalarTy
   }
 
   /// Scores of a tile, and the attention that they make.
-  Tile attend(Cuda& device, const TileMemory& memory, const Operands& operands, Index image, Index images,
-              Index strip, float* dot, const cuda::BatchRows<Scalar>& matched) const {
+  Tile attend(Cuda& device, const TileMemory& memory, const Operands& operands, const TilePlace& place,
+              float* dot, const cuda::BatchRows<Scalar>& matched) const {
+    const auto& [image, images, strip] = place;
     const Index first = strip * words_.strip_rows();
     const Index rows = std::min(plan_.tile_rows(), words_.rows() - first);
     const Index columns = images * plan_.regions;

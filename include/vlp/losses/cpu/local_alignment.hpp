@@ -54,8 +54,7 @@ class LocalAlignmentBackend<ScalarType, Cpu> : LocalAlignmentInterface<ScalarTyp
     const auto temperature = static_cast<Scalar>(options_.attention_temperature);
     const auto kept = words_in_images();
     device.parallel_for(shape_.strips(), [&](Index strip, int worker) {
-      workers_[static_cast<std::size_t>(worker)].forward(strip, rows.words, rows.regions, temperature, kept,
-                                                         outputs.attention);
+      workers_[static_cast<std::size_t>(worker)].forward(strip, rows, temperature, kept, outputs.attention);
     });
 
     const auto similarity = similarity_.reshape(shape_.batch, shape_.batch);
@@ -91,11 +90,7 @@ class LocalAlignmentBackend<ScalarType, Cpu> : LocalAlignmentInterface<ScalarTyp
  private:
   static constexpr double smallest_norm_product = 1e-8;
 
-  /// All words, and all regions, of the batch as matrices.
-  struct Rows {
-    MatrixView<const Scalar> words;    // [words, D]
-    MatrixView<const Scalar> regions;  // [B * R, D]
-  };
+  using Rows = AlignmentRows<Scalar>;
 
   void prepare(const Inputs& inputs) {
     words_.prepare(name, inputs.words.extent(0), inputs.words.extent(1), inputs.word_count);
@@ -223,9 +218,8 @@ class LocalAlignmentBackend<ScalarType, Cpu> : LocalAlignmentInterface<ScalarTyp
     for (Index first = 0; first < strips; first += group) {
       const Index count = std::min(group, strips - first);
       device.parallel_for(count, [&](Index k, int worker) {
-        workers_[static_cast<std::size_t>(worker)].backward(first + k, rows.words, rows.regions, temperature,
-                                                            given, d_scores[k], gradients.regions,
-                                                            gradients.into);
+        workers_[static_cast<std::size_t>(worker)].backward(first + k, rows, temperature, given, d_scores[k],
+                                                            gradients.regions, gradients.into);
       });
       if (!d_words.given()) continue;
       for (Index k = 0; k < count; ++k) {

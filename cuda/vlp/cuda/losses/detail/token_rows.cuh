@@ -126,15 +126,26 @@ struct TokenPairs {
   WordCounts counts;                  // [n]
 };
 
-/// Row i of the tokens of a pair, `copies` of it at `apart`; of padding, which is null, zeros.
+/// Row i of the tokens of a pair, of which there are `count`.
+template <class Scalar>
+struct TokenRow {
+  const Scalar* x;  // [features]; null for padding
+  Index features;
+  bool packed;  // begins at a multiple of 16 bytes
+  Index pair, i, count;
+};
+
+/// Writes `copies` of a row, at distances of `apart`; zeros for padding.
 template <class Scalar, class Operand>
-__device__ void measure_token(const Scalar* x, Index features, bool packed, const UnitTokens<Operand>& out,
-                              Index pair, Index i, Index count, int copies, Index apart) {
+__device__ void measure_token(const TokenRow<Scalar>& row, const UnitTokens<Operand>& out, int copies,
+                              Index apart) {
+  const Scalar* const x = row.x;
+  const Index features = row.features;
   double sum = 0;
   if (x != nullptr)
     for_each_four(features, [&](Index d) {
       float value[4];
-      load_four(x, d, features, value, packed);
+      load_four(x, d, features, value, row.packed);
 #pragma unroll
       for (int e = 0; e < 4; ++e) sum += static_cast<double>(value[e]) * static_cast<double>(value[e]);
     });
@@ -146,14 +157,15 @@ __device__ void measure_token(const Scalar* x, Index features, bool packed, cons
   const auto inverse = static_cast<float>(inverse_norm(sum));
   for_each_four(features, [&](Index d) {
     float value[4] = {};
-    if (x != nullptr) load_four(x, d, features, value, packed);
+    if (x != nullptr) load_four(x, d, features, value, row.packed);
 #pragma unroll
     for (int e = 0; e < 4; ++e) value[e] *= 1 / power;
-    for (int k = 0; k < copies; ++k) store_four(out.operand(pair, i) + k * apart, d, features, value);
+    for (int k = 0; k < copies; ++k) store_four(out.operand(row.pair, row.i) + k * apart, d, features, value);
   });
   if (lane() != 0) return;
-  out.inverse[pair * count + i] = inverse;
-  out.factor[pair * count + i] = static_cast<float>(inverse_norm(sum) * static_cast<double>(power));
+  out.inverse[row.pair * row.count + row.i] = inverse;
+  out.factor[row.pair * row.count + row.i] =
+      static_cast<float>(inverse_norm(sum) * static_cast<double>(power));
 }
 
 /// Warp i of the grid takes a row: in each pair first the words, of which it makes `copies`, then the
@@ -166,11 +178,13 @@ __global__ void __launch_bounds__(256) measure_tokens(TokenPairs<Scalar> in, Uni
   const Index pair = at / rows, i = at % rows, r = i - in.shape.words;
   if (pair >= in.shape.pairs) return;
   if (r < 0)
-    measure_token(i < in.counts[pair] ? in.words(pair, i) : nullptr, in.shape.features, in.packed_words,
-                  words, pair, i, in.shape.words, copies, in.shape.words * words.operand.stride);
+    measure_token<Scalar>({i < in.counts[pair] ? in.words(pair, i) : nullptr, in.shape.features,
+                           in.packed_words, pair, i, in.shape.words},
+                          words, copies, in.shape.words * words.operand.stride);
   else
-    measure_token(in.regions(pair, r), in.shape.features, in.packed_regions, regions, pair, r,
-                  in.shape.regions, 1, 0);
+    measure_token<Scalar>(
+        {in.regions(pair, r), in.shape.features, in.packed_regions, pair, r, in.shape.regions}, regions, 1,
+        0);
 }
 
 }  // namespace vlp::cuda::detail

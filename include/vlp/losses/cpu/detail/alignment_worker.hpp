@@ -61,6 +61,13 @@ struct WordsInImages {
   MatrixView<const Scalar> d_norm2;  ///< [B, words] twice the gradient of squared_norm
 };
 
+/// All words, and all regions, of the batch as matrices.
+template <class Scalar>
+struct AlignmentRows {
+  MatrixView<const Scalar> words;    ///< [words, D]
+  MatrixView<const Scalar> regions;  ///< [B * R, D]
+};
+
 /// The tiles of one thread, and the passes over them.
 template <class Scalar>
 class AlignmentWorker {
@@ -81,11 +88,11 @@ class AlignmentWorker {
 
   /// Fills dot and squared_norm for the images of a strip. Copies the attention of its matched pairs to
   /// `matched` [B, W, R] if that was given.
-  void forward(Index strip, MatrixView<const Scalar> words, MatrixView<const Scalar> regions,
-               Scalar temperature, const WordsInImages<Scalar>& out, const BatchView<Scalar>& matched) {
-    begin(strip, regions);
+  void forward(Index strip, const AlignmentRows<Scalar>& given, Scalar temperature,
+               const WordsInImages<Scalar>& out, const BatchView<Scalar>& matched) {
+    begin(strip, given.regions);
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
-      const Tile tile = attend(reports, words, temperature);
+      const Tile tile = attend(reports, given.words, temperature);
       contexts_.form(tile.attention, tile.context_dots, false);
       for (Index row = 0; row < tile.rows; ++row)
         for (Index i = 0; i < images_; ++i) keep(tile, row, i, out);
@@ -95,13 +102,13 @@ class AlignmentWorker {
 
   /// Writes the gradients of the scores between all words and the regions of a strip to d_scores [words,
   /// columns], and those of its regions to `d_regions` [B, R, D] if that was given.
-  void backward(Index strip, MatrixView<const Scalar> words, MatrixView<const Scalar> regions,
-                Scalar temperature, const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores,
+  void backward(Index strip, const AlignmentRows<Scalar>& rows, Scalar temperature,
+                const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores,
                 const BatchView<Scalar>& d_regions, Into into) {
-    begin(strip, regions);
+    begin(strip, rows.regions);
     const auto d_strip = d_regions_.slice(0, images_ * shape_.regions);
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
-      const Tile tile = attend(reports, words, temperature);
+      const Tile tile = attend(reports, rows.words, temperature);
       contexts_.form(tile.attention, tile.context_dots, true);
       for (Index j = reports.first; j < reports.last; ++j)
         score_gradient(tile, words_->begin(j), words_->count(j), temperature, given, d_scores);
@@ -109,7 +116,7 @@ class AlignmentWorker {
     });
     if (!d_regions.given()) return;
     contexts_.finish(d_strip);
-    matmul_serial<Scalar>(block(d_scores, 0, 0, d_scores.rows(), d_strip.rows()), Op::transpose, words,
+    matmul_serial<Scalar>(block(d_scores, 0, 0, d_scores.rows(), d_strip.rows()), Op::transpose, rows.words,
                           Op::none, d_strip, 1, 1);
     for (Index i = 0; i < images_; ++i) {
       auto out = as_eigen(d_regions[first_image_ + i]);
@@ -147,8 +154,8 @@ class AlignmentWorker {
     matmul_serial<Scalar>(words.slice(first, rows), Op::none, regions_, Op::transpose,
                           block(tile.scores, 0, 0, rows, regions_.rows()), 1, 0);
     for (Index j = reports.first; j < reports.last; ++j)
-      detail::attend(tile.scores, words_->begin(j) - first, words_->count(j), images_, shape_.regions,
-                     temperature, tile.word_weights, tile.attention);
+      detail::attend<Scalar>({tile.scores, tile.word_weights, tile.attention, images_, shape_.regions},
+                             words_->begin(j) - first, words_->count(j), temperature);
     return tile;
   }
 

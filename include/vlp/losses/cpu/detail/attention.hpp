@@ -63,12 +63,20 @@ Scalar dot(const Scalar* a, const Scalar* b, Index count) {
   return out;
 }
 
+/// The tiles that attend reads and writes, each with the regions of some images side by side as columns.
+template <class Scalar>
+struct AttentionTiles {
+  MatrixView<Scalar> scores, word_weights, attention;
+  Index images, regions;  // regions of each image
+};
+
 /// Both softmaxes, for the words of one report: rows [row, row + words). word_weights = softmax of `scores`
 /// over the words, for each column; attention = exp(temperature * word_weights), in each image's columns up
 /// to a factor. word_weights may be attention, which then is all there is.
 template <class Scalar>
-void attend(const MatrixView<Scalar>& scores, Index row, Index words, Index images, Index regions,
-            Scalar temperature, const MatrixView<Scalar>& word_weights, const MatrixView<Scalar>& attention) {
+void attend(const AttentionTiles<Scalar>& tiles, Index row, Index words, Scalar temperature) {
+  const MatrixView<Scalar>&scores = tiles.scores, &word_weights = tiles.word_weights,
+        &attention = tiles.attention;
   // exp(safe_temperature) squared, times any number of regions and any feature, is far inside the range of
   // float.
   constexpr Scalar safe_temperature = 10;
@@ -94,8 +102,9 @@ void attend(const MatrixView<Scalar>& scores, Index row, Index words, Index imag
   });
   if (temperature <= safe_temperature) return;
   for (Index w = row; w < row + words; ++w)
-    for (Index i = 0; i < images; ++i) {
-      Eigen::Map<Eigen::Array<Scalar, 1, Eigen::Dynamic>> a(image_row(attention, w, i, regions), regions);
+    for (Index i = 0; i < tiles.images; ++i) {
+      Eigen::Map<Eigen::Array<Scalar, 1, Eigen::Dynamic>> a(image_row(attention, w, i, tiles.regions),
+                                                            tiles.regions);
       a = (a - a.maxCoeff()).exp();
     }
 }

@@ -110,13 +110,14 @@ class PairTiles {
         for (Index r = 0; r < rows; ++r) row_dot(0, r) += row_dot(tile, r);
       for (Index r = 0; r < rows; ++r) d_log_scale += row_dot(0, r);
       if (d_image.given())
-        finish_rows(device, block(strip, 0, 0, rows, batch), image.slice(row, rows), text,
-                    d_image.slice(row, rows), inverse_image_.data() + row, row_dot[0].data(), into);
+        finish_rows(device, block(strip, 0, 0, rows, batch), text,
+                    {image.slice(row, rows), inverse_image_.data() + row, row_dot[0].data()},
+                    d_image.slice(row, rows), into);
     }
     if (d_text.given())
       device.parallel_ranges(batch, tile_rows, [&](Index begin, Index end) {
-        project(text.slice(begin, end - begin), d_text.slice(begin, end - begin),
-                inverse_text_.data() + begin, column_dot + begin);
+        project({text.slice(begin, end - begin), inverse_text_.data() + begin, column_dot + begin},
+                d_text.slice(begin, end - begin));
       });
     return d_log_scale;
   }
@@ -155,22 +156,27 @@ class PairTiles {
     for (Index r = 0; r < tile.rows(); ++r) as_eigen(tile).row(r).array() *= row_factor_[row + r] * factor;
   }
 
+  /// Rows that were normalised, with the numbers that their projection takes.
+  struct NormalisedRows {
+    MatrixView<const Scalar> x;
+    const Scalar* inverse;  // 1 / |x| of each
+    const double* dot;      // <x, gradient for x> of each
+  };
+
   /// d_x (+)= gradient y, then the projection, for a strip of rows; cut along the features.
-  static void finish_rows(Cpu& device, MatrixView<const Scalar> gradient, MatrixView<const Scalar> x,
-                          MatrixView<const Scalar> y, MatrixView<Scalar> d_x, const Scalar* inverse,
-                          const double* dot, Into into) {
-    device.parallel_ranges(x.cols(), 128, [&](Index begin, Index end) {
+  static void finish_rows(Cpu& device, MatrixView<const Scalar> gradient, MatrixView<const Scalar> y,
+                          const NormalisedRows& rows, MatrixView<Scalar> d_x, Into into) {
+    device.parallel_ranges(y.cols(), 128, [&](Index begin, Index end) {
       const auto columns = [&](auto view) { return block(view, 0, begin, view.rows(), end - begin); };
       matmul_serial<Scalar>(gradient, Op::none, columns(y), Op::none, columns(d_x), 1,
                             into == Into::add ? 1 : 0);
-      project(columns(x), columns(d_x), inverse, dot);
+      project({columns(rows.x), rows.inverse, rows.dot}, columns(d_x));
     });
   }
 
-  static void project(MatrixView<const Scalar> x, MatrixView<Scalar> d_x, const Scalar* inverse,
-                      const double* dot) {
-    for (Index i = 0; i < x.rows(); ++i)
-      as_eigen(d_x).row(i) -= projection(inverse[i], dot[i]) * as_eigen(x).row(i);
+  static void project(const NormalisedRows& rows, MatrixView<Scalar> d_x) {
+    for (Index i = 0; i < d_x.rows(); ++i)
+      as_eigen(d_x).row(i) -= projection(rows.inverse[i], rows.dot[i]) * as_eigen(rows.x).row(i);
   }
 
   Index kept_rows_ = 0;
