@@ -43,12 +43,12 @@ std::vector<T> downloaded(Device& device, const T* data, Index size) {
 
 /// An array in memory of a device.
 template <class T, class Device>
-class Array {
+class DeviceArray {
  public:
-  Array(Device& device, const std::vector<T>& values) : device_(&device) { assign(values); }
+  DeviceArray(Device& device, const std::vector<T>& values) : device_(&device) { assign(values); }
   /// NaN everywhere.
-  Array(Device& device, Index size)
-      : Array(device, std::vector<T>(static_cast<std::size_t>(size), static_cast<T>(std::nan("")))) {}
+  DeviceArray(Device& device, Index size)
+      : DeviceArray(device, std::vector<T>(static_cast<std::size_t>(size), static_cast<T>(std::nan("")))) {}
 
   void assign(const std::vector<T>& values) {
     upload(*device_, std::span<const T>(values), memory_.resize(static_cast<Index>(values.size())));
@@ -70,7 +70,7 @@ class Array {
 /// An input or output of a layer and the gradient by it, in memory of a device.
 template <class Device>
 struct Differentiated {
-  Array<double, Device> value, gradient;
+  DeviceArray<double, Device> value, gradient;
 };
 
 /// Takes sum(output * upstream) over a layer's outputs, with random upstream, as a function of its inputs and

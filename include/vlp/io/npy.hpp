@@ -167,7 +167,7 @@ void write_npy(const Path& path, const std::vector<T>& values, const std::vector
 template <class T, std::size_t Rank>
 void write_npy(const Path& path, const View<T, Rank>& view) {
   using Value = std::remove_const_t<T>;
-  require(!view.empty() || view.size() == 0, "write_npy: a view without data");
+  require(view.given() || view.size() == 0, "write_npy: a view without data");
   const auto size = static_cast<std::size_t>(view.size());
   const std::span<const Index> shape(view.extents());
   if (view.contiguous()) return write_npy(path, std::span<const Value>(view.data(), size), shape);
