@@ -15,6 +15,7 @@ namespace {
 
 using namespace vlp::test;
 using vlp::Index;
+using vlp::Into;
 using vlp::Random;
 using vlp::cuda::Rows;
 using vlp::cuda::detail::RunningColumnSums;
