@@ -40,7 +40,7 @@ namespace vlp::perturb_page {
   return out;
 }
 
-/// What the page says below the name of each perturbation.
+/// The sentence that the page has below the name of each perturbation.
 inline constexpr std::array<std::string_view, 9> descriptions{
     "nouns among noun positions, adjectives among adjective positions",
     "every other word among the other positions",

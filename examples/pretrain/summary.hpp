@@ -1,5 +1,5 @@
 /// \file
-/// What a finished run leaves in its folder: summary.md, plots and attention overlays.
+/// The results that a finished run leaves in its folder: summary.md, plots and attention overlays.
 #pragma once
 
 #include "pictures/attention_picture.hpp"

@@ -1,5 +1,5 @@
 /// \file
-/// What the tagger knows of words by themselves: the tags that each usually has, counted over a corpus.
+/// The tags that each word usually has by itself, counted over a corpus.
 #pragma once
 
 #include "tagger/corpus.hpp"

@@ -13,7 +13,7 @@ struct WordList {
   std::string_view name, tag, words;
 };
 
-/// What a name may stand for, one alternative a line: words with tags ("is/VBZ") and names ("<finding>").
+/// The alternatives that a name stands for, one a line: words with tags ("is/VBZ") and names ("<finding>").
 struct Phrases {
   std::string_view name, alternatives;
 };

@@ -77,7 +77,7 @@ TEST_CASE("lanes that come to different collectives are reported") {
   CHECK_THAT(
       message_of(scattered, 20, 0, 0),
       ContainsSubstring("threads 0-1,8-9,16-17 wait at __syncthreads; threads 2-7,10-15,18-19 wait at "));
-  // Of one name, but of types of different sizes.
+  // One name, but types of different sizes.
   const auto types = [](int) {
     threadIdx.x < 8 ? void(__shfl_sync(full, 1, 1)) : void(__shfl_sync(full, 1.0, 1));
   };

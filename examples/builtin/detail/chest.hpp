@@ -148,7 +148,8 @@ struct Chest {
   }
 };
 
-/// What a chest without findings lets through less or more, by layers: soft tissue, lungs, heart, bones.
+/// A chest without findings by its layers, each of which lets through less or more: soft tissue, lungs,
+/// heart, bones.
 struct Layers {
   float body = 0;    ///< 1 inside the patient
   float lung = 0;    ///< 1 in air-filled lung

@@ -1,5 +1,5 @@
 /// \file
-/// What can be found on a built-in radiograph, and the draw of what is.
+/// The findings that a built-in radiograph may show, and their draw.
 #pragma once
 
 #include <vlp/core/random.hpp>
@@ -18,7 +18,7 @@ inline constexpr std::size_t finding_kind_count = 6;
 inline constexpr std::array<std::string_view, finding_kind_count> finding_kind_names{
     "opacity", "nodule", "effusion", "pneumothorax", "enlarged heart", "tube"};
 
-/// Of the patient: their right is on the left of the picture, as radiographs are hung.
+/// A side of the patient, whose right is on the left of the picture, as radiographs are hung.
 enum class Side { right, left, middle };
 enum class Zone { upper, middle, lower, none };
 enum class Size { small, large, none };
@@ -112,7 +112,7 @@ inline Finding draw_finding(FindingKind kind, TakenZones& taken, Random& random)
 
 /// 0 to 3 findings of different kinds, in an order of their own.
 inline std::vector<Finding> draw_findings(Random& random) {
-  // Of 20 studies, 3 show nothing, 7 one finding, 6 two and 4 three.
+  // In 20 studies, 3 show nothing, 7 one finding, 6 two and 4 three.
   const std::uint32_t share = random.below(20);
   const std::size_t count = share < 3 ? 0 : share < 10 ? 1 : share < 16 ? 2 : 3;
   std::array<FindingKind, finding_kind_count> kinds{};
@@ -121,7 +121,7 @@ inline std::vector<Finding> draw_findings(Random& random) {
 
   TakenZones taken;
   std::vector<Finding> out;
-  // What is tied to a place goes first, what fits anywhere into the places left.
+  // Findings that are tied to a place go first, those that fit anywhere into the places left.
   for (const bool anywhere : {false, true})
     for (std::size_t k = 0; k < count; ++k)
       if ((kinds[k] == FindingKind::opacity || kinds[k] == FindingKind::nodule) == anywhere)

@@ -48,7 +48,7 @@ inline Colour inferno(float value) {
   return mix(stops[below], stops[below + 1], at - static_cast<float>(below));
 }
 
-/// What lies outside the image is left out.
+/// An image to draw on. Parts of a drawing that lie outside are left out.
 class Canvas {
  public:
   Canvas(Index width, Index height, Colour background) : image_(io::make_rgb_image(width, height)) {

@@ -29,8 +29,8 @@ inline std::string gnuplot_text(std::string_view text) {
   return out += '\'';
 }
 
-/// What all plots share: a PNG of that size in pixels, plain text, light grid, colours that the colour-blind
-/// can tell apart (Okabe and Ito).
+/// Settings that all plots share: a PNG of that size in pixels, plain text, light grid, colours that the
+/// colour-blind can tell apart (Okabe and Ito).
 inline std::string plot_style(int width, int height) {
   std::ostringstream out;
   const auto terminal = [&](std::string_view name) {

@@ -1,5 +1,5 @@
 /// \file
-/// What several processes that train together say to each other, and the communicator of one process alone.
+/// Messages between processes that train together, and the communicator of one process alone.
 #pragma once
 
 #include <vlp/core/cpu.hpp>

@@ -63,7 +63,7 @@ inline void validate(const DualEncoderOptions& o) {
   require_range<Index>("embedding", o.embedding, 1, 65536);
 }
 
-/// What the data decide about a DualEncoder.
+/// Sizes of a DualEncoder that the data decide.
 struct DualEncoderShape {
   Index image_size = 0;      ///< pixels along an edge, a multiple of 8
   Index vocabulary = 0;      ///< word pieces
@@ -233,7 +233,7 @@ class DualEncoder {
     }
   };
 
-  /// What a PairFeatures looks into.
+  /// Memory of a PairFeatures.
   struct Features {
     Buffer<Scalar> image, text, regions, words;
 
@@ -270,7 +270,7 @@ class DualEncoder {
   TextEncoder<Scalar, Device> text_encoder_;
   nn::ProjectionHead<Scalar, Device> image_head_, text_head_;
   std::optional<Local> local_;
-  // What the heads read
+  // Inputs of the heads.
   Buffer<Scalar> region_features_, global_, cls_, pieces_, words_, projected_words_;
   Features features_, gradients_;
 };

@@ -25,7 +25,7 @@ class Numbers {
     smallest_ = largest_ = {};
     if (!numbers.empty()) {
       const auto [low, high] = std::ranges::minmax_element(numbers);
-      // Of several that are equally large, the first is named in an error.
+      // The first of several that are equally large is named in an error.
       const auto first_high = std::ranges::find(numbers.begin(), high, *high);
       smallest_ = {*low, low - numbers.begin()};
       largest_ = {*first_high, first_high - numbers.begin()};

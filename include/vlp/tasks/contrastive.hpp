@@ -149,7 +149,7 @@ class Contrastive {
             .seed = options_.seed};
   }
 
-  // What a train::Task owes.
+  // Members that a train::Task owes.
   [[nodiscard]] Index examples_per_step() const { return batch_size_; }
   [[nodiscard]] Index steps_per_epoch() const {
     return static_cast<Index>(dataset_.train.size()) / batch_size_;
@@ -229,7 +229,7 @@ class Contrastive {
     return rows.empty() ? "none" : rows;
   }
 
-  // What evaluation needs.
+  // Members that evaluation uses.
 
   /// The features of a batch, in device memory until the next call that embeds.
   const Features& embed(Device& device, const Batch& batch) {

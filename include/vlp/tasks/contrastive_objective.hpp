@@ -48,7 +48,7 @@ inline void validate(const ContrastiveObjectiveOptions& o) {
     require(std::isfinite(value) && value >= 0, name, " must be 0 or a positive number, but is ", value);
 }
 
-/// What the losses read beside the features, in device memory.
+/// Inputs of the losses beside the features, in device memory.
 struct PairTargets {
   MatrixView<const std::uint8_t> valid;      ///< [B, 1 + K], see PerturbationSensitivity
   std::span<const std::int64_t> word_count;  ///< [B], see LocalAlignment

@@ -27,7 +27,7 @@ struct Progression {
   Index best_step = 0;       ///< the step after which it was reached
 };
 
-/// What a checkpoint was made from.
+/// Settings and data that a checkpoint was made from.
 struct Provenance {
   Settings settings;
   std::string data;  ///< fingerprint of what is learned from

@@ -1,4 +1,4 @@
-// What needs no library except Eigen.
+// A program that needs no library except Eigen.
 #include <vlp/core/matmul.hpp>
 #include <vlp/interop/eigen.hpp>
 #include <vlp/losses/info_nce.hpp>

@@ -52,7 +52,7 @@ inline float __fdividef(float x, float y) {
   return std::fabs(y) > 0x1p126f ? x * std::copysign(0.0f, y) : x / y;
 }
 
-// Of floats the number rather than the NaN, as on the device.
+// Returns the number rather than the NaN, as the device does.
 template <class T>
 requires std::is_arithmetic_v<T>
 constexpr T min(T a, T b) {

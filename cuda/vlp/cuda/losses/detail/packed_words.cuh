@@ -33,7 +33,7 @@ struct WordRows {
   [[nodiscard]] __device__ bool counts_are_valid() const { return begin[reports] > 0; }
   [[nodiscard]] __device__ int count(int report) const { return begin[report + 1] - begin[report]; }
 
-  /// Whose word row `row` is; `reports` for what no report has.
+  /// The report whose word row `row` is; `reports` for padding rows that belong to no report.
   [[nodiscard]] __device__ int report_of(int row) const {
     int below = 0,
         above = reports + 1;  // begin[below] <= row < begin[above], as if begin ended with infinity
