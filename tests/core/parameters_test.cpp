@@ -112,8 +112,7 @@ TEST_CASE("parameters are given memory once, each") {
 TEMPLATE_TEST_CASE("fill, upload and download", "", Cpu, Guarded) {
   TestType device(3);
   const Index size = (Index(1) << 19) + 5;  // three runs
-  const DeviceArray<float, TestType> array(device,
-                                           std::vector<float>(static_cast<std::size_t>(size) + 1, 1.0f));
+  const ArrayOn<float, TestType> array(device, std::vector<float>(static_cast<std::size_t>(size) + 1, 1.0f));
   fill(device, array.data(), size, 3.0f);
   std::vector<float> expected(static_cast<std::size_t>(size) + 1, 3.0f);
   expected.back() = 1;

@@ -65,7 +65,7 @@ void check_attention(const std::vector<Index>& queries, const std::vector<Index>
     const auto& key = gradient.input("key", normal_values(of_keys * width, 2));
     const auto& value = gradient.input("value", normal_values(of_keys * width, 3));
     const auto& out = gradient.output(of_queries * width);
-    const DeviceArray<double, Device> log_sum_exp(device, of_queries * heads);
+    const ArrayOn<double, Device> log_sum_exp(device, of_queries * heads);
     const nn::AttentionInputs<double> inputs{.query = query.value.view(of_queries, width),
                                              .key = key.value.view(of_keys, width),
                                              .value = value.value.view(of_keys, width),

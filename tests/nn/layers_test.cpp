@@ -112,7 +112,7 @@ TEST_CASE("a linear layer is x W^T + b + residual") {
     CHECK(list[1].parameter->weight_decay() == WeightDecay::no);
     upload_value(device, *list[0].parameter, Values{1, 2, 3, 4, 5, 6});
     upload_value(device, *list[1].parameter, Values{10, 20});
-    const DeviceArray<double, Device> x(device, {1, 0, -1, 2, 1, 0}), residual(device, {100, 200, 300, 400}),
+    const ArrayOn<double, Device> x(device, {1, 0, -1, 2, 1, 0}), residual(device, {100, 200, 300, 400}),
         y(device, 4), sum(device, 4);
     layer.forward(device, x.view(2, 3), y.view(2, 2));
     layer.forward(device, x.view(2, 3), sum.view(2, 2), residual.view(2, 2));
@@ -211,7 +211,7 @@ TEST_CASE("word pieces are summed or averaged into words") {
       using Device = DeviceOf<decltype(device)>;
       nn::WordSlots<Device> slots;
       slots.assign(device, numbers);
-      const DeviceArray<double, Device> in(device, pieces), out(device, 8);
+      const ArrayOn<double, Device> in(device, pieces), out(device, 8);
       nn::aggregate_to_words<double>(device, in.view(6, 2), slots, pooling, out.view(4, 2));
       return out.host();
     });

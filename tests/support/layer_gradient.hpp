@@ -43,12 +43,12 @@ std::vector<T> downloaded(Device& device, const T* data, Index size) {
 
 /// An array in memory of a device.
 template <class T, class Device>
-class DeviceArray {
+class ArrayOn {
  public:
-  DeviceArray(Device& device, const std::vector<T>& values) : device_(&device) { assign(values); }
+  ArrayOn(Device& device, const std::vector<T>& values) : device_(&device) { assign(values); }
   /// NaN everywhere.
-  DeviceArray(Device& device, Index size)
-      : DeviceArray(device, std::vector<T>(static_cast<std::size_t>(size), static_cast<T>(std::nan("")))) {}
+  ArrayOn(Device& device, Index size)
+      : ArrayOn(device, std::vector<T>(static_cast<std::size_t>(size), static_cast<T>(std::nan("")))) {}
 
   void assign(const std::vector<T>& values) {
     upload(*device_, std::span<const T>(values), memory_.resize(static_cast<Index>(values.size())));
@@ -70,7 +70,7 @@ class DeviceArray {
 /// An input or output of a layer and the gradient by it, in memory of a device.
 template <class Device>
 struct Differentiated {
-  DeviceArray<double, Device> value, gradient;
+  ArrayOn<double, Device> value, gradient;
 };
 
 /// Takes sum(output * upstream) over a layer's outputs, with random upstream, as a function of its inputs and
