@@ -20,7 +20,7 @@ cmake --build --preset cpu --parallel "$jobs"
 ctest --preset cpu --parallel "$jobs" --no-tests=error "$@"
 
 if ! command -v nvcc >/dev/null; then
-  echo "CUDA: no nvcc, so the kernels were only run emulated"
+  echo "CUDA: no nvcc, so no kernel was compiled for a device"
   exit 0
 fi
 echo "build: build/cuda"
@@ -31,7 +31,7 @@ cmake --build --preset cuda --parallel "$jobs" --target cuda_kernels | ./scripts
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 || true)
 GPU_ARCHITECTURE=${capability:+${capability/./}} ./scripts/build_gpu_programs.sh
 if [[ -z $capability ]]; then
-  echo "CUDA: no device, so the kernels were compiled and run emulated, but not run on one"
+  echo "CUDA: no device, so the kernels were compiled for one but not run on one"
   exit 0
 fi
 ctest --preset gpu --no-tests=error "$@"
