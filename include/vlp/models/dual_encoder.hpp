@@ -144,41 +144,42 @@ class DualEncoder {
   /// The features of a batch. They lie in memory of this object until the next forward.
   PairFeatures<const Scalar> forward(Device& device, const Inputs& in) {
     const Extents e(*this, in);
+    features_.resize(e);
+    const auto features = features_.view(e);
     const auto region_features =
         local_ ? region_features_.reshape(e.pairs, e.regions, e.width) : BatchView<Scalar>();
     const auto global = global_.reshape(e.pairs, e.width);
     image_encoder_.forward(device, in.images, region_features, global);
-    image_head_.forward(device, global, features_.image.reshape(e.pairs, e.embedding));
+    image_head_.forward(device, global, features.image);
 
     const auto cls = cls_.reshape(e.texts, e.width);
     const auto pieces = local_ ? pieces_.reshape(e.pieces, e.width) : MatrixView<Scalar>();
     text_encoder_.forward(device, in.texts, cls, pieces);
-    text_head_.forward(device, cls, features_.text.reshape(e.texts, e.embedding));
+    text_head_.forward(device, cls, flatten_rows(features.text));
 
     if (local_) {
-      local_->region_head.forward(device, flatten_rows(region_features),
-                                  features_.regions.reshape(e.pairs * e.regions, e.embedding));
+      local_->region_head.forward(device, flatten_rows(region_features), flatten_rows(features.regions));
       const auto words = words_.reshape(e.words, e.width);
       nn::aggregate_to_words<Scalar>(device, pieces, in.word_slots, nn::Pooling::sum, words);
       const auto projected = projected_words_.reshape(e.words, e.embedding);
       local_->word_head.forward(device, words, projected);
-      local_->unit_words.forward(device, projected, features_.words.reshape(e.words, e.embedding));
+      local_->unit_words.forward(device, projected, flatten_rows(features.words));
     }
-    return features_.template view<const Scalar>(e);
+    return {features.image, features.text, features.regions, features.words};
   }
 
   /// Memory for the gradients by the features of the last forward, uninitialised: backward reads them there.
   PairFeatures<Scalar> feature_gradients(const Inputs& in) {
     const Extents e(*this, in);
     gradients_.resize(e);
-    return gradients_.template view<Scalar>(e);
+    return gradients_.view(e);
   }
 
   /// Adds to the gradients of the parameters, from those that feature_gradients() gave room for. `in` are the
   /// inputs of the last forward.
   void backward(Device& device, const Inputs& in) {
     const Extents e(*this, in);
-    const auto d_features = gradients_.template view<Scalar>(e);
+    const auto d_features = gradients_.view(e);
     auto scope = device.scratch().scope();
     const auto d_global = scope.template take_view<Scalar>(e.pairs, e.width);
     image_head_.backward(device, rows(global_, e.pairs), d_features.image, d_global);
@@ -244,9 +245,8 @@ class DualEncoder {
       regions.reshape(e.pairs * e.regions, e.embedding);
       words.reshape(e.words, e.embedding);
     }
-    template <class T>
-    [[nodiscard]] PairFeatures<T> view(const Extents& e) const {
-      PairFeatures<T> out;
+    [[nodiscard]] PairFeatures<Scalar> view(const Extents& e) const {
+      PairFeatures<Scalar> out;
       out.image = {image.data(), {e.pairs, e.embedding}};
       out.text = {text.data(), {e.pairs, e.texts_per_pair, e.embedding}};
       if (!e.with_regions) return out;
