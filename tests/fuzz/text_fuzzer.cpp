@@ -1,5 +1,7 @@
 // libFuzzer target: any bytes as a report, through the whole text chain, with every promise that is cheap to
 // check.
+#include "fuzzer.hpp"
+
 #include <vlp/text/build_vocabulary.hpp>
 #include <vlp/text/perturber.hpp>
 #include <vlp/text/report.hpp>
@@ -9,8 +11,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,12 +18,7 @@
 namespace {
 
 namespace text = vlp::text;
-
-void promise(bool kept, const char* what) {
-  if (kept) return;
-  std::fprintf(stderr, "broken promise: %s\n", what);
-  std::abort();
-}
+using vlp::fuzz::promise;
 
 std::vector<std::string_view> sorted_words(const text::PerturbedReport& report) {
   std::vector<std::string_view> words;
