@@ -134,9 +134,10 @@ inline constexpr Tile tiles[] = {
     {"swizzle_64", 64, 32, 8, 4, 0, false},       {"swizzle_32", 32, 16, 8, 4, 0, false},
     {"swizzle_0", 0, 40, 8, 4, 0, false},
 };
-/// Which of `tiles` are stored, too; element i of shared memory is 1000 + i. The one before both edges is an
-/// illegal instruction on an H200, which loads it.
-inline constexpr int tile_stores[] = {0, 1, 3, 4};
+/// Which of `tiles` are stored, too; element i of shared memory is 1000 + i.
+inline constexpr int tile_stores[] = {0, 1, 4};
+/// The one of `tiles` that begins before both edges: cards load it, but storing it is an illegal instruction.
+inline constexpr int refused_tile_store = 3;
 /// Tiles whose first column is not at a multiple of 16 bytes: an illegal instruction.
 inline constexpr Tile refused_tiles[] = {{"column_3", 128, 64, 3, 5, 0, false},
                                          {"column_4", 128, 64, 4, 0, 0, false},

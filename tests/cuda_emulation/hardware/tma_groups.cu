@@ -295,6 +295,9 @@ std::vector<Group> refused_groups() {
     out.push_back({name + "_load", [&tile](Output& to) { probe_refused_load(to, tile); }, true});
     out.push_back({name + "_store", [&tile](Output& to) { probe_refused_store(to, tile); }, true});
   }
+  const Tile& before = tiles[refused_tile_store];
+  out.push_back({std::string("tma_refused_") + before.name + "_store",
+                 [&before](Output& to) { probe_refused_store(to, before); }, true});
   return out;
 }
 
