@@ -17,6 +17,7 @@
 #include <vlp/core/op.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/text_encoding.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/dist/communicator.hpp>
 #include <vlp/eval/accuracy.hpp>
