@@ -45,6 +45,8 @@ TEST_CASE("normalisation lower-cases and drops the published punctuation and squ
         "b");
   CHECK(normalise("a\x1c"
                   "b\x85") == "a b\xef\xbf\xbd");
+  CHECK(normalise("\xef\xbb\xbfLungs clear\r\n\xef\xbb\xbfNo\xc2\xa0"
+                  "effusion\xe2\x80\xaf") == "lungs clear no effusion");
   CHECK(normalise("").empty());
   CHECK(normalise(" .\n:;").empty());
 }
@@ -57,6 +59,21 @@ TEST_CASE("at most max_words words are kept") {
   for (int i = 0; i < 10000; ++i) report += "Word. ";
   CHECK(normalise(report).size() == 50 * 5 - 1);
   CHECK(normalise(report, text::all_words).size() == 10000 * 5 - 1);
+}
+
+TEST_CASE("the words of normalised text are counted and cut") {
+  CHECK(text::count_words("") == 0);
+  CHECK(text::count_words("one") == 1);
+  CHECK(text::first_words("one two", 0).empty());
+  CHECK(rc::check("first words", [] {
+    const std::string report = *test::random_report();
+    const std::size_t max_words = *rc::gen::inRange<std::size_t>(0, 60);
+    const std::string whole = normalise(report, text::all_words);
+    RC_ASSERT(text::first_words(whole, max_words) == normalise(report, max_words));
+    RC_ASSERT(text::count_words(whole) ==
+              text::WordReader<text::NoTagger>(text::all_words).read(report).size());
+    RC_ASSERT((text::count_words(whole) > max_words) == (normalise(report, max_words) != whole));
+  }));
 }
 
 TEST_CASE("normalised text is plain and normalising it again changes nothing") {

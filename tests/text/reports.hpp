@@ -62,9 +62,9 @@ inline rc::Gen<std::string> report_pieces() {
   return rc::gen::element<std::string>(
       "No", "acute", "effusion", "Left", "lung", "is", "clear", "3.2", "cm", "patient's", "don't", "normal",
       "FINDINGS:", "right-sided", "and/or", ".", "!", "\"", "(", ")", "*", "#", ":", ";", "~", ",", "?", " ",
-      "  ", "\n", "\n\n", "\t", "\r\n", "\x1c", "\xc2\xa0", "\xe2\x80\xa8", "\xe3\x80\x80", "\xc3\x89",
-      "\xc4\xb0", "\xce\xa3", "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "e\xcc\x81", "\xff", "\xc3", "\xe2\x82",
-      "\xed\xa0\x80", "\xf8", std::string(1, '\0'), "x-ray", "1.");
+      "  ", "\n", "\n\n", "\t", "\r\n", "\x1c", "\xc2\xa0", "\xef\xbb\xbf", "\xe2\x80\xa8", "\xe3\x80\x80",
+      "\xc3\x89", "\xc4\xb0", "\xce\xa3", "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "e\xcc\x81", "\xff", "\xc3",
+      "\xe2\x82", "\xed\xa0\x80", "\xf8", std::string(1, '\0'), "x-ray", "1.");
 }
 
 /// A random report, of pieces or of any bytes.

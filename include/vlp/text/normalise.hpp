@@ -6,6 +6,7 @@
 #include <vlp/text/detail/unicode.hpp>
 #include <vlp/text/span.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -116,15 +117,30 @@ inline void normalise(std::string_view report, std::size_t max_words, std::strin
 }  // namespace detail
 
 /// Lower-cases `report` (Unicode's simple mapping), turns each of `. ! " ( ) * # : ; ~` and any run of white
-/// space into one space, and keeps the first `max_words` words. Other punctuation stays with its word. The
-/// result has no space at either end and no white space but single spaces; bytes that are not UTF-8 become
-/// U+FFFD. Normalising twice changes nothing.
+/// space (no-break spaces and byte order marks included) into one space, and keeps the first `max_words`
+/// words; `all_words` keeps the whole text. Other punctuation stays with its word. The result has no space at
+/// either end and no white space except single spaces; bytes that are not UTF-8 become U+FFFD. Normalising
+/// twice changes nothing. Throws std::invalid_argument for more than 2 GiB.
 [[nodiscard]] inline std::string normalise(std::string_view report,
                                            std::size_t max_words = default_max_words) {
   std::string text;
   std::vector<Span> spans, sources;
   detail::normalise(report, max_words, text, spans, sources);
   return text;
+}
+
+/// Number of words of a report that `normalise` made.
+[[nodiscard]] inline std::size_t count_words(std::string_view normalised) {
+  const auto spaces = static_cast<std::size_t>(std::count(normalised.begin(), normalised.end(), ' '));
+  return normalised.empty() ? 0 : spaces + 1;
+}
+
+/// The first `max_words` words of a report that `normalise` made: what it would have made with that limit.
+[[nodiscard]] inline std::string_view first_words(std::string_view normalised, std::size_t max_words) {
+  if (max_words == 0) return {};
+  for (std::size_t end = 0, words = 0; (end = normalised.find(' ', end)) != normalised.npos; ++end)
+    if (++words == max_words) return normalised.substr(0, end);
+  return normalised;
 }
 
 }  // namespace vlp::text

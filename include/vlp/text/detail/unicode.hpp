@@ -76,11 +76,11 @@ void append(std::basic_string<char, std::char_traits<char>, Allocator>& text, Co
   return is_ascii_space(c) || (c >= 0x1c && c <= 0x1f);
 }
 
-/// White space as Unicode has it (White_Space), and the four ASCII separators 1C to 1F, as in Python's
-/// str.split.
+/// White space as Unicode has it (White_Space), the four ASCII separators 1C to 1F, as in Python's str.split,
+/// and the byte order mark, which joined files have between two words.
 [[nodiscard]] inline bool is_white_space(CodePoint c) {
   if (c < 0x80) return is_ascii_white_space(c);
-  if (c == 0x85) return true;
+  if (c == 0x85 || c == 0xfeff) return true;
   const auto category = utf8proc_category(c);
   return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
          category == UTF8PROC_CATEGORY_ZP;
