@@ -1,16 +1,21 @@
 #include "support/catch.hpp"
 #include "text/reports.hpp"
 
+#include <vlp/core/stop.hpp>
 #include <vlp/text/build_vocabulary.hpp>
 #include <vlp/text/vocabulary.hpp>
 #include <vlp/text/word_piece.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <map>
+#include <ranges>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 using namespace vlp;
@@ -108,6 +113,47 @@ TEST_CASE("every word of the corpus has pieces") {
       RC_ASSERT(ids[i] != vocabulary.unknown());
     }
   }));
+}
+
+TEST_CASE("words that can only be unknown leave no trace in a vocabulary") {
+  const Strings corpus{"no acute effusion", "left lung clear"};
+  // Quadratic merging of the first of these takes hours.
+  std::string blob;
+  for (std::uint32_t i = 0; blob.size() < 1'000'000; ++i) blob += "ab0c1d2e3f"[(i * i + i / 7) % 10];
+  std::string cyrillic;
+  for (int i = 0; i < 101; ++i) cyrillic += "\xd0\xb6";
+  for (const std::string& word : {blob, std::string(101, 'z'), cyrillic}) {
+    Strings with_word = corpus;
+    with_word.push_back("a " + word + " lung");
+    Strings without = corpus;
+    without.push_back("a lung");
+    const Vocabulary vocabulary = build_vocabulary(with_word, {.size = 300, .min_count = 1});
+    CHECK(pieces_of(vocabulary) == pieces_of(build_vocabulary(without, {.size = 300, .min_count = 1})));
+  }
+  const std::string longest(100, 'z'), longest_cyrillic = cyrillic.substr(0, 200);
+  for (const std::string& word : {longest, longest_cyrillic})
+    CHECK(build_vocabulary(Strings{word}, {.size = 300, .min_count = 1}).find(word) >= 0);
+}
+
+TEST_CASE("building a vocabulary ends soon after it is asked to") {
+  const std::atomic<bool> raised = true, lowered = false;
+  CHECK_THROWS_AS(build_vocabulary(Strings{"lung"}, {}, StopToken(raised)), Stopped);
+  CHECK(build_vocabulary(Strings{"lung"}, {}, StopToken(lowered)).find("l") >= 0);
+  // Each of the merger's parts asks, too.
+  std::map<std::string, std::int64_t> counts{{"lungs", 2}};
+  CHECK_THROWS_AS(text::detail::PieceMerger(counts, StopToken(raised)), Stopped);
+  std::atomic<bool> flag = false;
+  text::detail::PieceMerger merger(counts, StopToken(flag));
+  flag = true;
+  CHECK_THROWS_AS(merger.merge_most_frequent(1), Stopped);
+  // And so does the counting of an endless corpus.
+  flag = false;
+  int words = 0;
+  const auto endless = std::views::iota(0) | std::views::transform([&](int) {
+                         flag = ++words > 3;
+                         return std::string_view("lung");
+                       });
+  CHECK_THROWS_AS(build_vocabulary(endless, {}, StopToken(flag)), Stopped);
 }
 
 TEST_CASE("the merging agrees with counting everything anew for each merge") {

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/text/detail/basic_tokens.hpp>
 #include <vlp/text/detail/piece_merger.hpp>
 #include <vlp/text/vocabulary.hpp>
+#include <vlp/text/word_piece.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -28,14 +30,19 @@ struct VocabularyOptions {
 /// the most frequent pair of adjacent pieces, again and again (ties: the pair first in the order of bytes),
 /// until `size` or no pair is seen `min_count` times. This is the merging that BERT vocabularies are trained
 /// with in practice (Sennrich et al., "Neural machine translation of rare words with subword units", 2016, on
-/// pieces marked as in WordPiece). No word made of the corpus's characters, up to 100 of them, becomes [UNK].
-/// The result depends on the words' counts only, not on their order. Throws std::invalid_argument if `size`
-/// cannot hold the characters.
+/// pieces marked as in WordPiece). No word made of the corpus's characters, up to 100 of them, becomes [UNK];
+/// longer ones always do, so the corpus's own longer ones are left out, their characters too. The result
+/// depends on the words' counts only, not on their order. Throws std::invalid_argument if `size` cannot hold
+/// the characters, and Stopped soon after `stop` is raised.
 template <std::ranges::input_range Reports>
-[[nodiscard]] Vocabulary build_vocabulary(Reports&& reports, const VocabularyOptions& options = {}) {
+[[nodiscard]] Vocabulary build_vocabulary(Reports&& reports, const VocabularyOptions& options = {},
+                                          StopToken stop = {}) {
   std::map<std::string, std::int64_t, std::less<>> counts;
   for (const std::string_view report : reports) {
+    stop.check();
     detail::for_each_basic_token(report, [&](std::string_view token, std::int32_t) {
+      stop.check();
+      if (WordPiece::is_too_long(token)) return;
       const auto found = counts.find(token);
       if (found != counts.end())
         ++found->second;
@@ -62,8 +69,9 @@ template <std::ranges::input_range Reports>
   }
   require(pieces.size() <= options.size, "build_vocabulary: size is ", options.size, ", but the corpus's ",
           characters.size(), " characters and the special pieces are ", pieces.size());
-  detail::PieceMerger merger(counts);
+  detail::PieceMerger merger(counts, stop);
   while (pieces.size() < options.size) {
+    stop.check();
     std::string merged = merger.merge_most_frequent(options.min_count);
     if (merged.empty()) break;
     pieces.push_back(std::move(merged));

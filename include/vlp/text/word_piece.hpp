@@ -26,6 +26,14 @@ class WordPiece {
   /// The longest token, in characters, that is cut into pieces.
   static constexpr std::size_t max_characters = 100;
 
+  /// Whether a token of UTF-8 is longer than that, so that it becomes [UNK] whatever the vocabulary is.
+  [[nodiscard]] static bool is_too_long(std::string_view token) {
+    if (token.size() <= max_characters) return false;
+    const auto continues = [](char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; };
+    const auto continuations = std::count_if(token.begin(), token.end(), continues);
+    return token.size() - static_cast<std::size_t>(continuations) > max_characters;
+  }
+
   explicit WordPiece(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
 
   [[nodiscard]] const Vocabulary& vocabulary() const noexcept { return vocabulary_; }
@@ -117,7 +125,7 @@ class WordPiece {
   void append_pieces(std::string_view token, std::int32_t word, std::vector<PieceId>& ids,
                      std::vector<std::int32_t>& words) const {
     const std::size_t before = ids.size();
-    bool fits = token.size() <= max_characters || characters(token) <= max_characters;
+    bool fits = !is_too_long(token);
     for (std::size_t at = 0; fits && at < token.size();) {
       const auto match = vocabulary_.trie().longest(token.substr(at), at > 0);
       fits = match.id >= 0;
@@ -129,13 +137,6 @@ class WordPiece {
       ids.push_back(vocabulary_.unknown());
     }
     words.resize(words.size() + ids.size() - before, word);
-  }
-
-  /// The number of code points of UTF-8.
-  static std::size_t characters(std::string_view token) {
-    std::size_t count = 0;
-    for (const char byte : token) count += (static_cast<unsigned char>(byte) & 0xc0) != 0x80;
-    return count;
   }
 
   Vocabulary vocabulary_;

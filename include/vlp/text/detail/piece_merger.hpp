@@ -2,8 +2,10 @@
 /// The merging behind build_vocabulary.
 #pragma once
 
+#include <vlp/core/stop.hpp>
 #include <vlp/text/detail/unicode.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -18,13 +20,17 @@
 namespace vlp::text::detail {
 
 /// The words of a corpus, each a sequence of pieces, whose most frequent adjacent pair becomes one piece at a
-/// time. The cost of a merge grows with the words that hold the pair, not with the corpus.
+/// time. The cost of a merge grows with the words that hold the pair, not with the corpus; all merges
+/// together change each word at most once a character.
 class PieceMerger {
  public:
-  /// Starts from single characters. `counts` are the words and how often each is seen.
+  /// Starts from single characters. `counts` are the words and how often each is seen. This and every merge
+  /// throw Stopped soon after `stop` is raised.
   template <class Counts>
-  explicit PieceMerger(const Counts& counts) {
+  explicit PieceMerger(const Counts& counts, StopToken stop = {}) : stop_(stop) {
+    words_.reserve(counts.size());
     for (const auto& [text, count] : counts) {
+      stop_.check();
       Word word{{}, count};
       for (std::size_t at = 0; at < text.size();) {
         const std::size_t length = decode(text, at).length;
@@ -32,8 +38,8 @@ class PieceMerger {
         at += length;
       }
       words_.push_back(std::move(word));
+      add_pairs(words_.size() - 1);
     }
-    for (std::size_t w = 0; w < words_.size(); ++w) count_pairs(w, +1);
     for (const auto& [pair, statistics] : pairs_) queue(pair, statistics.count);
   }
 
@@ -64,7 +70,7 @@ class PieceMerger {
   };
   struct Statistics {
     std::int64_t count = 0;
-    std::set<std::size_t> words;  ///< words that hold the pair, or once did
+    std::vector<std::size_t> words;  ///< words that hold the pair, or once did; some more than once
   };
   struct Candidate {
     std::int64_t count;
@@ -91,35 +97,25 @@ class PieceMerger {
                  numbers_.find(names_[index(pair.second)])->first, pair});
   }
 
-  void count_pairs(std::size_t w, std::int64_t sign) {
+  void add_pairs(std::size_t w) {
     const Word& word = words_[w];
-    for (std::size_t i = 0; i + 1 < word.pieces.size(); ++i) {
-      Statistics& statistics = pairs_[{word.pieces[i], word.pieces[i + 1]}];
-      statistics.count += sign * word.count;
-      if (sign > 0) statistics.words.insert(w);
-    }
+    for (std::size_t i = 0; i + 1 < word.pieces.size(); ++i) add({word.pieces[i], word.pieces[i + 1]}, w);
+  }
+
+  void add(Pair pair, std::size_t w) {
+    Statistics& statistics = pairs_[pair];
+    statistics.count += words_[w].count;
+    if (statistics.words.empty() || statistics.words.back() != w) statistics.words.push_back(w);
   }
 
   void apply(Pair pair, std::int32_t merged) {
-    const std::set<std::size_t> affected = std::move(pairs_[pair].words);
-    std::set<Pair> touched;
-    const auto touch = [&](const Word& word) {
-      for (std::size_t i = 0; i + 1 < word.pieces.size(); ++i)
-        touched.insert({word.pieces[i], word.pieces[i + 1]});
-    };
+    std::vector<std::size_t> affected = std::move(pairs_[pair].words);
+    std::sort(affected.begin(), affected.end());
+    affected.erase(std::unique(affected.begin(), affected.end()), affected.end());
+    std::set<Pair> touched{pair};
     for (const std::size_t w : affected) {
-      Word& word = words_[w];
-      touch(word);
-      count_pairs(w, -1);
-      std::size_t kept = 0;
-      for (std::size_t i = 0; i < word.pieces.size(); ++kept) {
-        const bool here = i + 1 < word.pieces.size() && Pair{word.pieces[i], word.pieces[i + 1]} == pair;
-        word.pieces[kept] = here ? merged : word.pieces[i];
-        i += here ? 2 : 1;
-      }
-      word.pieces.resize(kept);
-      count_pairs(w, +1);
-      touch(word);
+      stop_.check();
+      merge_in_word(w, pair, merged, touched);
     }
     for (const Pair& changed : touched) {
       const auto found = pairs_.find(changed);
@@ -130,11 +126,46 @@ class PieceMerger {
     }
   }
 
+  /// Merges `pair` in one word, from the left. The pairs that come and go are those with the pieces on either
+  /// side, so no other is counted anew.
+  void merge_in_word(std::size_t w, Pair pair, std::int32_t merged, std::set<Pair>& touched) {
+    std::vector<std::int32_t>& pieces = words_[w].pieces;
+    const auto here = [&](std::size_t i) {
+      return i + 1 < pieces.size() && pieces[i] == pair.first && pieces[i + 1] == pair.second;
+    };
+    const auto remove = [&](Pair gone) {
+      pairs_[gone].count -= words_[w].count;
+      touched.insert(gone);
+    };
+    const auto insert = [&](Pair made) {
+      add(made, w);
+      touched.insert(made);
+    };
+    std::size_t kept = 0;
+    bool was_merged = false;  // whether the piece before this one is new
+    std::int32_t before = 0;  // the old piece before this one
+    for (std::size_t i = 0; i < pieces.size(); ++kept) {
+      const bool merges = here(i);
+      const std::int32_t piece = merges ? merged : pieces[i];
+      if (i > 0 && (merges || was_merged)) {
+        remove({before, pieces[i]});
+        insert({pieces[kept - 1], piece});
+      }
+      if (merges) remove(pair);
+      before = pieces[i + (merges ? 1 : 0)];
+      was_merged = merges;
+      i += merges ? 2 : 1;
+      pieces[kept] = piece;
+    }
+    pieces.resize(kept);
+  }
+
   std::vector<Word> words_;
   std::vector<std::string> names_;
   std::unordered_map<std::string, std::int32_t> numbers_;
   std::map<Pair, Statistics> pairs_;
   std::priority_queue<Candidate> queue_;
+  StopToken stop_;
 };
 
 }  // namespace vlp::text::detail
