@@ -6,6 +6,7 @@
 #include "pretrain/options.hpp"
 #include "pretrain/summary.hpp"
 
+#include <vlp/io/file.hpp>
 #include <vlp/io/parameters.hpp>
 #include <vlp/io/report_table.hpp>
 #include <vlp/tasks/contrastive.hpp>
@@ -57,6 +58,7 @@ bool run(const Options& options) {
   const train::Settings settings = train::settings_of(options);
   train::Trainer trainer(device, task, options.training, folder, {settings, data::fingerprint(dataset)});
   std::vector<std::string> notes = dataset.notes;
+  for (const std::string& note : task.word_piece().vocabulary().notes()) notes.push_back(note);
   if (options.eval_only) {
     trainer.load_best();
   } else if (options.resume) {
@@ -81,7 +83,8 @@ bool run(const Options& options) {
     return true;
   }
   if (!options.resume)
-    folder.start(settings, [&] { task.word_piece().vocabulary().save(folder.file("vocab.txt")); });
+    folder.start(settings,
+                 [&] { io::write_file(folder.file("vocab.txt"), task.word_piece().vocabulary().text()); });
   std::printf("run folder: %s\n", options.out.c_str());
   if (!trainer.run(stop_requested)) {
     std::printf("stopped after step %td; go on with --resume --out %s\n", trainer.progression().step,

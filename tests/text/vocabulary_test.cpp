@@ -47,24 +47,76 @@ TEST_CASE("a vocabulary finds its pieces") {
 }
 
 TEST_CASE("what is no vocabulary is refused") {
+  const auto with = [](const std::string& piece) {
+    return Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", piece};
+  };
   CHECK_MESSAGE_HAS(Vocabulary(Strings{"[PAD]", "[UNK]", "[CLS]"}), "[SEP]", "3 pieces");
-  CHECK_MESSAGE_HAS(Vocabulary(Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "a"}), "piece 5", "twice");
-  CHECK_MESSAGE_HAS(Vocabulary(Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", ""}), "piece 4", "empty");
+  CHECK_MESSAGE_HAS(Vocabulary(with("[SEP]")), "piece 4", "twice");
+  CHECK_MESSAGE_HAS(Vocabulary(with("")), "piece 4", "empty");
+  for (const char* piece : {"a\nb", "a\rb", " a", "a\t",
+                            "\xef\xbb\xbf"
+                            "a",
+                            "\xc2\xa0"})
+    CHECK_MESSAGE_HAS(Vocabulary(with(piece)), "piece 4", "white space");
+  CHECK_MESSAGE_HAS(Vocabulary(with("caf\xe9")), "piece 4", "UTF-8");
   const test::TemporaryFolder folder;
   CHECK_MESSAGE_HAS(Vocabulary::load(folder / "none.txt"), "none.txt", "opened");
-  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("bad.txt", "[PAD]\n\n")), "bad.txt", "piece 1");
-  CHECK_MESSAGE_HAS(Vocabulary::load(folder.path()), folder.path().string());
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("bad.txt", "[PAD]\n\n")), "bad.txt", "1 pieces");
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("empty.txt", "")), "empty.txt", "0 pieces");
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.path()), folder.path().string(), "cannot be read");
+  CHECK_MESSAGE_HAS(text::detail::whole_file("/dev/zero", "vocabulary /dev/zero", 100000), "/dev/zero",
+                    "larger than 100000 bytes");
+  CHECK(text::detail::whole_file(folder.write("five", "lungs"), "five", 5) == "lungs");
 }
 
-TEST_CASE("a vocabulary is saved whole and read again") {
+TEST_CASE("a vocabulary in another encoding is refused with the file's name and line") {
   const test::TemporaryFolder folder;
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("latin1.txt", "[PAD]\n[UNK]\ncaf\xe9\n")), "latin1.txt:3",
+                    "E9");
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("utf16.txt", std::string("\xff\xfe[\0P\0", 6))),
+                    "utf16.txt", "UTF-16");
+  CHECK_MESSAGE_HAS(Vocabulary::load(folder.write("zero.txt", std::string("[PAD]\na\0b\n", 10))),
+                    "zero.txt:2", "zero byte");
+}
+
+TEST_CASE("more prefixes than a vocabulary can index are refused with the file's name") {
+  std::string bytes = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n" + std::string(std::size_t{1} << 24, 'x');
+  CHECK_MESSAGE_HAS(Vocabulary::parse(bytes, "long.txt"), "long.txt", "prefixes");
+}
+
+TEST_CASE("a vocabulary is written as it is read") {
+  const std::string lines = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n";
   const Vocabulary vocabulary = build_vocabulary(Strings{"Lungs clear, \xc3\xa9 \xe4\xb8\xad", "lungs"});
-  vocabulary.save(folder / "vocab.txt");
-  CHECK(folder.file_count() == 1);
-  CHECK(pieces_of(Vocabulary::load(folder / "vocab.txt")) == pieces_of(vocabulary));
-  CHECK(pieces_of(Vocabulary::load(folder.write("crlf.txt", "[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\na"))) ==
-        Strings{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"});
-  CHECK_MESSAGE_HAS(vocabulary.save(folder / "missing" / "vocab.txt"), "vocab.txt", "written");
+  const Vocabulary again = Vocabulary::parse(vocabulary.text(), "text");
+  CHECK(pieces_of(again) == pieces_of(vocabulary));
+  CHECK(again.notes().empty());
+  const Strings expected{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"};
+  CHECK(pieces_of(Vocabulary::parse(lines + "a", "no line end")) == expected);
+  CHECK(pieces_of(Vocabulary::parse("[PAD]\r\n[UNK]\r\n[CLS]\r\n[SEP]\r\na\r\n", "CRLF")) == expected);
+  CHECK(pieces_of(Vocabulary::parse("[PAD]\r[UNK]\r[CLS]\r[SEP]\ra\r", "CR")) == expected);
+  CHECK(pieces_of(Vocabulary::parse("\xef\xbb\xbf" + lines + "a", "a byte order mark")) == expected);
+  CHECK(pieces_of(Vocabulary::parse(lines + " a\t\xc2\xa0", "white space")) == expected);
+}
+
+TEST_CASE("blank and repeated lines of a vocabulary keep their numbers, as in the reference tokeniser") {
+  const Vocabulary vocabulary =
+      Vocabulary::parse("[PAD]\n\n[UNK]\n[CLS]\n[SEP]\nlung\n \nlung\n##s\nlung\n\n\r\n", "vocab.txt");
+  CHECK(vocabulary.size() == 10);
+  CHECK(vocabulary.pad() == 0);
+  CHECK(vocabulary.unknown() == 2);
+  CHECK(vocabulary.find("lung") == 9);
+  CHECK(vocabulary.find("##s") == 8);
+  CHECK(vocabulary.find("") == -1);
+  std::vector<text::PieceId> ids, words;
+  text::WordPiece(vocabulary).encode("lungs lung", 10, ids, words);
+  CHECK(ids == std::vector<text::PieceId>{3, 9, 8, 9, 4});
+  REQUIRE(vocabulary.notes().size() == 2);
+  CHECK(vocabulary.notes()[0] ==
+        "vocab.txt: 2 blank lines, the first is line 2; each keeps its number but is no piece");
+  CHECK(vocabulary.notes()[1] ==
+        "vocab.txt: 2 lines repeat a piece, the first is line 8; the last of equal lines counts");
+  // So do they when it is written and read again.
+  CHECK(Vocabulary::parse(vocabulary.text(), "again").find("lung") == 9);
 }
 
 TEST_CASE("the most frequent pairs are merged first") {

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/text_encoding.hpp>
 #include <vlp/text/detail/piece_trie.hpp>
+#include <vlp/text/detail/whole_file.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,52 +25,73 @@ using PieceId = std::int32_t;
 /// The special pieces, in the order in which build_vocabulary puts them first.
 inline constexpr std::array<std::string_view, 5> special_pieces{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
 
-/// An ordered set of word pieces; a piece that continues a word starts with "##". Immutable.
+/// A numbered list of word pieces; a piece that continues a word starts with "##". Immutable.
 class Vocabulary {
  public:
-  /// Throws std::runtime_error unless the pieces differ from one another, none is empty, and [PAD], [UNK],
-  /// [CLS] and [SEP] are among them. `source` names them in the message.
+  /// Numbers the pieces from 0. Throws std::runtime_error unless they differ from one another, none is empty,
+  /// each is UTF-8 without line breaks and without white space at its ends, and [PAD], [UNK], [CLS] and [SEP]
+  /// are among them. `source` names them in the message.
   explicit Vocabulary(std::vector<std::string> pieces, std::string_view source = "vocabulary")
       : pieces_(std::move(pieces)) {
     for (std::size_t id = 0; id < pieces_.size(); ++id) {
-      ensure(!pieces_[id].empty(), source, ": piece ", id, " is empty");
-      ensure(pieces_[id].find('\n') == std::string::npos, source, ": piece ", id, " has a line break");
-      ensure(trie_.insert(pieces_[id], static_cast<PieceId>(id)), source, ": piece ", id, ", \"", pieces_[id],
+      const std::string& piece = pieces_[id];
+      ensure(!piece.empty(), source, ": piece ", id, " is empty");
+      ensure(piece.find_first_of("\r\n") == std::string::npos && trimmed(piece) == piece, source, ": piece ",
+             id, " has a line break, or white space at its ends");
+      ensure(vlp::detail::first_foreign_byte(piece) == piece.size(), source, ": piece ", id, " is not UTF-8");
+      ensure(trie_.insert(piece, static_cast<PieceId>(id), source), source, ": piece ", id, ", \"", piece,
              "\", is there twice");
     }
-    pad_ = special("[PAD]", source);
-    unknown_ = special("[UNK]", source);
-    begin_ = special("[CLS]", source);
-    end_ = special("[SEP]", source);
+    find_special_pieces(source);
   }
 
-  /// Reads a file with one piece a line, numbered by its line from 0. Throws std::runtime_error if the file
-  /// cannot be read or is no vocabulary.
+  /// Reads the bytes of a file with one piece a line, numbered by its line from 0, as the reference
+  /// implementation of BERT does: without white space at the ends of a line; a blank line has a number but is
+  /// no piece (those that end the file have none); of equal lines the last gives the piece its number.
+  /// `notes` counts such lines. Throws std::runtime_error, which names `source`, if that is no UTF-8 text, or
+  /// has no [PAD], [UNK], [CLS] or [SEP].
+  [[nodiscard]] static Vocabulary parse(std::string_view bytes, std::string_view source) {
+    Vocabulary vocabulary;
+    std::size_t blank = 0, first_blank = 0, repeated = 0, first_repeated = 0;
+    for (std::string_view text = utf8_text(bytes, source); !text.empty();)
+      vocabulary.pieces_.emplace_back(trimmed(next_line(text)));
+    std::vector<std::string>& pieces = vocabulary.pieces_;
+    while (!pieces.empty() && pieces.back().empty()) pieces.pop_back();
+    for (std::size_t id = 0; id < pieces.size(); ++id) {
+      if (pieces[id].empty()) {
+        if (blank++ == 0) first_blank = id + 1;
+      } else if (!vocabulary.trie_.insert(pieces[id], static_cast<PieceId>(id), source)) {
+        if (repeated++ == 0) first_repeated = id + 1;
+      }
+    }
+    vocabulary.find_special_pieces(source);
+    if (blank > 0)
+      vocabulary.notes_.push_back(concat(source, ": ", blank, " blank lines, the first is line ", first_blank,
+                                         "; each keeps its number but is no piece"));
+    if (repeated > 0)
+      vocabulary.notes_.push_back(concat(source, ": ", repeated, " lines repeat a piece, the first is line ",
+                                         first_repeated, "; the last of equal lines counts"));
+    return vocabulary;
+  }
+
+  /// Reads a file as `parse` does. Throws std::runtime_error, which names the file, also if it cannot be
+  /// read.
   [[nodiscard]] static Vocabulary load(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    ensure(file.good(), "vocabulary ", path.string(), ": cannot be opened");
-    std::vector<std::string> pieces;
-    for (std::string line; std::getline(file, line);) {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      pieces.push_back(std::move(line));
-    }
-    ensure(!file.bad(), "vocabulary ", path.string(), ": cannot be read");
-    return Vocabulary(std::move(pieces), "vocabulary " + path.string());
+    const std::string source = "vocabulary " + path.string();
+    return parse(detail::whole_file(path, source), source);
   }
 
-  /// Writes the form that `load` reads, under a temporary name first, so that `path` is never half written.
-  void save(const std::filesystem::path& path) const {
-    std::filesystem::path temporary = path;
-    temporary += ".tmp";
-    {
-      std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-      for (const std::string& piece : pieces_) file << piece << '\n';
-      file.flush();
-      ensure(file.good(), "vocabulary ", path.string(), ": cannot be written");
-    }
-    std::filesystem::rename(temporary, path);
+  /// The form that `parse` reads: each piece with a line feed.
+  [[nodiscard]] std::string text() const {
+    std::string lines;
+    for (const std::string& piece : pieces_) lines.append(piece).push_back('\n');
+    return lines;
   }
 
+  /// Sentences for the user about lines that are no pieces; none if the vocabulary is as it should be.
+  [[nodiscard]] std::span<const std::string> notes() const noexcept { return notes_; }
+
+  /// Number of pieces, or of a file's lines.
   [[nodiscard]] std::size_t size() const noexcept { return pieces_.size(); }
   [[nodiscard]] std::span<const std::string> pieces() const noexcept { return pieces_; }
   [[nodiscard]] const std::string& operator[](PieceId id) const {
@@ -87,13 +109,22 @@ class Vocabulary {
   [[nodiscard]] const detail::PieceTrie& trie() const noexcept { return trie_; }
 
  private:
+  Vocabulary() = default;
+
+  void find_special_pieces(std::string_view source) {
+    pad_ = special("[PAD]", source);
+    unknown_ = special("[UNK]", source);
+    begin_ = special("[CLS]", source);
+    end_ = special("[SEP]", source);
+  }
+
   [[nodiscard]] PieceId special(std::string_view piece, std::string_view source) const {
     const PieceId id = find(piece);
     ensure(id >= 0, source, ": there is no ", piece, " among ", pieces_.size(), " pieces");
     return id;
   }
 
-  std::vector<std::string> pieces_;
+  std::vector<std::string> pieces_, notes_;
   detail::PieceTrie trie_;
   PieceId pad_ = 0, unknown_ = 0, begin_ = 0, end_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace vlp::text::detail {
@@ -23,13 +24,12 @@ class PieceTrie {
 
   PieceTrie() : edges_(1u << 10), ids_{-1, -1} {}
 
-  /// Adds `piece`; false if it is there already.
-  bool insert(std::string_view piece, std::int32_t id) {
+  /// Gives `piece` its id, in place of one that it has; false if it has one. Throws std::runtime_error, which
+  /// names `source`, if all pieces together have too many prefixes.
+  bool insert(std::string_view piece, std::int32_t id, std::string_view source) {
     std::uint32_t node = root(piece);
-    for (const char byte : piece) node = child_or_new(node, byte);
-    if (ids_[node] >= 0) return false;
-    ids_[node] = id;
-    return true;
+    for (const char byte : piece) node = child_or_new(node, byte, source);
+    return std::exchange(ids_[node], id) < 0;
   }
 
   /// The id of `piece`, or -1.
@@ -83,9 +83,9 @@ class PieceTrie {
     return edges_[slot(key_of(node, byte))].child;
   }
 
-  std::uint32_t child_or_new(std::uint32_t node, char byte) {
+  std::uint32_t child_or_new(std::uint32_t node, char byte, std::string_view source) {
     if (const std::uint32_t known = child(node, byte)) return known;
-    require(ids_.size() < (1u << 24), "word pieces: more than ", 1u << 24, " prefixes");
+    ensure(ids_.size() < (1u << 24), source, ": the pieces have more than ", 1u << 24, " prefixes");
     if (2 * ids_.size() >= edges_.size()) grow();
     const auto made = static_cast<std::uint32_t>(ids_.size());
     ids_.push_back(-1);
