@@ -1,9 +1,15 @@
 #include "support/catch.hpp"
+#include "support/messages.hpp"
+#include "support/sparse_memory.hpp"
 #include "text/reports.hpp"
 
+#include <vlp/core/text_encoding.hpp>
+#include <vlp/text/normalise.hpp>
 #include <vlp/text/report.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +24,14 @@ std::vector<std::string> sentences_of(std::string_view report) {
   return result;
 }
 using Strings = std::vector<std::string>;
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+Pairs sections_of(std::string_view report) {
+  Pairs result;
+  for (const text::Section& section : text::sections(report))
+    result.emplace_back(section.name, std::string(section.body));
+  return result;
+}
 }  // namespace
 
 TEST_CASE("sentences end at stops but not at numbers or abbreviations or decimals") {
@@ -80,28 +94,170 @@ TEST_CASE("reports in the form of MIMIC-CXR") {
       " RECOMMENDATION(S):  Follow-up in 6 weeks.\n"
       " NOTIFICATION:  Dr. ___ by phone at 9:30: done.\n"
       " PA/LATERAL CHEST X-RAY:  As above.\n";
-  std::vector<std::pair<std::string, std::string>> found;
-  for (const text::Section& section : text::sections(report))
-    found.emplace_back(section.name, std::string(section.body));
-  CHECK(found == std::vector<std::pair<std::string, std::string>>{
-                     {"", "FINAL REPORT"},
-                     {"examination", "CHEST (PA AND LAT)"},
-                     {"indication", "___F with new onset ascites  // eval for infection"},
-                     {"technique", "Chest PA and lateral"},
-                     {"comparison", "None."},
-                     {"findings",
-                      "There is no focal consolidation, pleural effusion or pneumothorax.  Bilateral\n"
-                      " nodular opacities that most likely represent nipple shadows."},
-                     {"impression", "No acute cardiopulmonary process."},
-                     {"recommendation(s)", "Follow-up in 6 weeks."},
-                     {"notification", "Dr. ___ by phone at 9:30: done."},
-                     {"pa/lateral chest x-ray", "As above."}});
+  CHECK(sections_of(report) ==
+        Pairs{{"final report", ""},
+              {"examination", "CHEST (PA AND LAT)"},
+              {"indication", "___F with new onset ascites  // eval for infection"},
+              {"technique", "Chest PA and lateral"},
+              {"comparison", "None."},
+              {"findings",
+               "There is no focal consolidation, pleural effusion or pneumothorax.  Bilateral\n"
+               " nodular opacities that most likely represent nipple shadows."},
+              {"impression", "No acute cardiopulmonary process."},
+              {"recommendation(s)", "Follow-up in 6 weeks."},
+              {"notification", "Dr. ___ by phone at 9:30: done."},
+              {"pa/lateral chest x-ray", "As above."}});
   CHECK(text::section("Clear. Findings and Impression: No change.", "findings and impression") ==
         "No change.");
   CHECK(text::section("FINDINGS/IMPRESSION: No change.", "findings/impression") == "No change.");
-  CHECK(text::section("FINDINGS: one\nFINDINGS: two", "findings") == "one");
   CHECK(text::sections("Lungs: clear.\nHeart: normal.").size() == 1);  // not in capitals, not known
   CHECK(text::sections("LUNGS: clear.\r\n\tHEART: normal.").size() == 2);
+}
+
+TEST_CASE("headers as MIMIC-CXR writes them: commas, digits, apostrophes, hashes, any length") {
+  const std::string report =
+      "                                 FINAL REPORT\n INDICATION:  Rule out pneumonia.\n\n COMPARISON:  "
+      "___.\n\n"
+      " CHEST, PA AND LATERAL:  The lungs are hyperinflated.  There is no consolidation.\n\n"
+      " IMPRESSION:  No pneumonia.\n";
+  CHECK(sections_of(report) ==
+        Pairs{{"final report", ""},
+              {"indication", "Rule out pneumonia."},
+              {"comparison", "___."},
+              {"chest, pa and lateral", "The lungs are hyperinflated.  There is no consolidation."},
+              {"impression", "No pneumonia."}});
+  const std::string long_header =
+      "SINGLE FRONTAL VIEW OF THE CHEST, AP UPRIGHT AND LEFT LATERAL DECUBITUS, 2 VIEWS (STUDY #3)";
+  for (const std::string& header :
+       {long_header, std::string("2 VIEWS OF THE CHEST"), std::string("PATIENT'S HISTORY"),
+        std::string("WET READ #2"), std::string("AP CHEST, 6:14 AM"), std::string("CHEST, ___"),
+        std::string("CLINICAL   HISTORY")}) {
+    INFO(header);
+    const auto found = sections_of("FINDINGS: Clear.\n " + header + ": Stable: 1:2. NO: 3.\n");
+    REQUIRE(found.size() == 2);
+    CHECK(found[0].second == "Clear.");
+    CHECK(found[1].first == text::detail::header_name(header));
+    CHECK(found[1].second == "Stable: 1:2. NO: 3.");
+  }
+  CHECK(sections_of("CLINICAL   HISTORY: x")[0].first == "clinical history");
+  // No header: within a line, in lower case, without a letter, with a full stop, only a time of the day.
+  for (const char* text :
+       {"Clear. HEART, SIZE: x", "Heart, size: x", "12, 5: x", "CLEAR. NO: x", "AT 9:30", "CHEST\nX: x"})
+    CHECK(sections_of(text).size() == 1);
+}
+
+TEST_CASE("a rule or a line such as FINAL REPORT ends a section") {
+  const std::string report =
+      " WET READ: ___ 9:12 PM\n  IMPRESSION:  No pneumothorax.\n"
+      " ______________________________________________________________________________\n"
+      "                                 FINAL REPORT\n INDICATION:  Line placement.\n\n"
+      " IMPRESSION:  Small right apical pneumothorax.\n";
+  CHECK(sections_of(report) == Pairs{{"wet read", "___ 9:12 PM"},
+                                     {"impression", "No pneumothorax."},
+                                     {"final report", ""},
+                                     {"indication", "Line placement."},
+                                     {"impression", "Small right apical pneumothorax."}});
+  CHECK(text::section(report, "impression") == "Small right apical pneumothorax.");
+  for (const char* rule : {"____", "------", "====\xc2\xa0", "********** "})
+    CHECK(sections_of(std::string("FINDINGS: Clear.\n ") + rule + "\nSigned. TODAY\n\nMore.") ==
+          Pairs{{"findings", "Clear."}, {"", "Signed. TODAY\n\nMore."}});
+  for (const char* mark :
+       {"FINAL REPORT", "WET READ", "Final report", "FINAL ADDENDUM  ", "Preliminary Report\r"}) {
+    const auto found = sections_of(std::string("FINDINGS: Clear.\n\t") + mark + "\n Heart normal.");
+    REQUIRE(found.size() == 2);
+    CHECK(found[0].second == "Clear.");
+    CHECK(found[1].first == text::detail::header_name(trimmed(mark)));
+    CHECK(found[1].second == "Heart normal.");
+  }
+  CHECK(sections_of("WET READ VERSION #1 ___ 9:12 PM\n No effusion.") ==
+        Pairs{{"wet read", "VERSION #1 ___ 9:12 PM\n No effusion."}});
+  // Not these: what was removed from a report, a hyphen, a rule within a line, a mark within a sentence.
+  for (const char* inside :
+       {"Seen by\n ___\n at noon", "A\n --- b", "A ________ b", "A\n____ b", "A\n_-_-_-\nb",
+        "See the\nfinal report\nof May", "A\nFINAL REPORTS\nb", "A\nFINAL REPORT of May"})
+    CHECK(sections_of(inside) == Pairs{{"", inside}});
+  // Nor does a rule alone make a section.
+  CHECK(sections_of("____\n____\n").empty());
+}
+
+TEST_CASE("the last section of a name that is not empty counts") {
+  CHECK(text::section("FINDINGS: one\nFINDINGS: two", "findings") == "two");
+  CHECK(text::section("FINDINGS: one\nFINDINGS:\nFINDINGS: \xc2\xa0\nIMPRESSION: Same.", "findings") ==
+        "one");
+  CHECK(text::section("FINDINGS:\nFINDINGS: two", "findings") == "two");
+  CHECK(text::section("FINDINGS:\n____\nFINDINGS:\n", "findings").empty());
+}
+
+TEST_CASE("misspelt headers are read as the names they stand for, where that is asked for") {
+  const std::string report =
+      "                                 FINAL REPORT\n INDICATION:  Chest pain.\n\n FINDNGS:  Lungs are "
+      "clear.\n\n"
+      " IMPRESSON:  No acute process.\n";
+  const auto canonical = text::SectionNames::canonical;
+  CHECK(text::section(report, "findings", canonical) == "Lungs are clear.");
+  CHECK(text::section(report, "impression", canonical) == "No acute process.");
+  CHECK(text::section(report, "findings").empty());
+  CHECK(text::section(report, "findngs") == "Lungs are clear.");
+  const std::vector<std::pair<std::string, std::string>> names{
+      {"impresion", "impression"},
+      {"imrpession", "impression"},
+      {"impressions", "impression"},
+      {"mpression", "impression"},
+      {"finding", "findings"},
+      {"fidnings", "findings"},
+      {"indciation", "indication"},
+      {"comparision", "comparison"},
+      {"comparisons", "comparison"},
+      {"tehcnique", "technique"},
+      {"exam", "examination"},
+      {"findings/impression", "findings and impression"},
+      {"recommendation(s)", "recommendation"},
+      {"wet raed", "wet read"},
+      // Words of their own.
+      {"medication", "medication"},
+      {"compression", "compression"},
+      {"heart", "heart"},
+      {"exams", "exams"},
+      {"view", "view"},
+      {"lungs", "lungs"},
+      {"histology", "histology"},
+      {"", ""}};
+  for (const auto& [written, meant] : names) {
+    INFO(written);
+    CHECK(text::detail::canonical_name(written) == meant);
+  }
+  CHECK(text::detail::edit_distance("", "abc") == 3);
+  CHECK(text::detail::edit_distance("ca", "abc") == 3);
+  CHECK(text::detail::edit_distance("kitten", "sitting") == 3);
+  CHECK(text::detail::edit_distance("ab", "ba") == 1);
+}
+
+TEST_CASE("sections in any line ends, after a byte order mark and among no-break spaces") {
+  CHECK(text::section("\xef\xbb\xbf"
+                      "FINDINGS: The lungs are clear.\nIMPRESSION: Normal.\n",
+                      "findings") == "The lungs are clear.");
+  for (const std::string line_end : {"\n", "\r\n", "\r"}) {
+    const std::string report = "FINDINGS:" + line_end + "Clear" + line_end + "lungs." + line_end + line_end +
+                               "\xc2\xa0HEART, SIZE\xc2\xa0:\xc2\xa0Normal.\xc2\xa0" + line_end +
+                               "Impression: No" + line_end + "change" + line_end;
+    CHECK(sections_of(report) == Pairs{{"findings", "Clear" + line_end + "lungs."},
+                                       {"heart, size", "Normal."},
+                                       {"impression", "No" + line_end + "change"}});
+    CHECK(sentences_of("no stop" + line_end + "same" + line_end + line_end + "another") ==
+          Strings{"no stop" + line_end + "same", "another"});
+  }
+  CHECK(sentences_of("Clear.\xc2\xa0Normal.\xe2\x80\xafStable.") == Strings{"Clear.", "Normal.", "Stable."});
+}
+
+TEST_CASE("a report of more than 2 GiB is refused, and nothing of it read") {
+  const test::SparseMemory<char> memory((Index{1} << 31) + 1);
+  const std::string_view report(memory.data(), (std::size_t{1} << 31) + 1);
+  const auto message = [](auto action) { return test::message_of<std::invalid_argument>(action); };
+  const auto refused = ContainsSubstring("2147483649 bytes is longer than 2 GiB");
+  CHECK_THAT(message([&] { static_cast<void>(text::sentences(report)); }), refused);
+  CHECK_THAT(message([&] { static_cast<void>(text::sections(report)); }), refused);
+  CHECK_THAT(message([&] { static_cast<void>(text::section(report, "findings")); }), refused);
+  CHECK_THAT(message([&] { static_cast<void>(text::normalise(report)); }), refused);
 }
 
 TEST_CASE("the columns of Open-I come back from one free text") {
@@ -143,9 +299,7 @@ TEST_CASE("sentences cover in order all that is not white space") {
     const std::string report = *test::random_report();
     std::size_t at = 0;
     const auto only_space = [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i)
-        if (!text::detail::is_ascii_space(report[i])) return false;
-      return true;
+      return trimmed(std::string_view(report).substr(begin, end - begin)).empty();
     };
     for (const text::Span sentence : text::sentences(report)) {
       RC_ASSERT(sentence.begin < sentence.end);

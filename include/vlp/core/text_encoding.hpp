@@ -109,23 +109,41 @@ namespace detail {
   return {};
 }
 
-/// `text` without the white space at its ends: that of ASCII, the no-break spaces U+00A0 and U+202F, and the
-/// byte order mark U+FEFF, which spreadsheets and web pages leave beside words.
+namespace detail {
+
+/// Blanks beyond ASCII: the no-break spaces U+00A0 and U+202F, and the byte order mark U+FEFF.
+inline constexpr std::array<std::string_view, 3> wide_blanks{"\xc2\xa0", "\xe2\x80\xaf", "\xef\xbb\xbf"};
+
+[[nodiscard]] constexpr bool is_ascii_blank(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+}  // namespace detail
+
+/// Length in bytes of the white space character that `text` begins with, or 0. White space is that of ASCII,
+/// the no-break spaces U+00A0 and U+202F, and the byte order mark U+FEFF, which joined files have in their
+/// middle.
+[[nodiscard]] constexpr std::size_t blank_prefix(std::string_view text) {
+  if (text.empty()) return 0;
+  if (static_cast<unsigned char>(text.front()) < 0x80) return detail::is_ascii_blank(text.front()) ? 1 : 0;
+  for (const std::string_view blank : detail::wide_blanks)
+    if (text.starts_with(blank)) return blank.size();
+  return 0;
+}
+
+/// Length in bytes of the white space character (see blank_prefix) that `text` ends with, or 0.
+[[nodiscard]] constexpr std::size_t blank_suffix(std::string_view text) {
+  if (text.empty()) return 0;
+  if (static_cast<unsigned char>(text.back()) < 0x80) return detail::is_ascii_blank(text.back()) ? 1 : 0;
+  for (const std::string_view blank : detail::wide_blanks)
+    if (text.ends_with(blank)) return blank.size();
+  return 0;
+}
+
+/// `text` without the white space (see blank_prefix) at its ends.
 [[nodiscard]] constexpr std::string_view trimmed(std::string_view text) {
-  constexpr std::array<std::string_view, 9> blanks{" ",  "\t",       "\n",           "\v",          "\f",
-                                                   "\r", "\xc2\xa0", "\xe2\x80\xaf", "\xef\xbb\xbf"};
-  for (bool found = true; found;) {
-    found = false;
-    for (const std::string_view blank : blanks) {
-      if (text.starts_with(blank)) {
-        text.remove_prefix(blank.size());
-        found = true;
-      } else if (text.ends_with(blank)) {
-        text.remove_suffix(blank.size());
-        found = true;
-      }
-    }
-  }
+  while (const std::size_t length = blank_prefix(text)) text.remove_prefix(length);
+  while (const std::size_t length = blank_suffix(text)) text.remove_suffix(length);
   return text;
 }
 

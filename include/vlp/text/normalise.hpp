@@ -93,11 +93,16 @@ inline std::size_t append_word(std::string_view report, std::size_t at, std::str
   return at;
 }
 
+/// Throws std::invalid_argument unless spans can number the bytes of a report and of its normalised form.
+inline void require_report_size(std::string_view function, std::size_t bytes) {
+  require(bytes <= std::numeric_limits<std::uint32_t>::max() / 2, function, ": a report of ", bytes,
+          " bytes is longer than 2 GiB");
+}
+
 /// Normalises into `text`, with the place of each word there (`spans`) and in the report (`sources`).
 inline void normalise(std::string_view report, std::size_t max_words, std::string& text,
                       std::vector<Span>& spans, std::vector<Span>& sources) {
-  require(report.size() <= std::numeric_limits<std::uint32_t>::max() / 2, "normalise: a report of ",
-          report.size(), " bytes is longer than 2 GiB");
+  require_report_size("normalise", report.size());
   const auto span = [](std::size_t begin, std::size_t end) {
     return Span{static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)};
   };
