@@ -6,8 +6,13 @@
 
 #include <vlp/core/random.hpp>
 #include <vlp/io/file.hpp>
+#include <vlp/text/antonyms.hpp>
 #include <vlp/text/perceptron_tagger.hpp>
+#include <vlp/text/perturber.hpp>
+#include <vlp/text/words.hpp>
 
+#include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -38,7 +43,27 @@ TaggerWeights blank(unsigned feature_bits, unsigned word_bits) {
           std::vector<std::uint32_t>(8u << word_bits)};
 }
 
+/// Made before the weights and the table are, and so destroyed after any static object that holds them: the
+/// test program fails if its destructor cannot tag and perturb as before.
+struct PerturbsAtExit {
+  ~PerturbsAtExit() {
+    text::Words words = text::read_words("Small left pleural effusion.");
+    text::PerturbedReport out;
+    text::Perturber perturb({.seed = 1});
+    perturb(words, text::Perturbation::replace_adjectives_with_antonyms, 0, 0, out);
+    if (out.text == "large right pleural effusion") return;
+    std::fprintf(stderr, "in a static destructor: \"%s\"\n", out.text.c_str());
+    std::_Exit(3);
+  }
+} perturbs_at_exit;
+
 }  // namespace
+
+TEST_CASE("the tagger and the antonyms live as long as static objects") {
+  // They are made now at the latest; perturbs_at_exit is destroyed after this program's last test.
+  CHECK_FALSE(text::radiology_antonyms().antonyms("left").empty());
+  CHECK(text::read_words("Lungs clear.").size() == 2);
+}
 
 TEST_CASE("packed tables hold what fits and nothing else") {
   Random random(5);

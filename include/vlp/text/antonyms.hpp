@@ -62,9 +62,10 @@ class AntonymTable {
 };
 static_assert(AntonymSource<AntonymTable>);
 
-/// The opposites that matter in radiology reports: side, zone, size, severity, course, appearance.
+/// The opposites that matter in radiology reports: side, zone, size, severity, course, appearance. The table
+/// is never destroyed, so destructors of static objects may use it.
 [[nodiscard]] inline const AntonymTable& radiology_antonyms() {
-  static const AntonymTable table(detail::radiology_antonym_pairs);
+  static const AntonymTable& table = *new AntonymTable(detail::radiology_antonym_pairs);
   return table;
 }
 

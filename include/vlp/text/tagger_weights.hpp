@@ -38,7 +38,7 @@ struct TaggerWeights {
   [[nodiscard]] std::string serialise() const;
 
   /// The weights that come with vlp; data/README.md says what they were trained on. Decoded on the first call
-  /// (some milliseconds), then shared.
+  /// (some milliseconds), then shared until the program's very end: destructors of static objects may tag.
   [[nodiscard]] static std::shared_ptr<const TaggerWeights> shipped();
 };
 
@@ -131,11 +131,12 @@ inline std::string TaggerWeights::serialise() const {
 }
 
 inline std::shared_ptr<const TaggerWeights> TaggerWeights::shipped() {
-  static const auto weights = [] {
+  // Never destroyed, so that destructors of other static objects may still tag.
+  static const auto& weights = *new std::shared_ptr<const TaggerWeights>([] {
     std::string bytes;
     for (const char* part : detail::shipped_tagger_weights) detail::decode_base85(part, bytes);
     return std::make_shared<const TaggerWeights>(parse(bytes));
-  }();
+  }());
   return weights;
 }
 
