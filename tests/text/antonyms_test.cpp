@@ -2,11 +2,13 @@
 #include "text/open_i_adjectives.hpp"
 #include "text/reports.hpp"
 
+#include <vlp/core/errors.hpp>
 #include <vlp/text/antonyms.hpp>
 #include <vlp/text/perturber.hpp>
 #include <vlp/text/wordnet.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -113,6 +115,43 @@ TEST_CASE("WordNet files that are none are refused") {
   fails("00000100 00 a 01 right 0 000\n", "line 1 is not");
   fails("0000010x 00 a 01 right 0 000 | a letter\n", "line 1 is not");
   fails("00000100 00 a ffffffff right 0\n", "line 1 is not");
+}
+
+TEST_CASE("what stands at data.adj and cannot be read is named") {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "data.adj");
+  CHECK_THROWS_WITH(text::WordNet::load(folder.path()),
+                    ContainsSubstring((folder / "data.adj").string() + ": cannot be read"));
+}
+
+TEST_CASE("a WordNet whose synsets name one another without end takes neither time nor memory") {
+  const test::TemporaryFolder folder;
+  const auto word = [](int i) {
+    std::string letters;
+    for (; letters.size() < 4; i /= 26) letters += static_cast<char>('a' + i % 26);
+    return letters;
+  };
+  // Each of 1,500 words has all words of a synset of 2,000 as antonyms, hundreds of times; through heads as
+  // well.
+  const auto write = [&](const std::string& symbol, const std::string& last) {
+    std::string content = "00000001 00 a 7d0";
+    for (int i = 0; i < 2000; ++i) content += ' ' + word(i) + " 0";
+    content += last;
+    for (int i = 0; i < 1500; ++i) {
+      content += concat(10000000 + i, " 00 s 01 x", word(i), " 0 300");
+      for (int pointer = 0; pointer < 300; ++pointer) content += ' ' + symbol + " 00000001 a 0000";
+      content += " | x\n";
+    }
+    folder.write("data.adj", content);
+  };
+  write("!", " 000 | x\n");
+  CHECK_THROWS_WITH(text::WordNet::load(folder.path()),
+                    ContainsSubstring("data.adj: the synsets name one another more than"));
+  write("&", " 000 | x\n");
+  CHECK(text::WordNet::load(folder.path()).size() == 0);
+  write("&", " 001 ! 00000001 a 0000 | x\n");
+  CHECK_THROWS_WITH(text::WordNet::load(folder.path(), {.through_heads = true}),
+                    ContainsSubstring("data.adj: the synsets name one another more than"));
 }
 
 TEST_CASE("a table goes before WordNet") {

@@ -2,17 +2,15 @@
 /// Opposites from WordNet, where it is installed.
 #pragma once
 
-#include <vlp/core/errors.hpp>
 #include <vlp/text/antonyms.hpp>
 #include <vlp/text/detail/opposite_lists.hpp>
+#include <vlp/text/detail/whole_file.hpp>
 #include <vlp/text/detail/wordnet_adjectives.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,14 +35,12 @@ struct WordNetOptions {
 class WordNet {
  public:
   /// Reads `data.adj` from WordNet's folder `dict` (a few megabytes, some hundredths of a second). Throws
-  /// std::runtime_error, naming file and line, if it is missing or not in WordNet's form.
+  /// std::runtime_error, naming file and line, if it is missing or not in WordNet's form, or if its synsets
+  /// name one another far more often than WordNet's do.
   [[nodiscard]] static WordNet load(const std::filesystem::path& folder, WordNetOptions options = {}) {
     const std::filesystem::path path = folder / "data.adj";
-    std::ifstream file(path, std::ios::binary);
-    ensure(file.good(), "WordNet ", path.string(), ": cannot be opened");
-    const std::string content{std::istreambuf_iterator<char>(file), {}};
-    ensure(!file.bad(), "WordNet ", path.string(), ": cannot be read");
-    return WordNet(content, "WordNet " + path.string(), options);
+    const std::string source = "WordNet " + path.string();
+    return WordNet(detail::whole_file(path, source), source, options);
   }
 
   /// The opposites of `word` (lower case), in alphabetical order.
@@ -58,7 +54,9 @@ class WordNet {
  private:
   WordNet(std::string_view content, const std::string& source, WordNetOptions options)
       : lists_(std::make_shared<const detail::OppositeLists>(
-            detail::wordnet_opposites(detail::WordNetAdjectives(content, source), options.through_heads)
+            detail::WordNetCollector(detail::WordNetAdjectives(content, source), options.through_heads,
+                                     source)
+                .opposites()
                 .directed())) {}
 
   std::shared_ptr<const detail::OppositeLists> lists_;

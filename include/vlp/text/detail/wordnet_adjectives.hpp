@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -133,40 +134,69 @@ struct WordNetOpposites {
   }
 };
 
-/// Adds the antonyms of the words of `from` to those of `word`.
-inline void add_antonyms(const WordNetAdjectives& adjectives, const WordNetAdjectives::Synset& from,
-                         const std::string& word, std::vector<std::string>& opposites) {
-  for (const auto& antonym : from.antonyms) {
-    const WordNetAdjectives::Synset* target = adjectives.find(antonym.synset);
-    if (target == nullptr) continue;
-    for (std::size_t w = 0; w < target->words.size(); ++w) {
-      if (antonym.word != 0 && antonym.word != w + 1) continue;
-      std::string opposite = plain_word(target->words[w]);
-      if (!opposite.empty() && opposite != word) opposites.push_back(std::move(opposite));
-    }
-  }
-}
-
 /// Collects every word's antonyms: those of all its synsets or, if there are none and `through_heads` is set,
 /// those of their heads.
-[[nodiscard]] inline WordNetOpposites wordnet_opposites(const WordNetAdjectives& adjectives,
-                                                        bool through_heads) {
-  std::map<std::string, std::vector<const WordNetAdjectives::Synset*>, std::less<>> synsets_of;
-  for (const WordNetAdjectives::Synset& synset : adjectives.synsets())
-    for (const std::string_view lemma : synset.words)
-      if (std::string word = plain_word(lemma); !word.empty()) synsets_of[std::move(word)].push_back(&synset);
-  WordNetOpposites result;
-  for (const auto& [word, synsets] : synsets_of) {
-    std::vector<std::string> opposites;
-    for (const auto* synset : synsets) add_antonyms(adjectives, *synset, word, opposites);
-    if (opposites.empty() && through_heads)
-      for (const auto* synset : synsets)
-        for (const std::uint32_t head : synset->heads)
-          if (const auto* of_head = adjectives.find(head); of_head != nullptr)
-            add_antonyms(adjectives, *of_head, word, opposites);
-    if (!opposites.empty()) result.of.emplace(word, std::move(opposites));
+class WordNetCollector {
+ public:
+  /// Throws std::runtime_error, which names `source`, for a file whose synsets name one another so often that
+  /// the lists would grow with the square of its size. (The adjectives of WordNet 3.0 take 60,000 look-ups.)
+  WordNetCollector(const WordNetAdjectives& adjectives, bool through_heads, const std::string& source)
+      : adjectives_(adjectives), source_(source) {
+    std::map<std::string, std::vector<const WordNetAdjectives::Synset*>, std::less<>> synsets_of;
+    for (const WordNetAdjectives::Synset& synset : adjectives.synsets())
+      for (const std::string_view lemma : synset.words)
+        if (std::string word = plain_word(lemma); !word.empty())
+          synsets_of[std::move(word)].push_back(&synset);
+    for (const auto& [word, synsets] : synsets_of) {
+      std::vector<std::string> opposites;
+      for (const auto* synset : synsets) add_antonyms(*synset, word, opposites);
+      if (opposites.empty() && through_heads)
+        for (const auto* synset : synsets) add_antonyms_of_heads(*synset, word, opposites);
+      if (!opposites.empty()) opposites_.of.emplace(word, std::move(opposites));
+    }
   }
-  return result;
-}
+
+  [[nodiscard]] const WordNetOpposites& opposites() const noexcept { return opposites_; }
+
+ private:
+  static constexpr std::size_t most_look_ups = 2'000'000;
+
+  void count_look_up() {
+    ensure(++look_ups_ <= most_look_ups, source_, ": the synsets name one another more than ", most_look_ups,
+           " times, which WordNet's do not");
+  }
+
+  /// Adds the antonyms of the words of `from` to those of `word`.
+  void add_antonyms(const WordNetAdjectives::Synset& from, const std::string& word,
+                    std::vector<std::string>& opposites) {
+    for (const auto& antonym : from.antonyms) {
+      count_look_up();
+      const WordNetAdjectives::Synset* target = adjectives_.find(antonym.synset);
+      if (target == nullptr) continue;
+      std::span<const std::string_view> words(target->words);
+      if (antonym.word > words.size()) continue;
+      if (antonym.word != 0) words = words.subspan(antonym.word - 1, 1);
+      for (const std::string_view lemma : words) {
+        count_look_up();
+        std::string opposite = plain_word(lemma);
+        if (!opposite.empty() && opposite != word) opposites.push_back(std::move(opposite));
+      }
+    }
+  }
+
+  void add_antonyms_of_heads(const WordNetAdjectives::Synset& from, const std::string& word,
+                             std::vector<std::string>& opposites) {
+    for (const std::uint32_t head : from.heads) {
+      count_look_up();
+      if (const auto* of_head = adjectives_.find(head); of_head != nullptr)
+        add_antonyms(*of_head, word, opposites);
+    }
+  }
+
+  const WordNetAdjectives& adjectives_;
+  const std::string& source_;
+  std::size_t look_ups_ = 0;
+  WordNetOpposites opposites_;
+};
 
 }  // namespace vlp::text::detail
