@@ -1,17 +1,23 @@
 /// \file
-/// One way to report a mistake: a sentence that names the argument and the sizes on both sides.
+/// One way to report a mistake: a sentence that names the argument and the sizes on both sides. Names in it
+/// may come from a stranger's file, so every message passes `printable`.
 #pragma once
 
+#include <vlp/core/printable.hpp>
+
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 
 namespace vlp {
 
-/// Joins its arguments, streamed with `<<`, into one string: `concat("image has ", 3, " rows")`.
+/// Joins its arguments, streamed with `<<`, into one string: `concat("image has ", 3, " rows")`. Numbers are
+/// written alike whatever the program's locale, for files of numbers are made so too.
 template <class... Parts>
 [[nodiscard]] std::string concat(const Parts&... parts) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   (out << ... << parts);
   return out.str();
 }
@@ -21,7 +27,7 @@ template <class... Parts>
 template <class... Parts>
 void require(bool condition, const Parts&... message) {
   if (!condition) [[unlikely]]
-    throw std::invalid_argument(concat(message...));
+    throw std::invalid_argument(printable(concat(message...)));
 }
 
 /// Throws std::invalid_argument, naming `name`, unless `value` is a number from `low` to `high`.
@@ -35,7 +41,7 @@ void require_range(const char* name, Number value, Number low, Number high) {
 template <class... Parts>
 void ensure(bool condition, const Parts&... message) {
   if (!condition) [[unlikely]]
-    throw std::runtime_error(concat(message...));
+    throw std::runtime_error(printable(concat(message...)));
 }
 
 }  // namespace vlp

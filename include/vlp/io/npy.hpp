@@ -124,7 +124,7 @@ std::vector<T> NpyArray::as() const {
   if (dtype == "u2") return convert<T, std::uint16_t>();
   if (dtype == "u4") return convert<T, std::uint32_t>();
   if (dtype == "u8") return convert<T, std::uint64_t>();
-  throw std::runtime_error(concat(path, ": elements of type '", dtype, "' are not supported"));
+  throw std::runtime_error(printable(concat(path, ": elements of type '", dtype, "' are not supported")));
 }
 
 /// Reads a .npy file of numbers or booleans. Column-major (Fortran order) and foreign byte order are

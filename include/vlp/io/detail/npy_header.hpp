@@ -64,7 +64,7 @@ class NpyDictionary {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw std::runtime_error(concat(path_, ": not a readable .npy header: ", what));
+    throw std::runtime_error(printable(concat(path_, ": not a readable .npy header: ", what)));
   }
   void skip_space() {
     while (!text_.empty() && std::isspace(static_cast<unsigned char>(text_.front()))) text_.remove_prefix(1);
