@@ -51,12 +51,12 @@ TEST_CASE("a folder that holds a run is not taken for another, nor one that cann
 
 TEST_CASE("locking clears away what a killed run was writing, and nothing else") {
   const TemporaryFolder folder;
-  folder.write(".last.safetensors.1-0.tmp", "half");
-  folder.write("notes.tmp", "the user's");
+  folder.write(".vlp-last.safetensors.1-0.tmp", "half");
+  folder.write(".notes.tmp", "the user's");
   RunFolder run(folder.path().string());
   run.lock();
-  CHECK_FALSE(std::filesystem::exists(folder / ".last.safetensors.1-0.tmp"));
-  CHECK(std::filesystem::exists(folder / "notes.tmp"));
+  CHECK_FALSE(std::filesystem::exists(folder / ".vlp-last.safetensors.1-0.tmp"));
+  CHECK(std::filesystem::exists(folder / ".notes.tmp"));
 }
 
 TEST_CASE("the first free folder is taken") {

@@ -30,11 +30,7 @@ class FolderLock {
     ensure(folder_.valid(), "cannot open the run folder '", folder, "': ", io::detail::reason(errno));
     ensure(::flock(folder_.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK,
            "another run is at work in '", folder, "'");
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with('.') && name.ends_with(".tmp")) std::filesystem::remove(entry.path(), ignored);
-    }
+    io::remove_temporaries(folder);
   }
 
  private:
