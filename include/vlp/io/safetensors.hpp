@@ -1,7 +1,8 @@
 /// \file
 /// Named arrays in one file: checkpoints, and weights to and from other frameworks.
 /// Format: https://huggingface.co/docs/safetensors. The element types F32, F64, F16, BF16, I32, I64 and U8
-/// are supported; C++ has no type for F16 and BF16, so these are read as float or double.
+/// are supported; C++ has no type for F16 and BF16, so these are read as float or double. A tensor of another
+/// type does no harm to the rest of its file: only its values cannot be read.
 #pragma once
 
 #include <vlp/core/errors.hpp>
@@ -125,14 +126,19 @@ inline void write_safetensors(const Path& path, std::span<const TensorRef> tenso
                               const Metadata& metadata = {}) {
   std::vector<detail::TensorEntry> entries;
   std::vector<const TensorRef*> order;
-  for (const TensorRef& tensor : tensors) order.push_back(&tensor);
+  for (const TensorRef& tensor : tensors) {
+    require(tensor.type != TensorType::other, "write_safetensors: tensor '", tensor.name,
+            "' is of no type that is written");
+    order.push_back(&tensor);
+  }
   // Wide elements first, so that all are aligned for a reader that maps the file.
   std::stable_sort(order.begin(), order.end(), [](const TensorRef* a, const TensorRef* b) {
     return detail::width(a->type) > detail::width(b->type);
   });
   std::uint64_t offset = 0;
   for (const TensorRef* tensor : order) {
-    entries.push_back({tensor->name, tensor->type, tensor->shape, offset, offset + tensor->bytes.size()});
+    entries.push_back({tensor->name, tensor->type, std::string(detail::type_name(tensor->type)),
+                       tensor->shape, offset, offset + tensor->bytes.size()});
     offset += tensor->bytes.size();
   }
   const std::string header = detail::make_safetensors_header(entries, metadata);
@@ -168,6 +174,8 @@ class SafeTensors {
   [[nodiscard]] bool contains(const std::string& name) const { return header_.tensors.count(name) != 0; }
   [[nodiscard]] const std::vector<Index>& shape(const std::string& name) const { return entry(name).shape; }
   [[nodiscard]] TensorType type(const std::string& name) const { return entry(name).type; }
+  /// The name of the type in the file, e.g. "BOOL", also for TensorType::other.
+  [[nodiscard]] const std::string& dtype(const std::string& name) const { return entry(name).dtype; }
 
   /// The elements as they are in the file, not necessarily aligned, for as long as this object lives.
   [[nodiscard]] std::string_view bytes(const std::string& name) const {
@@ -177,8 +185,7 @@ class SafeTensors {
 
   /// Number of elements.
   [[nodiscard]] std::size_t size(const std::string& name) const {
-    const detail::TensorEntry& e = entry(name);
-    return (e.end - e.begin) / detail::width(e.type);
+    return static_cast<std::size_t>(detail::byte_size(1, entry(name).shape).value());
   }
 
   /// The elements, row-major, converted to `T` without rounding. Throws std::runtime_error, naming the file,
@@ -220,8 +227,8 @@ class SafeTensors {
   }
   template <class T>
   void check_type(const std::string& name) const {
-    ensure(holds_values_of<T>(type(name)), path_, ": tensor '", name, "' is of type ",
-           detail::type_name(type(name)), ", not ", detail::type_name(tensor_type<T>()));
+    ensure(holds_values_of<T>(type(name)), path_, ": tensor '", name, "' is of type ", dtype(name), ", not ",
+           detail::type_name(tensor_type<T>()));
   }
 
   std::string path_;

@@ -133,7 +133,7 @@ inline Sources find_sources(const WeightFiles& files, const ReadParametersOption
   std::string out;
   for (const std::string& part : parts) {
     const SafeTensors& file = files.file_of(part);
-    out += concat(out.empty() ? "" : " and ", type_name(file.type(part)), " ", text_of(file.shape(part)));
+    out += concat(out.empty() ? "" : " and ", file.dtype(part), " ", text_of(file.shape(part)));
   }
   return out;
 }

@@ -7,6 +7,8 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/io/detail/byte_size.hpp>
+#include <vlp/io/json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -15,7 +17,6 @@
 #include <cstring>
 #include <limits>
 #include <map>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -24,7 +25,8 @@
 
 namespace vlp::io::detail {
 
-enum class TensorType { f32, f64, f16, bf16, i32, i64, u8 };
+/// `other`: a type of the format whose values vlp does not read, such as BOOL.
+enum class TensorType { f32, f64, f16, bf16, i32, i64, u8, other };
 
 struct TensorTypeInfo {
   TensorType type;
@@ -39,11 +41,18 @@ inline constexpr std::array<TensorTypeInfo, 7> tensor_types{{{TensorType::f32, "
                                                              {TensorType::i64, "I64", 8},
                                                              {TensorType::u8, "U8", 1}}};
 
+/// The name and the width of any type but `other`, which has neither.
 inline std::string_view type_name(TensorType type) {
   return tensor_types[static_cast<std::size_t>(type)].name;
 }
 inline std::size_t width(TensorType type) {
   return tensor_types[static_cast<std::size_t>(type)].width;
+}
+/// The type of that name in the file.
+inline TensorType type_of_name(std::string_view name) {
+  for (const TensorTypeInfo& info : tensor_types)
+    if (info.name == name) return info.type;
+  return TensorType::other;
 }
 
 inline std::string text_of(const std::vector<Index>& shape) {
@@ -55,6 +64,7 @@ inline std::string text_of(const std::vector<Index>& shape) {
 struct TensorEntry {
   std::string name;
   TensorType type = TensorType::f32;
+  std::string dtype;  // the type's name in the file
   std::vector<Index> shape;
   std::uint64_t begin = 0;  // in bytes after the header
   std::uint64_t end = 0;
@@ -69,65 +79,39 @@ struct SafeTensorsHeader {
 inline constexpr std::string_view metadata_key = "__metadata__";
 inline constexpr std::uint64_t max_safetensors_header = 100'000'000;  // the format's limit
 
-/// The bytes that a tensor of this type and shape has; nothing if 64 bits cannot count them.
-inline std::optional<std::uint64_t> byte_size(TensorType type, const std::vector<Index>& shape) {
-  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
-  std::uint64_t size = width(type);
-  for (Index extent : shape) {
-    if (extent < 0 || size > std::numeric_limits<std::uint64_t>::max() / static_cast<std::uint64_t>(extent))
-      return std::nullopt;
-    size *= static_cast<std::uint64_t>(extent);
-  }
-  return size;
-}
-
 /// Returns the header's bytes, its length included, padded with spaces so that the tensors begin at a
 /// multiple of 8.
 inline std::string make_safetensors_header(std::span<const TensorEntry> tensors,
                                            const std::map<std::string, std::string>& metadata) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  if (!metadata.empty()) json[std::string(metadata_key)] = metadata;
+  std::string text = "{";
+  // Member by member, for an ordered object looks through all its names for each new one.
+  const auto add = [&](std::string_view name, const nlohmann::ordered_json& value) {
+    text.append(text.size() == 1 ? "" : ",").append(nlohmann::json(name).dump()).append(":");
+    text += value.dump();
+  };
   std::set<std::string_view> names;
-  for (const TensorEntry& tensor : tensors) {
-    require(tensor.name != metadata_key && names.insert(tensor.name).second, "write_safetensors: a tensor '",
-            tensor.name, "' where there is one of that name");
-    const auto expected = byte_size(tensor.type, tensor.shape);
-    require(expected == tensor.end - tensor.begin, "write_safetensors: tensor '", tensor.name, "' of shape ",
-            text_of(tensor.shape), " has ", tensor.end - tensor.begin, " bytes");
-    json[tensor.name] = {{"dtype", type_name(tensor.type)},
-                         {"shape", tensor.shape},
-                         {"data_offsets", {tensor.begin, tensor.end}}};
-  }
-  std::string text;
   try {
-    text = json.dump();
+    if (!metadata.empty()) add(metadata_key, metadata);
+    for (const TensorEntry& tensor : tensors) {
+      require(tensor.name != metadata_key && names.insert(tensor.name).second,
+              "write_safetensors: a tensor '", tensor.name, "' where there is one of that name");
+      require(byte_size(width(tensor.type), tensor.shape) == tensor.end - tensor.begin,
+              "write_safetensors: tensor '", tensor.name, "' of shape ", text_of(tensor.shape), " has ",
+              tensor.end - tensor.begin, " bytes");
+      add(tensor.name, {{"dtype", type_name(tensor.type)},
+                        {"shape", tensor.shape},
+                        {"data_offsets", {tensor.begin, tensor.end}}});
+    }
   } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(concat("write_safetensors: ", error.what()));
+    require(false, "write_safetensors: ", error.what());
   }
+  text += '}';
   text.append((8 - text.size() % 8) % 8, ' ');
   require(text.size() <= max_safetensors_header, "write_safetensors: a header of ", text.size(), " bytes");
   const std::uint64_t length = text.size();
   std::string out(sizeof(length), '\0');
   std::memcpy(out.data(), &length, sizeof(length));
   return out + text;
-}
-
-/// Parses JSON in which no name occurs twice in the outermost object.
-inline nlohmann::json parse_json(std::string_view text, const std::string& path) {
-  using Json = nlohmann::json;
-  std::set<std::string> names;
-  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::key && depth == 1) {
-      const auto& name = parsed.get_ref<const std::string&>();
-      ensure(names.insert(name).second, path, ": tensor '", name, "' occurs twice");
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), check);
-  } catch (const Json::exception& error) {
-    throw std::runtime_error(concat(path, ": the safetensors header is no JSON: ", error.what()));
-  }
 }
 
 /// One tensor's description, checked in itself. `where` begins every message.
@@ -145,18 +129,17 @@ inline TensorEntry parse_entry(const std::string& name, const nlohmann::json& js
   ensure(is_sizes("shape"), where, ": no shape of non-negative sizes");
   ensure(is_sizes("data_offsets") && json["data_offsets"].size() == 2, where, ": no pair of data_offsets");
   ensure(json.contains("dtype") && json["dtype"].is_string(), where, ": no dtype");
-  const auto& type = json["dtype"].get_ref<const std::string&>();
-  const auto found = std::find_if(tensor_types.begin(), tensor_types.end(),
-                                  [&](const TensorTypeInfo& info) { return info.name == type; });
-  ensure(found != tensor_types.end(), where, ": dtype '", type,
-         "' is not supported (F32, F64, F16, BF16, I32, I64, U8)");
-  entry.type = found->type;
+  entry.dtype = json["dtype"].get<std::string>();
+  entry.type = type_of_name(entry.dtype);
   entry.shape = json["shape"].get<std::vector<Index>>();
   entry.begin = json["data_offsets"][0].get<std::uint64_t>();
   entry.end = json["data_offsets"][1].get<std::uint64_t>();
-  const auto expected = byte_size(entry.type, entry.shape);
-  ensure(entry.begin <= entry.end && expected == entry.end - entry.begin, where, ": data_offsets ",
-         entry.begin, " to ", entry.end, " do not fit the shape ", text_of(entry.shape), " of ", type);
+  // The elements of a type that is not known may have any width.
+  const bool is_known = entry.type != TensorType::other;
+  const auto expected = byte_size(is_known ? width(entry.type) : 1, entry.shape);
+  ensure(entry.begin <= entry.end && expected && (!is_known || *expected == entry.end - entry.begin), where,
+         ": data_offsets ", entry.begin, " to ", entry.end, " do not fit the shape ", text_of(entry.shape),
+         " of ", entry.dtype);
   return entry;
 }
 
@@ -185,7 +168,8 @@ inline SafeTensorsHeader parse_safetensors_header(std::string_view file, const s
   ensure(length <= max_safetensors_header && length <= file.size() - sizeof(length), path,
          ": not a safetensors file, or truncated (a header of ", length, " bytes in a file of ", file.size(),
          ")");
-  const nlohmann::json json = parse_json(file.substr(sizeof(length), length), path);
+  const nlohmann::json json =
+      parse_json(file.substr(sizeof(length), length), concat(path, ": the safetensors header"));
   ensure(json.is_object(), path, ": the safetensors header is no JSON object");
   SafeTensorsHeader header;
   header.length = sizeof(length) + length;

@@ -6,6 +6,7 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/io/file.hpp>
+#include <vlp/io/json.hpp>
 #include <vlp/io/safetensors.hpp>
 
 #include <cstddef>
@@ -47,7 +48,7 @@ class WeightFiles {
 
  private:
   void read_index(const Path& path) {
-    const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+    const nlohmann::json json = parse_json(read_file(path), path_);
     const auto* map = json.is_object() && json.contains("weight_map") ? &json["weight_map"] : nullptr;
     ensure(map != nullptr && map->is_object(), path_, ": not an index of shards: no JSON with a weight_map");
     std::map<std::string, std::size_t> numbers;
