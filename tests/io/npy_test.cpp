@@ -1,3 +1,4 @@
+#include "support/grouping_locale.hpp"
 #include "support/temporary_folder.hpp"
 
 #include <rapidcheck.h>
@@ -145,8 +146,54 @@ TEST_CASE("malformed .npy files are refused by name") {
     CHECK_MESSAGE_HAS(reading(good.substr(0, size)), file);
 }
 
+TEST_CASE("a shape of more dimensions than NumPy has is refused") {
+  const TemporaryFolder folder;
+  const auto ones = [](int count) {
+    std::string out = "(";
+    for (int i = 0; i < count; ++i) out += "1, ";
+    return out + ")";
+  };
+  const auto reading = [&](int count) {
+    return read_npy(folder.write("a.npy", npy_file(header_of("|u1", ones(count), true), "x")));
+  };
+  CHECK(reading(64).as<int>() == std::vector<int>{'x'});
+  CHECK_MESSAGE_HAS(reading(65), "a.npy", "more than 64 dimensions");
+  CHECK_MESSAGE_HAS(reading(16'000), "a.npy", "more than 64 dimensions");
+  const std::vector<float> value{1};
+  write_npy(folder / "b.npy", value, std::vector<Index>(64, 1));
+  CHECK(read_npy(folder / "b.npy").shape.size() == 64);
+  CHECK(vlp::test::message_of<std::invalid_argument>([&] {
+          write_npy(folder / "b.npy", value, std::vector<Index>(65, 1));
+        }) == "write_npy: 65 dimensions, but .npy has 64 at most");
+}
+
+TEST_CASE("an array of no elements has none, whatever its other extents") {
+  const TemporaryFolder folder;
+  const NpyArray array =
+      read_npy(folder.write("a.npy", npy_file(header_of("<f4", "(4611686018427387904, 4, 0)"), "")));
+  CHECK(array.size() == 0);
+  CHECK(array.as<float>().empty());
+  // A shape that a caller filled in.
+  CHECK_MESSAGE_HAS((NpyArray{"b.npy", {Index{1} << 62, 4}, "f4", ""}.size()), "b.npy: the shape");
+  CHECK_MESSAGE_HAS((NpyArray{"b.npy", {-1, 4}, "f4", ""}.size()), "b.npy: the shape");
+}
+
+TEST_CASE("a .npy file is the same whatever the global locale") {
+  const TemporaryFolder folder;
+  const std::vector<std::uint8_t> values(2'000'000, 7);
+  write_npy(folder / "plain.npy", values, {1000, 2000});
+  {
+    const vlp::test::GroupingLocale locale;
+    write_npy(folder / "grouped.npy", values, {1000, 2000});
+    CHECK(read_npy(folder / "grouped.npy").shape == std::vector<Index>{1000, 2000});
+  }
+  CHECK(read_file(folder / "grouped.npy") == read_file(folder / "plain.npy"));
+}
+
 TEST_CASE("a shape that does not fit its values is not written") {
   const TemporaryFolder folder;
+  for (const Index extent : {Index{-1}, Index{1} << 62})
+    CHECK_THROWS_AS(write_npy(folder / "a.npy", std::vector<float>{1}, {extent, 4}), std::invalid_argument);
   CHECK_THROWS_AS(write_npy(folder / "a.npy", std::vector<float>{1, 2}, {3}), std::invalid_argument);
   CHECK(folder.file_count() == 0);
 }

@@ -6,6 +6,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/io/detail/byte_size.hpp>
 #include <vlp/io/detail/npy_header.hpp>
 #include <vlp/io/file.hpp>
 
@@ -33,11 +34,12 @@ class NpyArray {
   std::string dtype;         ///< kind and bytes per element, as NumPy writes them: "f8", "i4", "u1", "b1"
   std::string bytes;         ///< the elements
 
-  /// Number of elements: the product of `shape`, 1 for a single number.
-  [[nodiscard]] Index size() const noexcept {
-    Index n = 1;
-    for (Index extent : shape) n *= extent;
-    return n;
+  /// Number of elements: the product of `shape`, 1 for a single number. Throws std::runtime_error, naming the
+  /// file, for a shape that is none: a negative extent, or a product beyond Index.
+  [[nodiscard]] Index size() const {
+    const auto count = detail::byte_size(1, shape);
+    ensure(count.has_value(), path, ": the shape of the array overflows or is negative");
+    return static_cast<Index>(*count);
   }
 
   /// The elements as `T` (any number type), row-major. Converting to a floating-point type rounds; converting
@@ -77,7 +79,8 @@ template <class T>
 }
 
 /// Copies a column-major array into row-major order.
-inline std::string to_row_major(std::string_view bytes, const std::vector<Index>& shape, std::size_t width) {
+inline std::string to_row_major(std::string_view bytes, std::vector<Index> shape, std::size_t width) {
+  std::erase(shape, 1);  // extents of 1 move nothing and cost time
   std::string out(bytes.size(), '\0');
   std::vector<Index> at(shape.size(), 0);
   for (std::size_t to = 0; to < out.size(); to += width) {
@@ -148,10 +151,11 @@ std::vector<T> NpyArray::as() const {
 /// std::invalid_argument when `shape` does not fit, std::runtime_error when the file cannot be written.
 template <class T>
 void write_npy(const Path& path, std::span<const T> values, std::span<const Index> shape) {
-  Index size = 1;
-  for (Index extent : shape) size *= extent;
-  require(size == static_cast<Index>(values.size()), "write_npy: shape of ", size, " elements for ",
-          values.size(), " values");
+  require(shape.size() <= detail::max_npy_dimensions, "write_npy: ", shape.size(),
+          " dimensions, but .npy has ", detail::max_npy_dimensions, " at most");
+  const auto size = detail::byte_size(1, shape);
+  require(size.has_value(), "write_npy: a shape of ", shape.size(), " extents that overflows or is negative");
+  require(*size == values.size(), "write_npy: shape of ", *size, " elements for ", values.size(), " values");
   const std::string header = detail::make_npy_header(detail::npy_dtype<T>(), shape);
   const std::string_view pieces[] = {
       header, {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)}};

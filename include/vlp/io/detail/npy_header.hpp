@@ -5,13 +5,13 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/io/detail/byte_size.hpp>
 
 #include <bit>
 #include <cctype>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +20,7 @@
 namespace vlp::io::detail {
 
 inline constexpr std::string_view npy_magic = "\x93NUMPY";
+inline constexpr std::size_t max_npy_dimensions = 64;  // NumPy's own limit
 
 struct NpyHeader {
   std::string dtype;          // without the byte order: "f8"
@@ -107,6 +108,8 @@ class NpyDictionary {
       if (error != std::errc() || extent < 0) fail("the shape is not a tuple of sizes");
       text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
       accept('L');  // as Python 2 wrote long integers
+      if (out.size() == max_npy_dimensions)
+        fail(concat("the shape has more than ", max_npy_dimensions, " dimensions"));
       out.push_back(extent);
       if (!accept(',')) {
         expect(')');
@@ -152,22 +155,16 @@ inline NpyHeader parse_npy_header(std::string_view file, const std::string& path
   header.length = begin + length;
 
   const std::size_t have = file.size() - header.length;
-  std::uint64_t expected = static_cast<std::uint64_t>(header.dtype[1] - '0');
-  bool none = false, overflow = false;
-  for (Index extent : header.shape) {
-    const auto factor = static_cast<std::uint64_t>(extent);
-    none |= extent == 0;
-    overflow |= factor != 0 && expected > std::numeric_limits<Index>::max() / factor;
-    if (!overflow) expected *= factor;
-  }
-  if (none) expected = 0;
-  ensure(!overflow || none, path, ": the shape in the .npy header overflows");
+  const auto size = byte_size(static_cast<std::size_t>(header.dtype[1] - '0'), header.shape);
+  ensure(size.has_value(), path, ": the shape in the .npy header overflows");
+  const std::uint64_t expected = *size;
   ensure(have >= expected, path, ": truncated .npy file (", have, " of ", expected, " bytes of elements)");
   ensure(have <= expected, path, ": ", have - expected, " bytes follow the ", expected, " of the array");
   return header;
 }
 
-/// A version 1 header, padded so that the elements begin at a multiple of 64 bytes.
+/// A version 1 header of at most max_npy_dimensions, padded so that the elements begin at a multiple of 64
+/// bytes.
 inline std::string make_npy_header(const std::string& dtype, std::span<const Index> shape) {
   const char order = dtype[1] == '1' ? '|' : std::endian::native == std::endian::little ? '<' : '>';
   std::string text = concat("{'descr': '", order, dtype, "', 'fortran_order': False, 'shape': (");
@@ -175,7 +172,6 @@ inline std::string make_npy_header(const std::string& dtype, std::span<const Ind
   text += "), }";
   const std::size_t unpadded = npy_magic.size() + 4 + text.size() + 1;
   text.append((64 - unpadded % 64) % 64, ' ').push_back('\n');
-  require(text.size() <= 0xFFFF, "write_npy: ", shape.size(), " dimensions are too many");
   std::string out(npy_magic);
   out += {'\1', '\0', static_cast<char>(text.size() & 0xFF), static_cast<char>(text.size() >> 8)};
   return out + text;
