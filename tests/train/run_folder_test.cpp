@@ -3,7 +3,6 @@
 #include "support/temporary_folder.hpp"
 
 #include <vlp/io/file.hpp>
-#include <vlp/train/log.hpp>
 #include <vlp/train/run_folder.hpp>
 
 #include <filesystem>
@@ -66,23 +65,4 @@ TEST_CASE("the first free folder is taken") {
   folder.write("run", "");
   folder.write("run-2", "");
   CHECK(train::first_free_folder(stem) == stem + "-3");
-}
-
-TEST_CASE("a log keeps rows up to a step, to the bit") {
-  const TemporaryFolder folder;
-  const std::string path = (folder / "log.csv").string();
-  train::Log log(path, {"step", "loss"});
-  log.append({1, 0.1});
-  log.append({2, 1e-300});
-  log.append({3, 1.0 / 3});
-  log.save();
-  CHECK(io::read_file(path) == "step,loss\n1,0.1\n2,1e-300\n3,0.3333333333333333\n");
-  train::Log read(path, {"step", "loss"});
-  read.load(2);
-  CHECK(read.rows().size() == 2);
-  CHECK(read.column("loss") == std::vector<double>{0.1, 1e-300});
-  CHECK(message_of([&] {
-          train::Log(path, {"step", "other"}).load(3);
-        }).find("has other columns") != std::string::npos);
-  CHECK_THROWS_AS(log.append({4}), std::invalid_argument);
 }

@@ -234,4 +234,21 @@ inline void write_file(const Path& path, std::string_view bytes) {
   write_file(path, std::span(&bytes, 1));
 }
 
+/// Appends to a regular file of `size` bytes and brings it to the disk. Returns false, having written
+/// nothing, unless `path` is such a file (and no link), as when another program has changed it. A process
+/// that is killed meanwhile may leave a part of `bytes`. Throws std::runtime_error with the path and the
+/// system's reason.
+[[nodiscard]] inline bool append_to_file(const Path& path, std::uint64_t size, std::string_view bytes) {
+  const detail::Descriptor file(
+      ::open(path.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat status {};
+  if (!file.valid() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
+      static_cast<std::uint64_t>(status.st_size) != size)
+    return false;
+  if (bytes.empty()) return true;
+  detail::write_all(file.get(), bytes, path);
+  detail::ensure_system(::fsync(file.get()) == 0, path, "write");
+  return true;
+}
+
 }  // namespace vlp::io

@@ -6,6 +6,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/device.hpp>
+#include <vlp/core/numbers.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/data/pair_batch.hpp>
@@ -20,7 +21,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -216,9 +216,7 @@ template <class Scalar, class Device>
 namespace detail {
 inline std::string percent(double share) {
   if (share != share) return "-";
-  char text[16];
-  std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
-  return text;
+  return fixed_text(100 * share, 1) + " %";
 }
 
 inline std::string table_row(const std::string& what, const eval::Accuracy& accuracy,

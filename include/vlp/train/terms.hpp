@@ -2,9 +2,10 @@
 /// The values that a training step reports: the terms of its objective, each with its name and weight.
 #pragma once
 
+#include <vlp/core/numbers.hpp>
+
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,14 +33,9 @@ struct Reading {
 
 /// "loss 3.142 (global 2.718, local 0.424)".
 [[nodiscard]] inline std::string text_of(const Terms& terms) {
-  const auto number = [](double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.3f", value);
-    return std::string(text);
-  };
-  std::string text = "loss " + number(terms.total), parts;
+  std::string text = "loss " + fixed_text(terms.total, 3), parts;
   for (const Term& term : terms.terms)
-    parts.append(parts.empty() ? " (" : ", ").append(term.name).append(" ").append(number(term.value));
+    parts.append(parts.empty() ? " (" : ", ").append(term.name).append(" ").append(fixed_text(term.value, 3));
   return text + parts + (parts.empty() ? "" : ")");
 }
 
