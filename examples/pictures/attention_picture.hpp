@@ -65,7 +65,7 @@ class AttentionCanvas {
         panel_height_(std::max<Index>(1, image.height * panel_width / image.width)),
         columns_(std::min<Index>(4, static_cast<Index>(panels.size()) + 1)),
         rows_((static_cast<Index>(panels.size()) + columns_) / columns_),
-        lines_(wrap(report, columns_ * (panel_width + gap) - gap)),
+        lines_(wrap(report, columns_ * (panel_width + gap) - gap, most_lines)),
         picture_(stretched(io::resize(image, panel_width_, panel_height_))),
         canvas_(columns_ * (panel_width + gap) + gap,
                 rows_ * (panel_height_ + header + footer) + legend +
@@ -79,6 +79,7 @@ class AttentionCanvas {
   [[nodiscard]] const io::RgbImage& image() const { return canvas_.image(); }
 
  private:
+  static constexpr std::size_t most_lines = 40;  // of the report: beyond 3,000 characters
   static constexpr Index gap = 16, header = 44, footer = 30, legend = 52, line = 26;
 
   [[nodiscard]] Index left_of(Index cell) const { return gap + cell % columns_ * (panel_width_ + gap); }
@@ -108,7 +109,8 @@ class AttentionCanvas {
   }
 
   void draw_panel(Index cell, const AttentionPanel& panel) {
-    canvas_.text(left_of(cell), top_of(cell) - 30, '"' + panel.word + '"', word_colour, 3);
+    canvas_.text(left_of(cell), top_of(cell) - 30, fitted('"' + panel.word + '"', panel_width_, 3),
+                 word_colour, 3);
     const io::GrayImage heat = io::resize(as_image(panel.attention), panel_width_, panel_height_);
     for (Index y = 0; y < panel_height_; ++y)
       for (Index x = 0; x < panel_width_; ++x) {
@@ -197,12 +199,12 @@ class AttentionCanvas {
 }  // namespace detail
 
 /// One picture for a radiograph and some words of its report: the radiograph with all true boxes, then for
-/// each word its attention on the radiograph with its true box and peak, and the report below. Each panel is
-/// `panel_width` pixels wide, four in a row.
+/// each word its attention on the radiograph with its true box and peak, and the report below, or its first
+/// 40 lines and how many words follow. Each panel is `panel_width` pixels wide, four in a row.
 ///
 /// `image`: any scale, stretched from darkest to brightest. The grid of regions covers the image evenly.
-/// Throws std::invalid_argument for an empty image or grid, a panel narrower than 64 pixels, or a box that
-/// eval::point refuses.
+/// Throws std::invalid_argument for an empty image or grid, an image more than 16 times as high as wide, a
+/// panel narrower than 64 pixels or wider than 4096, or a box that eval::point refuses.
 [[nodiscard]] inline io::RgbImage draw_attention(const io::GrayImage& image,
                                                  std::span<const AttentionPanel> panels,
                                                  std::string_view report, Index panel_width = 448) {
@@ -210,7 +212,9 @@ class AttentionCanvas {
               static_cast<Index>(image.pixels.size()) == image.width * image.height,
           "draw_attention: the image is ", image.width, " x ", image.height, " with ", image.pixels.size(),
           " pixels");
-  require(panel_width >= 64, "draw_attention: panel_width must be at least 64, but is ", panel_width);
+  require((image.height - 1) / 16 < image.width, "draw_attention: the image is ", image.width, " x ",
+          image.height, ", too high for its width");
+  require_range<Index>("draw_attention: panel_width", panel_width, 64, 4096);
   for (const AttentionPanel& panel : panels)
     require(panel.attention.given() && panel.attention.size() > 0, "draw_attention: the attention of \"",
             panel.word, "\" is ", panel.attention.rows(), " x ", panel.attention.cols(), " regions");

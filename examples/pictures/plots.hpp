@@ -10,7 +10,6 @@
 #include <cmath>
 #include <filesystem>
 #include <span>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,12 +28,12 @@ struct Curve {
 [[nodiscard]] inline std::string plot_losses(const std::filesystem::path& png, std::span<const Curve> curves,
                                              std::string_view x_label = "step",
                                              std::string_view y_label = "loss") {
-  std::ostringstream data, plot;
+  detail::Script data, plot;
   std::size_t count = 0;
   for (const Curve& curve : curves) {
     require(curve.x.size() == curve.y.size(), "plot_losses: curve \"", curve.name, "\" has ", curve.x.size(),
             " x but ", curve.y.size(), " y");
-    std::ostringstream points;
+    detail::Script points;
     points.precision(9);
     for (std::size_t i = 0; i < curve.x.size(); ++i)
       if (std::isfinite(curve.x[i]) && std::isfinite(curve.y[i]))
@@ -47,7 +46,7 @@ struct Curve {
          << detail::gnuplot_text(curve.name);
   }
   if (count == 0) return png.string() + ": nothing to plot";
-  std::ostringstream script;
+  detail::Script script;
   script << detail::plot_style(960, 600) << "set xlabel " << detail::gnuplot_text(x_label) << "\nset ylabel "
          << detail::gnuplot_text(y_label)
          << "\nset key inside right top opaque\nset yrange [0:*]\nset xrange [*:*] noextend\n"
@@ -62,7 +61,7 @@ struct Curve {
   if (result.overall.count == 0) return png.string() + ": nothing to plot";
 
   // Rows from the top; each bar is a box from 0 to its accuracy, in percent.
-  std::ostringstream bars, chance, labels, names;
+  detail::Script bars, chance, labels, names;
   const auto add = [&](std::size_t row, const std::string& name, const eval::Accuracy& accuracy) {
     const double y = -static_cast<double>(row) - (row > 0 ? 0.4 : 0.0);
     names << (row == 0 ? "" : ", ") << detail::gnuplot_text(name) << ' ' << y;
@@ -75,7 +74,7 @@ struct Curve {
   for (std::size_t k = 0; k < result.perturbations.size(); ++k)
     add(k + 1, result.perturbations[k].name, result.perturbations[k].accuracy);
 
-  std::ostringstream script;
+  detail::Script script;
   script << detail::plot_style(960, 140 + 46 * static_cast<int>(result.perturbations.size() + 1))
          << "set xlabel 'original report preferred to the perturbed one, % of " << result.overall.count
          << " held-out reports'\nset xrange [0:110]\nset xtics 0,10,100\nset yrange ["

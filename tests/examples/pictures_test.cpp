@@ -2,6 +2,8 @@
 #include "pictures/attention_picture.hpp"
 #include "pictures/plots.hpp"
 #include "support/catch.hpp"
+#include "support/grouping_locale.hpp"
+#include "support/messages.hpp"
 
 #include <unistd.h>
 
@@ -45,6 +47,21 @@ class SearchPath {
   std::string before_;
 };
 
+/// Makes a folder the working one for as long as it lives.
+class WorkingFolder {
+ public:
+  explicit WorkingFolder(const fs::path& path) : before_(fs::current_path()) { fs::current_path(path); }
+  WorkingFolder(const WorkingFolder&) = delete;
+  WorkingFolder& operator=(const WorkingFolder&) = delete;
+  ~WorkingFolder() {
+    std::error_code ignored;
+    fs::current_path(before_, ignored);
+  }
+
+ private:
+  fs::path before_;
+};
+
 vlp::eval::StructureDiscrimination some_result() {
   vlp::eval::StructureDiscrimination out;
   out.overall = {60, 100, 0.25};
@@ -84,6 +101,65 @@ TEST_CASE("plots are written whole and leave nothing else behind") {
   check_plot(plot_structure_accuracy(folder.path / "structure.png", some_result()),
              folder.path / "structure.png");
   CHECK((folder.files() == 2 || folder.files() == 0));
+}
+
+TEST_CASE("no name of a folder is a command or an option of gnuplot") {
+  const Folder folder;
+  const fs::path victim = folder.path / "victim";
+  vlp::io::write_file(victim, "precious");
+  const std::vector<Curve> curves{{"set output '|touch pwned'", {0, 1}, {4, 3}}};
+  const WorkingFolder inside(folder.path);
+  for (const char* name : {"|touch pwned;#", "-e", "--default-settings", "a\nset output \"b\"", "'", "\"",
+                           "back\\slash\\n", "`touch pwned`", "$(touch pwned)", "%s", "caf\xE9"}) {
+    fs::create_directory(name);
+    // Names that earlier versions wrote through.
+    for (const char* trap : {"losses.png", "losses.png.part", "losses.png.gp"})
+      fs::create_symlink(victim, fs::path(name) / trap);
+    check_plot(plot_losses(fs::path(name) / "losses.png", curves), fs::path(name) / "losses.png");
+  }
+  check_plot(plot_losses("-x.png", curves), "-x.png");
+  CHECK(vlp::io::read_file(victim) == "precious");
+  CHECK_FALSE(fs::exists("pwned"));
+  CHECK(folder.files() == 11 + 1 + (fs::exists("-x.png") ? 1 : 0));
+}
+
+TEST_CASE("an unfinished picture replaces nothing") {
+  const Folder folder;
+  vlp::io::write_file(folder.path / "losses.png", "old");
+  const std::vector<Curve> curves{{"total", {0, 1}, {4, 3}}};
+  // What gnuplot leaves on a full disk, or when it fails behind a whole picture, or writes none.
+  for (const char* body :
+       {"printf '\\211PNG begun'", "printf 'IEND\\256B`\\202'; exit 3", ":", "kill -9 $$"}) {
+    vlp::io::write_file(folder.path / "gnuplot", std::string("#!/bin/sh\ncat > /dev/null\n") + body + "\n");
+    fs::permissions(folder.path / "gnuplot", fs::perms::owner_all);
+    const SearchPath fake((folder.path.string() + ":/usr/bin:/bin").c_str());
+    CHECK(plot_losses(folder.path / "losses.png", curves).find("not plotted, gnuplot failed") !=
+          std::string::npos);
+    CHECK(vlp::io::read_file(folder.path / "losses.png") == "old");
+    CHECK(folder.files() == 2);
+  }
+}
+
+TEST_CASE("a plot that cannot be written is an error that names it") {
+  const Folder folder;
+  const std::vector<Curve> curves{{"total", {0, 1}, {4, 3}}};
+  fs::create_directory(folder.path / "folder.png");
+  CHECK_MESSAGE_HAS(plot_losses(folder.path / "none/a.png", curves),
+                    (folder.path / "none/a.png").string() + ": cannot write: No such file or directory");
+  const std::string message =
+      vlp::test::message_of([&] { static_cast<void>(plot_losses(folder.path / "folder.png", curves)); });
+  if (message != "no error") CHECK(message.find("folder.png: cannot write: ") != std::string::npos);
+  CHECK(folder.files() == 1);
+}
+
+TEST_CASE("a script's numbers are the same in every locale") {
+  const vlp::test::GroupingLocale locale;
+  detail::Script script;
+  script << 123456 << ' ' << 0.5;
+  CHECK(script.str() == "123456 0.5");
+  const Folder folder;
+  const std::vector<Curve> curves{{"total", {0, 1234567}, {4.5, 3}}};
+  check_plot(plot_losses(folder.path / "losses.png", curves), folder.path / "losses.png");
 }
 
 TEST_CASE("without gnuplot there is a note and no picture") {
@@ -154,11 +230,48 @@ TEST_CASE("attention pictures of many words, of none, of NaN and of oblong image
   }
 }
 
+TEST_CASE("text is wrapped, and what is too long is cut and counted") {
+  using detail::Canvas, detail::wrap;
+  using Lines = std::vector<std::string>;
+  CHECK(wrap("", 400, 3).empty());
+  CHECK(wrap(" \n\t ", 400, 3).empty());
+  CHECK(wrap("  one\r\ntwo  three ", 400, 3) == Lines{"one two three"});
+  const Index four = Canvas::text_width("four five");
+  CHECK(wrap("four five four five", four, 3) == Lines{"four five", "four five"});
+  CHECK(wrap("four five four five", four - 1, 4) == Lines{"four", "five", "four", "five"});
+  CHECK(wrap("four five four five", four, 1) == Lines{"four five", "(... 2 more words)"});
+  CHECK(wrap("four five four", four, 1) == Lines{"four five", "(... 1 more word)"});
+  const Lines cut = wrap("a " + std::string(1'000'000, 'w') + " b", 100, 3);
+  REQUIRE(cut.size() == 3);
+  CHECK(cut[0] == "a");
+  CHECK(cut[1].starts_with("ww"));
+  CHECK(cut[1].ends_with("ww..."));
+  CHECK(Canvas::text_width(cut[1]) <= 100);
+  CHECK(cut[2] == "b");
+}
+
+TEST_CASE("a report of any length makes a picture of a page") {
+  const auto image = vlp::io::make_gray_image(32, 32);
+  std::string report;
+  for (int i = 0; i < 400'000; ++i) report += "effusion ";
+  const auto picture = draw_attention(image, {}, report, 200);
+  CHECK(picture.height < 40 * 26 + 500);
+  CHECK(picture.height > 40 * 26);
+  const auto word = draw_attention(image, {}, std::string(4'000'000, 'w'), 200);
+  CHECK(word.height < 400);
+  const std::vector<float> attention(1, 0.5F);
+  const std::vector<AttentionPanel> panel{{std::string(4'000'000, 'w'), {attention.data(), {1, 1}}, {}}};
+  CHECK(draw_attention(image, panel, "", 200).height < 400);
+}
+
 TEST_CASE("attention pictures refuse bad input") {
   const auto image = vlp::io::make_gray_image(64, 64);
   const std::vector<AttentionPanel> no_grid{{"opacity", {}, {}}};
   CHECK_THROWS_WITH(draw_attention(image, no_grid, ""),
                     "draw_attention: the attention of \"opacity\" is 0 x 0 regions");
   CHECK_THROWS_AS(draw_attention(image, {}, "", 10), std::invalid_argument);
+  CHECK_THROWS_AS(draw_attention(image, {}, "", 5000), std::invalid_argument);
+  CHECK_THROWS_AS(draw_attention(vlp::io::make_gray_image(1, 17), {}, ""), std::invalid_argument);
+  CHECK(draw_attention(vlp::io::make_gray_image(1, 16), {}, "", 64).height > 16 * 64);
   CHECK_THROWS_AS(draw_attention({64, 64, {}}, {}, ""), std::invalid_argument);
 }

@@ -191,7 +191,7 @@ TEST_CASE("no link is followed when a file is written") {
   // Links and files that have the very names a process of this number would take next.
   const Path path = folder / "trap";
   const std::string first = [&] {
-    const detail::TemporaryFile probe(path);
+    const TemporaryFile probe(path);
     for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
       if (is_temporary_name(entry.path().filename().string())) return entry.path().string();
     return std::string();

@@ -4,6 +4,7 @@
 
 #include <stb/stb_easy_font.h>
 
+#include <vlp/core/errors.hpp>
 #include <vlp/io/image.hpp>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace vlp::pictures::detail {
@@ -80,10 +82,12 @@ class Canvas {
     fill(x + width - thickness, y, thickness, height, colour);
   }
 
-  /// One line of text with its upper left corner at (x, y), `scale` pixels a dot of the font (capitals are 7
-  /// dots high).
+  /// One line of text with its upper left corner at (x, y), which must not be negative, `scale` pixels a dot
+  /// of the font (capitals are 7 dots high).
   void text(Index x, Index y, std::string_view line, Colour colour, Index scale = 2) {
     std::string printable = ascii(line);
+    // Every character is at least a dot wide: more of them lie outside, and would cost time and memory.
+    printable.resize(std::min(printable.size(), static_cast<std::size_t>(image_.width / scale)));
     std::vector<char> quads(printable.size() * 400 + 400);
     const int count =
         stb_easy_font_print(0, 0, printable.data(), nullptr, quads.data(), static_cast<int>(quads.size()));
@@ -122,22 +126,42 @@ class Canvas {
   io::RgbImage image_;
 };
 
-/// Breaks text between words into lines of at most `width` pixels; a longer word has a line of its own.
-inline std::vector<std::string> wrap(std::string_view text, Index width, Index scale = 2) {
+/// Returns the next word of `text` and removes it; empty where there is none.
+inline std::string_view next_word(std::string_view& text) {
+  constexpr std::string_view blanks = " \n\t\r";
+  text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
+  const std::string_view word = text.substr(0, text.find_first_of(blanks));
+  text.remove_prefix(word.size());
+  return word;
+}
+
+/// `word`, or as much of its beginning as goes into `width` pixels with "..." behind it.
+inline std::string fitted(std::string_view word, Index width, Index scale) {
+  const auto most = static_cast<std::size_t>(width / scale);  // characters are at least a dot wide
+  if (word.size() <= most && Canvas::text_width(word, scale) <= width) return std::string(word);
+  std::string cut(word.substr(0, most));
+  while (!cut.empty() && Canvas::text_width(cut + "...", scale) > width) cut.pop_back();
+  return cut + "...";
+}
+
+/// Breaks text between words into at most `most_lines` lines of at most `width` pixels. A word that is longer
+/// is cut; so is the text, and then a further line says how many words are left out.
+inline std::vector<std::string> wrap(std::string_view text, Index width, std::size_t most_lines,
+                                     Index scale = 2) {
   std::vector<std::string> lines;
   std::string line;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find_first_of(" \n\t\r", begin), text.size());
-    if (const std::string_view word = text.substr(begin, end - begin); !word.empty()) {
-      const std::string longer = line.empty() ? std::string(word) : line + ' ' + std::string(word);
-      if (line.empty() || Canvas::text_width(longer, scale) <= width) {
-        line = longer;
-      } else {
-        lines.push_back(line);
-        line = word;
+  for (std::string_view word = next_word(text); !word.empty(); word = next_word(text)) {
+    std::string part = fitted(word, width, scale);
+    if (!line.empty() && Canvas::text_width(line + ' ' + part, scale) > width) {
+      lines.push_back(std::exchange(line, {}));
+      if (lines.size() == most_lines) {
+        std::size_t left = 1;
+        while (!next_word(text).empty()) ++left;
+        lines.push_back(concat("(... ", left, left == 1 ? " more word)" : " more words)"));
+        return lines;
       }
     }
-    begin = end + 1;
+    line = line.empty() ? std::move(part) : line + ' ' + part;
   }
   if (!line.empty()) lines.push_back(line);
   return lines;

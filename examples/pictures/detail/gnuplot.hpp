@@ -4,35 +4,44 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <vlp/core/printable.hpp>
 #include <vlp/io/file.hpp>
 
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <locale>
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <system_error>
+#include <vector>
 
 namespace vlp::pictures::detail {
 
-/// A string literal of gnuplot.
+/// A string literal of gnuplot, in which an apostrophe alone has a meaning.
 inline std::string gnuplot_text(std::string_view text) {
   std::string out = "'";
-  for (const char c : text) {
+  for (const char c : printable(text)) {
     if (c == '\'') out += '\'';
-    out += c == '\n' ? ' ' : c;
+    out += c;
   }
   return out += '\'';
 }
 
+/// A stream of gnuplot's commands and numbers, which are the same in every locale.
+class Script : public std::ostringstream {
+ public:
+  Script() { imbue(std::locale::classic()); }
+};
+
 /// Settings that all plots share: a PNG of that size in pixels, plain text, light grid, colours that the
 /// colour-blind can tell apart (Okabe and Ito).
 inline std::string plot_style(int width, int height) {
-  std::ostringstream out;
+  Script out;
   const auto terminal = [&](std::string_view name) {
     return "set terminal " + std::string(name) + " size " + std::to_string(width) + "," +
            std::to_string(height) + " noenhanced";
@@ -48,40 +57,54 @@ inline std::string plot_style(int width, int height) {
   return out.str();
 }
 
-/// Runs a program found on PATH and waits for it; its output goes nowhere. Returns its exit status, or -1
-/// when it could not be run or was killed.
-inline int run_quietly(const std::string& program, const std::string& argument) {
+/// Runs a program found on PATH between two open files and waits for it; what it complains of goes nowhere.
+/// Returns its exit status, as a shell would tell it, or -1 when it could not be run.
+inline int run_quietly(std::vector<std::string> command, int input, int output) {
   posix_spawn_file_actions_t actions;
   if (posix_spawn_file_actions_init(&actions) != 0) return -1;
-  for (const int stream : {STDOUT_FILENO, STDERR_FILENO})
-    posix_spawn_file_actions_addopen(&actions, stream, "/dev/null", O_WRONLY, 0);
-  std::string name = program, operand = argument;
-  const std::array<char*, 3> arguments{name.data(), operand.data(), nullptr};
+  posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  std::vector<char*> arguments;
+  for (std::string& argument : command) arguments.push_back(argument.data());
+  arguments.push_back(nullptr);
   pid_t child = 0;
-  const int failed = posix_spawnp(&child, program.c_str(), &actions, nullptr, arguments.data(), environ);
+  const int failed = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   if (failed != 0) return -1;
   int status = 0;
   while (waitpid(child, &status, 0) < 0)
     if (errno != EINTR) return -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/// Whether an open file ends as every whole PNG does. gnuplot says nothing of a disk that is full.
+inline bool ends_as_png(int file) {
+  constexpr std::string_view end("IEND\xAE\x42\x60\x82", 8);
+  std::array<char, end.size()> bytes{};
+  struct stat status {};
+  const bool is_read = ::fstat(file, &status) == 0 &&
+                       ::pread(file, bytes.data(), bytes.size(),
+                               status.st_size - static_cast<off_t>(end.size())) == ssize_t{end.size()};
+  return is_read && std::string_view(bytes.data(), bytes.size()) == end;
 }
 
 /// Lets gnuplot write `png` by a script (which must not set an output). The picture replaces an older one
-/// only when it is complete. Returns an empty string, or a note that says why there is no picture.
+/// only when it is complete. Returns an empty string, or a note that says why there is no picture. Throws
+/// std::runtime_error, naming `png`, where no file can be written.
+///
+/// gnuplot is told no file's name, of which it might take one for a command ('|...') or an option: the script
+/// is its input and the picture its output.
 inline std::string run_gnuplot(const std::filesystem::path& png, const std::string& script) {
-  const std::filesystem::path script_file = png.string() + ".gp", part = png.string() + ".part";
-  io::write_file(script_file, "set output " + gnuplot_text(part.string()) + "\n" + script + "set output\n");
-  const int status = run_quietly("gnuplot", script_file.string());
-  std::error_code ignored, missing;
-  std::filesystem::remove(script_file, ignored);
-  const bool complete = status == 0 && std::filesystem::file_size(part, missing) > 0 && !missing;
-  if (!complete) {
-    std::filesystem::remove(part, ignored);
-    return png.string() + (status == -1 || status == 127 ? ": not plotted, since gnuplot is not installed"
-                                                         : ": not plotted, gnuplot failed");
-  }
-  std::filesystem::rename(part, png);
+  io::TemporaryFile input(png), picture(png);
+  input.write(script);
+  ::lseek(input.descriptor(), 0, SEEK_SET);
+  const int status =
+      run_quietly({"gnuplot", "--default-settings", "-"}, input.descriptor(), picture.descriptor());
+  if (status == -1 || status == 127) return png.string() + ": not plotted, since gnuplot is not installed";
+  if (status != 0 || !ends_as_png(picture.descriptor()))
+    return png.string() + ": not plotted, gnuplot failed";
+  picture.commit();
   return {};
 }
 

@@ -88,6 +88,8 @@ inline Path temporary_name(const Path& path, unsigned number) {
   return path.parent_path() / concat(temporary_prefix, name, ".", ::getpid(), "-", number, temporary_suffix);
 }
 
+}  // namespace detail
+
 /// A new, empty file beside `path` that becomes the file `path`, or nothing. It is made only where nothing,
 /// not even a link, has its name.
 class TemporaryFile {
@@ -102,7 +104,7 @@ class TemporaryFile {
 
   /// The file, open to read and write.
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
-  void write(std::string_view bytes) { write_all(file_.get(), bytes, path_); }
+  void write(std::string_view bytes) { detail::write_all(file_.get(), bytes, path_); }
 
   /// Puts the file on the disk and in the place of `path`. A file that is replaced leaves its permissions; a
   /// link is replaced itself. Throws std::runtime_error with `path` and the system's reason.
@@ -111,10 +113,10 @@ class TemporaryFile {
     // A file without its old permissions is still better than none, so a refusal is no error.
     if (::stat(path_.c_str(), &old) == 0 && S_ISREG(old.st_mode))
       static_cast<void>(::fchmod(file_.get(), old.st_mode & 07777));
-    ensure_system(::fsync(file_.get()) == 0 && file_.close(), path_, "write");
-    ensure_system(::rename(temporary_.c_str(), path_.c_str()) == 0, path_, "write");
+    detail::ensure_system(::fsync(file_.get()) == 0 && file_.close(), path_, "write");
+    detail::ensure_system(::rename(temporary_.c_str(), path_.c_str()) == 0, path_, "write");
     temporary_.clear();
-    sync_folder_of(path_);
+    detail::sync_folder_of(path_);
   }
 
  private:
@@ -122,19 +124,21 @@ class TemporaryFile {
     static std::atomic<unsigned> counter{0};
     // A name may be left from a killed process of the same number, as it has in every new container.
     for (unsigned tries = 0; tries < 1000; ++tries) {
-      temporary_ = temporary_name(path_, counter.fetch_add(1));
+      temporary_ = detail::temporary_name(path_, counter.fetch_add(1));
       const int file = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
       if (file >= 0) return file;
       if (errno != EEXIST) break;
     }
     temporary_.clear();
-    ensure_system(false, path_, "write");
+    detail::ensure_system(false, path_, "write");
     return -1;
   }
 
   Path path_, temporary_;
-  Descriptor file_;
+  detail::Descriptor file_;
 };
+
+namespace detail {
 
 /// Waits until a file that is no regular one, such as a pipe, has something to read or has ended.
 inline void wait_for_input(int descriptor, StopToken stop) {
@@ -224,7 +228,7 @@ inline void write_file(const Path& path, std::span<const std::string_view> piece
   struct stat old {};
   ensure(::stat(path.c_str(), &old) != 0 || S_ISREG(old.st_mode), path.string(),
          ": cannot write: not a regular file");
-  detail::TemporaryFile file(path);
+  TemporaryFile file(path);
   for (std::string_view piece : pieces) file.write(piece);
   file.commit();
 }
