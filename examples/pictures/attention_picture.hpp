@@ -37,13 +37,15 @@ inline constexpr Colour box_colour{0, 229, 255}, hit_colour{105, 240, 130}, miss
 
 /// Values stretched to [0, 1], NaN to 0; all 0 when they are alike.
 inline io::GrayImage stretched(io::GrayImage image) {
-  float low = std::numeric_limits<float>::infinity(), high = -low;
-  for (const float v : image.pixels)
+  // double holds the difference of any two floats.
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const double v : image.pixels)
     if (std::isfinite(v)) {
       low = std::min(low, v);
       high = std::max(high, v);
     }
-  for (float& v : image.pixels) v = high > low && std::isfinite(v) ? (v - low) / (high - low) : 0.0F;
+  for (float& v : image.pixels)
+    v = high > low && std::isfinite(v) ? static_cast<float>((v - low) / (high - low)) : 0.0F;
   return image;
 }
 

@@ -46,6 +46,15 @@ TEST_CASE("a box smaller than a cell is hit by the cell that holds it") {
   CHECK_FALSE(point(grid.view(), {49, 33, 51, 35}, 64, 64).hit);
 }
 
+TEST_CASE("a box may reach as far beyond the image as a float does") {
+  Grid grid;
+  grid.at(3, 3) = 1;
+  constexpr float most = std::numeric_limits<float>::max();
+  CHECK(point(grid.view(), {63, 63, most, most}, 64, 64).hit);
+  CHECK_FALSE(point(grid.view(), {-most, -most, 1, 1}, 64, 64).hit);
+  CHECK(point(grid.view(), {-most, -most, most, most}, 64, 64).chance == 1);
+}
+
 TEST_CASE("ties and NaN count against the attention") {
   Grid grid;
   CHECK_FALSE(point(grid.view(), {0, 0, 32, 64}, 64, 64).hit);  // all alike

@@ -230,6 +230,15 @@ TEST_CASE("attention pictures of many words, of none, of NaN and of oblong image
   }
 }
 
+TEST_CASE("values are stretched whatever their range") {
+  constexpr float most = std::numeric_limits<float>::max();
+  vlp::io::GrayImage image = vlp::io::make_gray_image(5, 1);
+  image.pixels = {-most, 0, most, static_cast<float>(nan_value), std::numeric_limits<float>::infinity()};
+  CHECK(detail::stretched(image).pixels == std::vector<float>{0, 0.5F, 1, 0, 0});
+  image.pixels = {2, 2, 2, 2, 2};
+  CHECK(detail::stretched(image).pixels == std::vector<float>(5, 0));
+}
+
 TEST_CASE("text is wrapped, and what is too long is cut and counted") {
   using detail::Canvas, detail::wrap;
   using Lines = std::vector<std::string>;

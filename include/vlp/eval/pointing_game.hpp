@@ -51,7 +51,8 @@ class HitCells {
 
  private:
   static Index cell_of(double position, double cell, Index count) {
-    return std::clamp(static_cast<Index>(std::floor(position / cell)), Index{0}, count - 1);
+    // Within the grid first: an Index does not hold every float.
+    return static_cast<Index>(std::clamp(std::floor(position / cell), 0.0, static_cast<double>(count - 1)));
   }
 
   double cell_height_, cell_width_;
