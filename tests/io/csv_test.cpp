@@ -2,8 +2,10 @@
 
 #include <rapidcheck.h>
 
+#include <vlp/core/stop.hpp>
 #include <vlp/io/csv.hpp>
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -70,7 +72,34 @@ TEST_CASE("malformed tables are refused by file and line") {
   CHECK_MESSAGE_HAS(reading(std::string_view("\xFF\xFE"
                                              "a\0,\0b\0\n\0",
                                              10)),
-                    file + ":1", "UTF-8");
+                    file, "UTF-16");
+  CHECK_MESSAGE_HAS(reading("image,report\na.png,L\xE9sion.\nb c.png,Clear.\n"), file + ":2", "E9",
+                    "not UTF-8");
+}
+
+TEST_CASE("columns that are not separated by commas are refused with what separates them") {
+  const TemporaryFolder folder;
+  const auto reading = [&](std::string_view text) { return read_csv(folder.write("bad.csv", text)); };
+  const std::string file = (folder / "bad.csv").string();
+  CHECK_MESSAGE_HAS(
+      reading("image;report;patient\na.png;Lungs clear.;p1\nb c.png;Small effusion, left.;p2\n"),
+      file + ":1: columns are separated by semicolons, but must be by commas");
+  CHECK_MESSAGE_HAS(reading("\xEF\xBB\xBF\n\"image\";\"report, text\"\n"), file + ":2", "semicolons");
+  CHECK_MESSAGE_HAS(reading("image\treport\na.png\tClear.\n"), file + ":1", "tabs");
+  CHECK_MESSAGE_HAS(reading("image|report\r\na.png|Clear.\r\n"), file + ":1", "vertical bars");
+  // Other separators within names, or around the only one, are no separators.
+  CHECK(reading("a;b,c|d\n1,2\n").columns == std::vector<std::string>{"a;b", "c|d"});
+  CHECK(reading("\"a;b\"\n1\n").columns == std::vector<std::string>{"a;b"});
+  CHECK(reading("a\t\n1\n").columns == std::vector<std::string>{"a"});
+}
+
+TEST_CASE("reading a table ends when it is asked to") {
+  const TemporaryFolder folder;
+  std::atomic<bool> flag{false};
+  const io::Path path = folder.write("t.csv", "a,b\n1,2\n");
+  CHECK(read_csv(path, StopToken(flag)).rows.size() == 1);
+  flag = true;
+  CHECK_THROWS_AS(read_csv(path, StopToken(flag)), Stopped);
 }
 
 TEST_CASE("a column that is not there is named with those that are") {
@@ -97,8 +126,8 @@ TEST_CASE("any fields survive quoting") {
   const TemporaryFolder folder;
   CHECK(rc::check([&] {
     const auto columns = *rc::gen::inRange<std::size_t>(1, 5);
-    const auto field = rc::gen::container<std::string>(
-        rc::gen::oneOf(rc::gen::element('"', ',', '\n', '\r', ' ', 'x'), rc::gen::nonZero<char>()));
+    const auto field = rc::gen::container<std::string>(rc::gen::oneOf(
+        rc::gen::element('"', ',', '\n', '\r', ' ', 'x', ';'), rc::gen::inRange<char>('\1', '\x7f')));
     Rows rows = *rc::gen::container<Rows>(rc::gen::container<std::vector<std::string>>(columns, field));
     rows.insert(rows.begin(), std::vector<std::string>(columns, "name"));
     const CsvTable table = read_csv(folder.write("t.csv", quoted(rows)));

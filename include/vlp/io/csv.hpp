@@ -1,14 +1,17 @@
 /// \file
 /// Tables in CSV files (RFC 4180, read by libcsv): quotes, line breaks within quotes, LF, CRLF and CR line
-/// ends, a UTF-8 byte order mark.
+/// ends, UTF-8 with or without a byte order mark.
 #pragma once
 
 #include <csv.h>
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/stop.hpp>
+#include <vlp/core/text_encoding.hpp>
 #include <vlp/io/file.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -53,7 +56,7 @@ namespace detail {
 /// libcsv's parser, with the table it has read so far.
 class CsvReader {
  public:
-  explicit CsvReader(const Path& path) {
+  explicit CsvReader(const Path& path, StopToken stop = {}) : stop_(stop) {
     table_.path = path.string();
     ensure(csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI) == 0, table_.path,
            ": cannot start the CSV parser");
@@ -63,18 +66,16 @@ class CsvReader {
   ~CsvReader() { csv_free(&parser_); }
 
   CsvTable read(std::string_view text) {
-    constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-    if (text.substr(0, byte_order_mark.size()) == byte_order_mark) text.remove_prefix(byte_order_mark.size());
+    text = utf8_text(text, table_.path);
     // Lines are passed one at a time, since libcsv does not report its position.
     while (!text.empty()) {
-      const std::string_view line = text.substr(0, line_length(text));
-      text.remove_prefix(line.size());
+      const std::string_view line = next_line(text);
       ++line_;
-      ensure(line.find('\0') == line.npos, table_.path, ":", line_,
-             ": a zero byte (is this a text file, in UTF-8?)");
+      const bool is_blank = line.find_first_not_of("\r\n\t ") == line.npos;
       if (!within_row_) row_line_ = line_;
-      within_row_ = within_row_ || line.find_first_not_of("\r\n\t ") != line.npos;
-      check(csv_parse(&parser_, line.data(), line.size(), on_field, on_row, this) == line.size());
+      if (!within_row_ && !is_blank && !has_header_) check_separator(line);
+      within_row_ = within_row_ || !is_blank;
+      parse(line);
     }
     check(csv_fini(&parser_, on_field, on_row, this) == 0);
     ensure(has_header_, table_.path, ": empty, not even a row of column names");
@@ -82,11 +83,31 @@ class CsvReader {
   }
 
  private:
-  /// Length of the first line of `text`, its line end included.
-  static std::size_t line_length(std::string_view text) {
-    const std::size_t end = text.find_first_of("\r\n");
-    if (end == text.npos) return text.size();
-    return end + (text.substr(end, 2) == "\r\n" ? 2 : 1);
+  /// Passes a line to libcsv, a long one in pieces, since any of them may be where to stop.
+  void parse(std::string_view line) {
+    constexpr std::size_t piece = 1 << 20;
+    for (; !line.empty(); line.remove_prefix(std::min(piece, line.size()))) {
+      stop_.check();
+      const std::size_t size = std::min(piece, line.size());
+      check(csv_parse(&parser_, line.data(), size, on_field, on_row, this) == size);
+    }
+  }
+
+  /// Throws if the line of column names has no comma, but another character that separates columns.
+  void check_separator(std::string_view names) const {
+    bool quoted = false;
+    char found = 0;
+    for (const char c : trimmed(names)) {
+      if (c == '"') quoted = !quoted;
+      if (quoted) continue;
+      if (c == ',') return;
+      if (found == 0 && (c == ';' || c == '\t' || c == '|')) found = c;
+    }
+    ensure(found == 0, table_.path, ":", line_, ": columns are separated by ",
+           found == ';'    ? "semicolons"
+           : found == '\t' ? "tabs"
+                           : "vertical bars",
+           ", but must be by commas");
   }
 
   /// Throws the exception that a callback caught, or, if the parser stopped, one that names the row.
@@ -129,6 +150,7 @@ class CsvReader {
   }
 
   csv_parser parser_{};
+  StopToken stop_;
   CsvTable table_;
   std::vector<std::string> row_;
   std::exception_ptr error_;
@@ -142,9 +164,10 @@ class CsvReader {
 
 /// Reads a CSV file whose first row names the columns. Blank lines are skipped; spaces around an unquoted
 /// field are no part of it. Throws std::runtime_error, naming the file and the line, for a missing or empty
-/// file, a row of another number of fields, a stray or unclosed quote, or a zero byte.
-[[nodiscard]] inline CsvTable read_csv(const Path& path) {
-  return detail::CsvReader(path).read(read_file(path));
+/// file, text that is not UTF-8 (see utf8_text), columns that are separated by semicolons, tabs or vertical
+/// bars, a row of another number of fields, or a stray or unclosed quote; and Stopped.
+[[nodiscard]] inline CsvTable read_csv(const Path& path, StopToken stop = {}) {
+  return detail::CsvReader(path, stop).read(read_file(path));
 }
 
 }  // namespace vlp::io
