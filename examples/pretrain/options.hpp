@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 
 #include <vlp/core/errors.hpp>
+#include <vlp/data/dataset.hpp>
+#include <vlp/data/report_part.hpp>
 #include <vlp/io/report_table.hpp>
 #include <vlp/tasks/contrastive.hpp>
 #include <vlp/train/options.hpp>
@@ -23,6 +25,8 @@ struct Options {
   std::string data = "builtin";
   std::int64_t studies = 14000;
   double held_out = 0.1;
+  data::BadRows bad_rows = data::BadRows::stop;
+  data::ReportPart report_part = data::ReportPart::report;
   io::Projection projection = io::Projection::frontal;
   std::string vocabulary;
   std::string weights;
@@ -36,7 +40,11 @@ struct Options {
   bool eval_only = false;
 
   [[nodiscard]] data::DatasetOptions dataset() const {
-    return {.image_size = task.image_size, .held_out = held_out, .max_words = task.max_words};
+    return {.image_size = task.image_size,
+            .held_out = held_out,
+            .max_words = task.max_words,
+            .report_part = report_part,
+            .bad_rows = bad_rows};
   }
 };
 
@@ -49,6 +57,11 @@ void for_each_setting(AnyOptions& o, Visit&& visit) {
   visit("studies", o.studies, "number of studies that the built-in generator draws");
   visit("held-out", o.held_out,
         "share of the groups (patients) held out where the data has no split of its own");
+  visit("bad-rows", o.bad_rows,
+        "rows of a table without an image or a report, or whose image cannot be read: stop | skip");
+  visit("report-part", o.report_part,
+        "part of the reports that is read: report | findings | impression | findings+impression; reports "
+        "without it are left out");
   visit("projection", o.projection, "open-i: frontal | lateral | both");
   visit("vocabulary", o.vocabulary,
         "word pieces, one a line (vocab.txt); built from the training reports when not given");

@@ -2,11 +2,18 @@
 #include "support/messages.hpp"
 #include "support/temporary_folder.hpp"
 
-#include <vlp/data/dataset.hpp>
+#include <rapidcheck.h>
 
+#include <vlp/core/stop.hpp>
+#include <vlp/data/dataset.hpp>
+#include <vlp/io/file.hpp>
+
+#include <atomic>
+#include <filesystem>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 using namespace vlp;
 using test::message_of;
@@ -14,16 +21,17 @@ using test::TemporaryFolder;
 
 namespace {
 
-/// Pairs of a table whose images are all the same small file.
+/// Pairs of a table whose images are copies of one small file.
 io::ReportTable table_of(const TemporaryFolder& folder, int pairs) {
   io::GrayImage image = io::make_gray_image(9, 7);
   for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<float>(i) / 63.0f;
-  io::write_png(folder / "image.png", image);
+  io::write_png(folder / "image0.png", image);
+  const std::string bytes = io::read_file(folder / "image0.png");
   io::ReportTable table;
   table.path = "table.csv";
   for (int i = 0; i < pairs; ++i) {
     io::ReportImagePair pair;
-    pair.image = folder / "image.png";
+    pair.image = folder.write("image" + std::to_string(i) + ".png", bytes);
     pair.findings = "Finding number " + std::to_string(i % 5) + ".";
     pair.impression = "Normal.";
     pair.report = pair.findings + " " + pair.impression;
@@ -36,6 +44,12 @@ io::ReportTable table_of(const TemporaryFolder& folder, int pairs) {
 std::set<std::string> reports_of(const std::vector<data::Example>& examples) {
   std::set<std::string> reports;
   for (const auto& example : examples) reports.insert(example.report);
+  return reports;
+}
+
+std::set<std::string> all_reports(const data::Dataset& dataset) {
+  std::set<std::string> reports = reports_of(dataset.train);
+  reports.merge(reports_of(dataset.held_out));
   return reports;
 }
 
@@ -59,30 +73,124 @@ TEST_CASE("a table becomes a dataset with sections, identities and notes") {
     }
 }
 
-TEST_CASE("reports are equal as far as their words are kept") {
+TEST_CASE("reports are equal when their whole texts are, and a note says what is cut off") {
   const TemporaryFolder folder;
   Cpu device(1);
-  auto table = table_of(folder, 4);
-  const auto dataset = data::read_dataset(device, table, {.image_size = 8, .held_out = 0.3, .max_words = 2});
-  CHECK(dataset.notes.back().ends_with(" 1 different reports"));  // "finding number"
+  const auto table = table_of(folder, 6);  // "finding number 0 normal" and so on, of which 0 comes twice
+  const auto notes = [&](Index max_words) {
+    return data::read_dataset(device, table, {.image_size = 8, .held_out = 0.3, .max_words = max_words})
+        .notes;
+  };
+  CHECK(notes(2).back() == "4 pairs to train on, 2 held out, 5 different reports");
+  CHECK(notes(2).at(0) ==
+        "6 of 6 reports are longer than 2 words (max-words), and what follows is not read; 6 reports differ "
+        "from "
+        "others only there");
+  CHECK(notes(3).at(0) == "6 of 6 reports are longer than 3 words (max-words), and what follows is not read");
+  CHECK(notes(4).size() == 1);
+}
+
+TEST_CASE("findings or impression alone can be taken for the report") {
+  const TemporaryFolder folder;
+  Cpu device(1);
+  auto table = table_of(folder, 6);
+  const auto read = [&](data::ReportPart part) {
+    return data::read_dataset(device, table, {.image_size = 8, .held_out = 0.3, .report_part = part});
+  };
+  CHECK(reports_of(read(data::ReportPart::impression).train) == std::set<std::string>{"Normal."});
+  CHECK(all_reports(read(data::ReportPart::findings)).count("Finding number 3.") == 1);
+  CHECK(all_reports(read(data::ReportPart::findings_and_impression)).count("Finding number 3. Normal.") == 1);
+  // Sections of a whole report where the table does not tell them apart; reports without are left out.
+  for (auto& pair : table.pairs) {
+    pair.findings.clear();
+    pair.impression.clear();
+    pair.report = "FINDINGS: A tube.\nIMPRESSION: Normal " + std::to_string(pair.line) + ".";
+  }
+  table.pairs[4].report = "Seen.";
+  const auto impressions = read(data::ReportPart::impression);
+  CHECK(impressions.train.size() + impressions.held_out.size() == 5);
+  CHECK(impressions.notes.at(0) == "1 of 6 pairs are left out, for their report has no impression");
+  CHECK(all_reports(impressions).count("Normal 2.") == 1);
+  CHECK(all_reports(read(data::ReportPart::findings_and_impression)).count("Seen.") == 0);
+  for (auto& pair : table.pairs) pair.report = "Seen.";
+  CHECK_MESSAGE_HAS(read(data::ReportPart::findings), "table.csv: 0 pairs to train on and 0 held out");
+}
+
+TEST_CASE("all bad rows are named at once, before any image is read, or left out") {
+  const TemporaryFolder folder;
+  Cpu device(2);
+  auto table = table_of(folder, 8);
   table.pairs[2].report = " ... ";
-  CHECK(message_of<std::runtime_error>([&] {
-          return data::read_dataset(device, table, {.image_size = 8});
-        }).find("image.png: its report has no words") != std::string::npos);
+  table.pairs[5].report = "\"";
+  table.bad.push_back({3, "no image"});
+  folder.write("image1.png", "no image at all");  // line 3
+  const data::DatasetOptions stop{.image_size = 8, .held_out = 0.3};
+  data::DatasetOptions skip = stop;
+  skip.bad_rows = data::BadRows::skip;
+  CHECK(message_of<std::runtime_error>([&] { return data::read_dataset(device, table, stop); }) ==
+        "table.csv:3: no image; line 4: its report has no words; line 7: its report has no words (bad-rows "
+        "skip would "
+        "leave them out)");
+  const auto dataset = data::read_dataset(device, table, skip);
+  CHECK(dataset.train.size() + dataset.held_out.size() == 5);
+  CHECK(dataset.notes.at(0) ==
+        "3 bad rows are left out: table.csv:3: no image; line 4: its report has no words; line 7: its report "
+        "has "
+        "no words");
+  CHECK(dataset.notes.at(1).find("1 bad row is left out: table.csv:3: ") == 0);
+
+  // With sound reports, all images that cannot be read.
+  table = table_of(folder, 8);
+  for (const char* name : {"image1.png", "image6.png"}) folder.write(name, "no image at all");
+  const std::string message =
+      message_of<std::runtime_error>([&] { return data::read_dataset(device, table, stop); });
+  INFO(message);
+  CHECK(message.find("table.csv:3: ") == 0);
+  CHECK(message.find("image1.png") != std::string::npos);
+  CHECK(message.find("; line 8: ") != std::string::npos);
+  CHECK(message.find("image6.png") != std::string::npos);
+  CHECK(data::read_dataset(device, table, skip).notes.at(0).find("2 bad rows are left out: table.csv:3: ") ==
+        0);
+  for (const auto& pair : table.pairs) folder.write(pair.image.filename().string(), "");
+  CHECK_MESSAGE_HAS(data::read_dataset(device, table, skip), "table.csv: 0 pairs to train on and 0 held out");
 }
 
 TEST_CASE("a split of the table's own is kept, and an empty side is refused") {
   const TemporaryFolder folder;
   Cpu device(1);
   auto table = table_of(folder, 5);
-  for (std::size_t i = 0; i < 5; ++i) table.pairs[i].split = i == 1 ? "test" : i == 3 ? "" : "train";
+  const std::vector<std::string> splits{"train", "test", "TRAIN", "validate", "Train"};
+  for (std::size_t i = 0; i < 5; ++i) table.pairs[i].split = splits[i];
   const auto dataset = data::read_dataset(device, table, {.image_size = 8});
-  REQUIRE(dataset.held_out.size() == 1);
+  REQUIRE(dataset.held_out.size() == 2);
   CHECK(dataset.held_out[0].report == table.pairs[1].report);
+  CHECK(dataset.notes.at(0) ==
+        "table.csv: the table's own split, to train on: 'TRAIN' 1, 'Train' 1, 'train' 1; held out: 'test' 1, "
+        "'validate' 1");
   for (auto& pair : table.pairs) pair.split = "train";
-  CHECK(message_of<std::runtime_error>([&] {
-          return data::read_dataset(device, table, {.image_size = 8});
-        }).find("table.csv: 5 pairs to train on and 0 held out") != std::string::npos);
+  CHECK_MESSAGE_HAS(data::read_dataset(device, table, {.image_size = 8}),
+                    "table.csv: 5 pairs to train on and 0 held out", "'train' 5; held out: none");
+  for (auto& pair : table.pairs) pair.split = "training";
+  CHECK_MESSAGE_HAS(data::read_dataset(device, table, {.image_size = 8}),
+                    "0 pairs to train on and 5 held out", "to train on: none; held out: 'training' 5");
+}
+
+TEST_CASE("a row without a split among others with one is bad, and one that divides an image or patient") {
+  const TemporaryFolder folder;
+  Cpu device(1);
+  auto table = table_of(folder, 6);
+  const std::vector<std::string> splits{"train", "test", "", "train", "test", "train"};
+  for (std::size_t i = 0; i < 6; ++i) table.pairs[i].split = splits[i];
+  table.pairs[3].patient = table.pairs[4].patient = "p";
+  table.pairs[5].image = table.pairs[1].image;
+  CHECK(
+      message_of<std::runtime_error>([&] { return data::read_dataset(device, table, {.image_size = 8}); }) ==
+      "table.csv:4: no split, though other rows have one; line 5: to train on, though line 6, of the same "
+      "image, patient, study or group, is held out; line 7: to train on, though line 3, of the same image, "
+      "patient, study or group, is held out (bad-rows skip would leave them out)");
+  const auto dataset = data::read_dataset(device, table, {.image_size = 8, .bad_rows = data::BadRows::skip});
+  CHECK(dataset.train.size() == 1);
+  CHECK(dataset.held_out.size() == 2);
 }
 
 TEST_CASE("groups are never divided, and the same ones are held out every time") {
@@ -90,8 +198,8 @@ TEST_CASE("groups are never divided, and the same ones are held out every time")
   Cpu device(1);
   auto table = table_of(folder, 24);
   for (std::size_t i = 0; i < 24; ++i) {
-    table.pairs[i].group = "patient " + std::to_string(i / 3);
-    table.pairs[i].report = table.pairs[i].group;
+    table.pairs[i].patient = "patient " + std::to_string(i / 3);
+    table.pairs[i].report = table.pairs[i].patient;
   }
   const auto dataset = data::read_dataset(device, table, {.image_size = 8, .held_out = 0.2});
   const auto held_out = reports_of(dataset.held_out);
@@ -101,6 +209,120 @@ TEST_CASE("groups are never divided, and the same ones are held out every time")
   std::reverse(table.pairs.begin(), table.pairs.end());
   CHECK(reports_of(data::read_dataset(device, table, {.image_size = 8, .held_out = 0.2}).held_out) ==
         held_out);
+}
+
+TEST_CASE("an image in several rows is one image, read once, with several right reports, on one side") {
+  const TemporaryFolder folder;
+  Cpu device(2);
+  auto table = table_of(folder, 12);
+  std::filesystem::create_directory(folder / "sub");
+  std::filesystem::create_symlink(folder / "image0.png", folder / "linked.png");
+  std::filesystem::create_hard_link(folder / "image0.png", folder / "hard.png");
+  table.pairs[3].image = folder / "sub/../image0.png";
+  table.pairs[6].image = folder / "linked.png";
+  table.pairs[9].image = folder / "hard.png";
+  for (const double share : {0.1, 0.3, 0.5, 0.7}) {
+    const auto dataset = data::read_dataset(device, table, {.image_size = 8, .held_out = share});
+    CHECK(dataset.notes.at(0) ==
+          "table.csv: 12 pairs show 9 different images; all reports of an image are right for it, and its "
+          "pairs stay "
+          "on one side of the split");
+    std::vector<const data::Example*> same;
+    int sides = 0;
+    for (const auto* side : {&dataset.train, &dataset.held_out}) {
+      const std::size_t before = same.size();
+      for (const data::Example& example : *side) {
+        CHECK(example.pixels.size() == 64);
+        if (example.image_texts) same.push_back(&example);
+      }
+      sides += same.size() > before;
+    }
+    REQUIRE(same.size() == 4);
+    CHECK(sides == 1);
+    std::set<std::int64_t> texts;
+    for (const data::Example* example : same) {
+      CHECK(example->image_id == same[0]->image_id);
+      texts.insert(example->text_id);
+    }
+    // Rows 0, 3, 6 and 9 have the reports 0, 3, 1 and 4.
+    CHECK(*same[0]->image_texts == std::vector<std::int64_t>(texts.begin(), texts.end()));
+    CHECK(texts.size() == 4);
+  }
+  // Rows of one image that cannot be read are bad, each of them.
+  folder.write("image0.png", "damaged");
+  CHECK_MESSAGE_HAS(data::read_dataset(device, table, {.image_size = 8}),
+                    "table.csv:2: ", "; line 5: ", "; line 8: ", "; line 11: ");
+}
+
+TEST_CASE("pairs of one image, patient, study or group belong together, through others too") {
+  const TemporaryFolder folder;
+  auto table = table_of(folder, 10);
+  const auto groups = [&] { return data::group_pairs(table).group; };
+  CHECK(groups() == std::vector<std::size_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  table.pairs[0].patient = table.pairs[1].patient = "a";
+  table.pairs[1].study = table.pairs[2].study = "s";  // the study of patient a, whose name one row lacks
+  table.pairs[3].image = table.pairs[2].image;
+  table.pairs[4].group = table.pairs[3].group = "g";
+  // A study within each of two patients, and one of its rows without a patient.
+  table.pairs[5].patient = "b";
+  table.pairs[6].patient = "c";
+  table.pairs[5].study = table.pairs[6].study = table.pairs[7].study = table.pairs[8].study = "1";
+  CHECK(groups() == std::vector<std::size_t>{0, 0, 0, 0, 0, 5, 6, 7, 7, 9});
+  const auto notes = data::group_pairs(table).notes;
+  REQUIRE(notes.size() == 3);
+  CHECK(notes[1] ==
+        "table.csv: names of studies that several patients have, taken for numbers within a patient: 1");
+  CHECK(notes[2] == "table.csv: 5 groups of pairs that share an image, a patient, a study or a group");
+}
+
+TEST_CASE("whatever pairs have in common, no group is on both sides of a split") {
+  const TemporaryFolder folder;
+  const auto all = table_of(folder, 12);
+  CHECK(rc::check([&] {
+    auto table = all;
+    for (auto& pair : table.pairs) {
+      const auto name = [] {
+        const int n = *rc::gen::inRange(0, 12);
+        return n < 6 ? std::string() : std::to_string(n);
+      };
+      pair.image = all.pairs[*rc::gen::inRange<std::size_t>(0, 12)].image;
+      pair.patient = name();
+      pair.study = name();
+      pair.group = name();
+    }
+    const data::PairGroups groups = data::group_pairs(table);
+    const double share = *rc::gen::element(0.1, 0.5, 0.9);
+    const data::Split split = data::choose_held_out(table, groups, share);
+    for (std::size_t i = 0; i < 12; ++i)
+      for (std::size_t j = 0; j < i; ++j) {
+        const auto &a = table.pairs[i], &b = table.pairs[j];
+        const bool together = a.image == b.image || (a.patient == b.patient && !a.patient.empty()) ||
+                              (a.group == b.group && !a.group.empty());
+        if (together) RC_ASSERT(groups.group[i] == groups.group[j]);
+        if (groups.group[i] == groups.group[j]) RC_ASSERT(split.held_out[i] == split.held_out[j]);
+        RC_ASSERT((groups.image[i] == groups.image[j]) == (a.image == b.image));
+      }
+  }));
+}
+
+TEST_CASE("reading and making data end when they are asked to") {
+  const TemporaryFolder folder;
+  Cpu device(3);
+  const auto table = table_of(folder, 4);
+  std::atomic<bool> flag{true};
+  CHECK_THROWS_AS(data::read_dataset(device, table, {.image_size = 8}, StopToken(flag)), Stopped);
+  // Asked by any thread, in the middle, the work not yet begun is left.
+  flag = false;
+  std::atomic<int> made{0};
+  const auto make = [&](std::size_t) {
+    if (++made == 20) flag = true;
+    data::Example example;
+    example.pixels.assign(4, 1);
+    example.report = "study";
+    return example;
+  };
+  CHECK_THROWS_AS(data::make_dataset(device, 100'000, {.image_size = 2}, make, StopToken(flag)), Stopped);
+  CHECK(made < 100);
 }
 
 TEST_CASE("a computed dataset holds out its last studies, at least one") {
@@ -115,6 +337,8 @@ TEST_CASE("a computed dataset holds out its last studies, at least one") {
   const auto dataset = data::make_dataset(device, 10, {.image_size = 2, .held_out = 0.25}, make);
   REQUIRE(dataset.held_out.size() == 3);
   CHECK(dataset.held_out[0].name == "study 7");
+  CHECK(dataset.train[1].image_id != dataset.train[2].image_id);
+  CHECK_FALSE(dataset.train[1].image_texts);
   CHECK(data::make_dataset(device, 3, {.image_size = 2, .held_out = 0.01}, make).held_out.size() == 1);
   CHECK(data::make_dataset(device, 3, {.image_size = 2, .held_out = 0.99}, make).train.size() == 1);
   CHECK_THROWS_AS(data::make_dataset(device, 1, {.image_size = 2}, make), std::invalid_argument);
@@ -126,6 +350,28 @@ TEST_CASE("a computed dataset holds out its last studies, at least one") {
                                        throw std::runtime_error("study " + std::to_string(i));
                                      }),
                   std::runtime_error);
+}
+
+TEST_CASE("a computed dataset is of the part of its reports that is asked for") {
+  Cpu device(1);
+  std::string words = "Normal.";
+  const auto make = [&](std::size_t i) {
+    data::Example example;
+    example.name = "study " + std::to_string(i);
+    example.pixels.assign(4, 1);
+    example.impression = i == 0 ? "" : words;
+    example.report = "Seen. " + example.impression;
+    return example;
+  };
+  const data::DatasetOptions options{
+      .image_size = 2, .held_out = 0.5, .report_part = data::ReportPart::impression};
+  const auto dataset = data::make_dataset(device, 4, options, make);
+  CHECK(dataset.train.size() == 1);
+  CHECK(dataset.train[0].report == "Normal.");
+  CHECK_MESSAGE_HAS(data::make_dataset(device, 2, options, make),
+                    "make_dataset: 0 studies to train on and 1 held out have the part impression");
+  words = "...";
+  CHECK_MESSAGE_HAS(data::make_dataset(device, 4, options, make), "study 1: its report has no words");
 }
 
 TEST_CASE("a fingerprint changes with any pixel, any report and any move") {

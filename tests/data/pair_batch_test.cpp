@@ -4,6 +4,8 @@
 #include <vlp/text/build_vocabulary.hpp>
 
 #include <cmath>
+#include <cstdint>
+#include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -66,6 +68,33 @@ TEST_CASE("a batch holds images, texts and perturbations in the order of its ind
   pieces.encode("effusion left small", 100, ids, words);  // perturbation 6
   CHECK(std::vector<std::int32_t>(batch.pieces.begin() + batch.offsets[4],
                                   batch.pieces.begin() + batch.offsets[5]) == ids);
+}
+
+TEST_CASE("a report that is right for another image of the batch is in its group") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 4}, pieces, {});
+  // Images 0 and 1 with texts: 0 has 10 and 11, 1 has 11 and 12; others have one.
+  auto all = examples();
+  const auto pair = [&](std::int64_t image, std::int64_t text) {
+    data::Example example = all[0];
+    example.image_id = image;
+    example.text_id = text;
+    if (image < 2)
+      example.image_texts = std::make_shared<const std::vector<std::int64_t>>(
+          image == 0 ? std::vector<std::int64_t>{10, 11} : std::vector<std::int64_t>{11, 12});
+    return example;
+  };
+  all = {pair(0, 10), pair(0, 11), pair(1, 11), pair(1, 12), pair(2, 13), pair(3, 13), pair(4, 14)};
+  const auto group = [&](const std::vector<Index>& indices) { return maker.make(all, indices, 0).group; };
+  using Groups = std::vector<std::int64_t>;
+  CHECK(group({0, 1}) == Groups{10, 10});                // one image
+  CHECK(group({4, 5, 6}) == Groups{13, 13, 14});         // equal reports
+  CHECK(group({2, 6, 1}) == Groups{11, 14, 11});         // equal reports, of images with others
+  CHECK(group({0, 6, 2}) == Groups{10, 14, 10});         // report 11 is right for image 0 as well
+  CHECK(group({6, 2, 0, 4}) == Groups{14, 11, 11, 13});  // in any order
+  CHECK(group({0, 3, 4}) == Groups{10, 12, 13});         // image 0 has no report of image 1 here
+  CHECK(group({0, 6, 3, 2}) == Groups{10, 14, 10, 10});  // linked through pair 2
+  CHECK(group({6, 0, 4, 5, 3, 1}) == Groups{14, 10, 13, 13, 10, 10});
 }
 
 TEST_CASE("local words are numbered within their report and get rows of the batch") {

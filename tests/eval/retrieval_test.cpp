@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <numeric>
+#include <vector>
 
 using vlp::Index;
 using vlp::MatrixView;
@@ -67,11 +69,83 @@ TEST_CASE("retrieval takes equal reports for hits") {
                                0.9, 0.5, 0.1};
   const std::vector<std::int64_t> group{-7, -7, 4};
   const std::vector<Index> cutoffs{1, 2};
-  const auto result = retrieval(MatrixView<const double>(similarity, {3, 3}), group, cutoffs);
+  const auto result =
+      retrieval(MatrixView<const double>(similarity, {3, 3}), {.image = {}, .text = group}, cutoffs);
   CHECK(result.image_to_text[0].recall == Approx(2.0 / 3));
   // Two queries have two hits among three candidates, one has one.
   CHECK(result.image_to_text[0].chance == Approx((2.0 / 3 + 2.0 / 3 + 1.0 / 3) / 3));
   CHECK(result.image_to_text[1].chance == Approx((1 + 1 + 2.0 / 3) / 3));
+}
+
+TEST_CASE("retrieval takes every report of an image, and every image of a report, for a hit") {
+  // Images A, A, A, B with reports 1, 2, 3, 3: report 3 is right for A and B.
+  const std::vector<std::int64_t> image{7, 7, 7, 9}, text{1, 2, 3, 3};
+  const std::vector<Index> cutoffs{1, 2, 3, 4};
+  // A perfect model gives an image and its reports one direction; a report of two images lies between.
+  const float perfect[] = {0.9f, 0.9f, 0.7f, 0.7f,  //
+                           0.9f, 0.9f, 0.7f, 0.7f,  //
+                           0.9f, 0.9f, 0.7f, 0.7f,  //
+                           0.1f, 0.1f, 0.7f, 0.7f};
+  const auto best = retrieval(MatrixView<const float>(perfect, {4, 4}), {image, text}, cutoffs);
+  CHECK(best.image_to_text[0].recall == 1);
+  CHECK(best.text_to_image[0].recall == 1);
+  // Without ids its own other reports stand before it.
+  CHECK(retrieval(MatrixView<const float>(perfect, {4, 4}), {}, cutoffs).image_to_text[0].recall == 0);
+  // Image A is answered by all 4 candidates; image B by reports 3 and 3, not by those that A has beside.
+  CHECK(best.image_to_text[0].chance == Approx((3 * 1.0 + 0.5) / 4));
+  CHECK(best.image_to_text[1].chance == Approx((3 * 1.0 + (1 - (2.0 / 4) * (1.0 / 3))) / 4));
+  // Reports 1 and 2 are answered by the three rows of A, report 3 by all.
+  CHECK(best.text_to_image[0].chance == Approx((2 * 0.75 + 2 * 1.0) / 4));
+  const float wrong[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.9f, 0.8f, 0.7f, 0.7f};
+  const auto third = retrieval(MatrixView<const float>(wrong, {4, 4}), {image, text}, cutoffs);
+  CHECK(third.image_to_text[1].recall == Approx(0.75));  // image B finds report 3 behind 1 and 2
+  CHECK(third.image_to_text[2].recall == 1);
+}
+
+TEST_CASE("retrieval agrees with its definition, whatever pairs share") {
+  CHECK(rc::check([] {
+    const auto pairs = *rc::gen::inRange<Index>(1, 9);
+    const auto count = static_cast<std::size_t>(pairs);
+    const auto ids =
+        rc::gen::container<std::vector<std::int64_t>>(count, rc::gen::inRange<std::int64_t>(0, 6));
+    const std::vector<std::int64_t> image = *ids, text = *ids;
+    const auto similarity = *rc::gen::container<std::vector<float>>(
+        count * count, rc::gen::map(rc::gen::inRange(0, 9),
+                                    [](int s) { return s == 8 ? nan_score : static_cast<float>(s); }));
+    const auto hits = [&](std::size_t i, std::size_t j) {
+      for (std::size_t p = 0; p < count; ++p)
+        if (image[p] == image[i] && text[p] == text[j]) return true;
+      return false;
+    };
+    // Found at k: fewer than k wrong candidates are not below the best hit.
+    const auto is_found = [&](std::size_t query, Index k, bool of_image) {
+      const auto score = [&](std::size_t j) {
+        return similarity[of_image ? query * count + j : j * count + query];
+      };
+      const auto is_hit = [&](std::size_t j) { return of_image ? hits(query, j) : hits(j, query); };
+      float best = -1;
+      for (std::size_t j = 0; j < count; ++j)
+        if (is_hit(j) && score(j) > best) best = score(j);
+      Index before = 0;
+      for (std::size_t j = 0; j < count; ++j) before += !is_hit(j) && !(score(j) < best);
+      return best >= 0 && before < k;
+    };
+    const std::vector<Index> cutoffs{1, 2, 4};
+    const auto result =
+        retrieval(MatrixView<const float>(similarity.data(), {pairs, pairs}), {image, text}, cutoffs);
+    for (std::size_t c = 0; c < cutoffs.size(); ++c)
+      for (const bool of_image : {true, false}) {
+        double found = 0;
+        for (std::size_t i = 0; i < count; ++i) found += is_found(i, cutoffs[c], of_image);
+        const auto& recalls = of_image ? result.image_to_text : result.text_to_image;
+        RC_ASSERT(std::abs(recalls[c].recall - found / static_cast<double>(pairs)) < 1e-12);
+      }
+    double chance = 0;  // of the first of all candidates in random order
+    for (std::size_t i = 0; i < count; ++i)
+      for (std::size_t j = 0; j < count; ++j) chance += hits(i, j);
+    RC_ASSERT(std::abs(result.image_to_text[0].chance - chance / static_cast<double>(pairs * pairs)) < 1e-12);
+    RC_ASSERT(std::abs(result.text_to_image[0].chance - chance / static_cast<double>(pairs * pairs)) < 1e-12);
+  }));
 }
 
 TEST_CASE("retrieval of one pair, of none, and with fewer pairs than k") {
@@ -90,16 +164,19 @@ TEST_CASE("retrieval from embeddings is retrieval from their similarity") {
   const Index pairs = 300, width = 8;  // more than one block
   auto image = normals(pairs * width, 1), text = normals(pairs * width, 2);
   for (std::size_t i = 0; i < text.size(); ++i) text[i] += image[i];
-  std::vector<std::int64_t> group;
-  for (Index i = 0; i < pairs; ++i) group.push_back(i % 290);
+  std::vector<std::int64_t> group, twice;
+  for (Index i = 0; i < pairs; ++i) {
+    group.push_back(i % 290);
+    twice.push_back(i / 2);
+  }
   const MatrixView<const float> images(image.data(), {pairs, width}), texts(text.data(), {pairs, width});
 
   vlp::Cpu device(2);
   std::vector<float> similarity(static_cast<std::size_t>(pairs * pairs));
   vlp::matmul<float>(device, images, vlp::Op::none, texts, vlp::Op::transpose,
                      MatrixView<float>(similarity.data(), {pairs, pairs}));
-  const auto expected = retrieval(MatrixView<const float>(similarity.data(), {pairs, pairs}), group);
-  const auto result = retrieval(device, images, texts, group);
+  const auto expected = retrieval(MatrixView<const float>(similarity.data(), {pairs, pairs}), {twice, group});
+  const auto result = retrieval(device, images, texts, {twice, group});
   for (std::size_t k = 0; k < 3; ++k) {
     CHECK(result.image_to_text[k].recall == Approx(expected.image_to_text[k].recall));
     CHECK(result.text_to_image[k].recall == Approx(expected.text_to_image[k].recall));
@@ -117,7 +194,8 @@ TEST_CASE("chance of retrieval is what random similarities give") {
   const int rounds = 200;
   for (int round = 0; round < rounds; ++round) {
     const auto similarity = normals(pairs * pairs, 100 + static_cast<std::uint32_t>(round));
-    const auto result = retrieval(MatrixView<const float>(similarity.data(), {pairs, pairs}), group);
+    const auto result =
+        retrieval(MatrixView<const float>(similarity.data(), {pairs, pairs}), {.image = {}, .text = group});
     found += result.image_to_text[1].recall / rounds;
     chance = result.image_to_text[1].chance;
   }
@@ -146,7 +224,10 @@ TEST_CASE("retrieval refuses bad input") {
   const MatrixView<const float> square(values, {3, 3}), wide(values, {3, 4});
   vlp::Cpu device;
   CHECK_THROWS_WITH(retrieval(wide), "retrieval: similarity must be square, but is 3 x 4");
-  CHECK_THROWS_WITH(retrieval(square, group), "retrieval: there are 3 pairs but 2 group ids");
+  CHECK_THROWS_WITH(retrieval(square, {.image = {}, .text = group}),
+                    "retrieval: there are 3 pairs but 2 text ids");
+  CHECK_THROWS_WITH(retrieval(square, {.image = group, .text = {}}),
+                    "retrieval: there are 3 pairs but 2 image ids");
   CHECK_THROWS_AS(retrieval(square, {}, zero), std::invalid_argument);
   CHECK_THROWS_AS(retrieval(device, square, wide), std::invalid_argument);
 }

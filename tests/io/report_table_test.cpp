@@ -1,8 +1,10 @@
 #include "support/temporary_folder.hpp"
 
+#include <vlp/core/stop.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/report_table.hpp>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <vector>
@@ -38,6 +40,9 @@ TEST_CASE("a manifest gives pairs with paths relative to it") {
   CHECK(table.pairs[0].split == "train");
   CHECK(table.pairs[0].findings.empty());
   CHECK(table.pairs[0].group.empty());
+  CHECK(table.pairs[0].patient.empty());
+  CHECK(table.pairs[0].study.empty());
+  CHECK(table.bad.empty());
   CHECK(table.pairs[0].line == 2);
   CHECK(table.pairs[1].image == folder / "b.png");
   CHECK(table.pairs[1].report == "Effusion XXXX.");
@@ -59,13 +64,24 @@ TEST_CASE("findings and impression stand in for a report") {
   CHECK(all.pairs[0].impression == "Meant.");
 }
 
-TEST_CASE("the group is the column asked for, else group, else patient") {
+TEST_CASE("group, patient and study are read under their names, or one column that is asked for") {
   const ManifestFolder folder;
-  const std::string text = "image,report,patient,group,study\na.png,Clear.,p,g,s\n";
-  CHECK(folder.read(text).pairs[0].group == "g");
-  CHECK(folder.read(text, {.group_column = "study"}).pairs[0].group == "s");
-  CHECK(folder.read("image,report,patient\na.png,Clear.,p\n").pairs[0].group == "p");
+  const std::string text = "image,report,patient,group,study\na.png,Clear., p ,g,s\n";
+  const ReportImagePair all = folder.read(text).pairs[0];
+  CHECK(all.group == "g");
+  CHECK(all.patient == "p");
+  CHECK(all.study == "s");
+  const ReportImagePair one = folder.read(text, {.group_column = "study"}).pairs[0];
+  CHECK(one.group == "s");
+  CHECK(one.patient.empty());
+  CHECK(one.study.empty());
   CHECK_MESSAGE_HAS(folder.read(text, {.group_column = "clinic"}), "manifest.csv", "'clinic'", "study");
+  for (const char* name : {"patient", "patient_id", "subject_id"})
+    CHECK(folder.read(concat("image,report,", name, "\na.png,Clear.,p\n")).pairs[0].patient == "p");
+  for (const char* name : {"study", "study_id"})
+    CHECK(folder.read(concat("image,report,", name, "\na.png,Clear.,s\n")).pairs[0].study == "s");
+  // Patients that are not known are not one patient.
+  CHECK(folder.read("image,report,patient\na.png,Clear.,nan\n").pairs[0].patient.empty());
 }
 
 TEST_CASE("missing images are counted and the rest goes on") {
@@ -86,11 +102,64 @@ TEST_CASE("a manifest that lacks what it must have is refused by file and line")
   CHECK_MESSAGE_HAS(read_manifest(folder / "none.csv"), "none.csv", "No such file");
   CHECK_MESSAGE_HAS(folder.read("path,report\na.png,Clear.\n"), file, "'image'", "path, report");
   CHECK_MESSAGE_HAS(folder.read("image,text\na.png,Clear.\n"), file, "'report'", "image, text");
-  CHECK_MESSAGE_HAS(folder.read("image,report\na.png,\"A\nB\"\nb.png,\" \"\n"), file + ":4", "empty report");
-  CHECK_MESSAGE_HAS(folder.read("image,findings,impression\na.png,,\n"), file + ":2", "empty report");
-  CHECK_MESSAGE_HAS(folder.read("image,report\n\"\",Clear.\n"), file + ":2", "no image");
+  CHECK_MESSAGE_HAS(folder.read("image,findings,impression\na.png,,\n"), "no pair",
+                    file + ":2: empty report");
   CHECK_MESSAGE_HAS(folder.read("image,report\n"), file, "no pair", "no rows");
   CHECK_MESSAGE_HAS(folder.read("image,report\na.png\n"), file + ":2", "1 fields");
+}
+
+TEST_CASE("rows without an image or a report are left out and listed with their lines") {
+  const ManifestFolder folder;
+  const ReportTable table = folder.read(
+      "image,report\na.png,\"A\nB\"\nb.png,\" \"\n\"\",Clear.\nnan,Clear.\nb.png,\xC2\xA0\nnone.png,\n");
+  REQUIRE(table.pairs.size() == 1);
+  CHECK(table.missing.empty());
+  CHECK(describe(table.path, table.bad) ==
+        table.path +
+            ":4: empty report; line 5: no image; line 6: no image; line 7: empty report; line 8: empty "
+            "report");
+  const ReportTable sections = folder.read("image,findings,impression\na.png,,Normal chest.\nb.png,,\n");
+  CHECK(sections.pairs.size() == 1);
+  CHECK(describe(sections.path, sections.bad) == sections.path + ":3: empty report");
+}
+
+TEST_CASE("of many bad rows the first twenty are named and the others counted") {
+  std::vector<BadRow> rows;
+  for (Index line = 30; line >= 2; --line) rows.push_back({line, "empty report"});
+  const std::string text = describe("t.csv", rows);
+  CHECK(text.find("t.csv:2: empty report; line 3: empty report") == 0);
+  CHECK(text.find("line 21: ") != std::string::npos);
+  CHECK(text.find("line 22: ") == std::string::npos);
+  CHECK(text.ends_with("; and 9 more rows"));
+  CHECK(describe("t.csv", {{3, "no image"}}) == "t.csv:3: no image");
+  for (BadRow& row : rows) row.what = std::string(1000, 'x');
+  CHECK(describe("t.csv", rows).size() < 4100);
+}
+
+TEST_CASE("words that programs write for an absent value are no report") {
+  const ManifestFolder folder;
+  const ReportTable table = folder.read(
+      "image,findings,impression\na.png,nan,Normal chest.\nb.png,NaN,nan\na.png,Clear.,None\nb.png,n/a,NULL\n"
+      "b.png,None.,\nb.png,Nan,is well.\n");
+  REQUIRE(table.pairs.size() == 4);
+  CHECK(table.pairs[0].report == "Normal chest.");
+  CHECK(table.pairs[0].findings.empty());
+  CHECK(table.pairs[1].report == "Clear.");
+  CHECK(table.pairs[2].report == "None.");  // a sentence
+  CHECK(table.pairs[3].report == "is well.");
+  CHECK(table.bad.size() == 2);
+  CHECK(table.notes.front() ==
+        table.path +
+            ": 7 fields of reports that hold only nan, None, NULL or N/A are taken for "
+            "empty, the first on line 2");
+  CHECK(folder.read("image,report\na.png,Clear.\n").notes.size() == 1);
+}
+
+TEST_CASE("reading a manifest ends when it is asked to") {
+  const ManifestFolder folder;
+  const std::atomic<bool> flag{true};
+  const Path path = folder.write("manifest.csv", "image,report\na.png,Clear.\n");
+  CHECK_THROWS_AS(read_manifest(path, {}, StopToken(flag)), Stopped);
 }
 
 /// A small Open-I folder: uid 1 whole, uid 2 without impression, uid 3 without any text, uid 4 without
@@ -116,7 +185,7 @@ TEST_CASE("the two tables of Open-I are joined") {
   REQUIRE(frontal.pairs.size() == 2);
   CHECK(frontal.pairs[0].image == folder / "images_normalized/1_f.png");
   CHECK(frontal.pairs[0].report == "Heart XXXX. Normal.");
-  CHECK(frontal.pairs[0].group == "1");
+  CHECK(frontal.pairs[0].study == "1");
   CHECK(frontal.pairs[0].line == 2);
   CHECK(frontal.pairs[1].report == "Left, \"small\"");
   CHECK(frontal.pairs[1].impression.empty());
@@ -142,17 +211,33 @@ TEST_CASE("an Open-I folder that is not one is refused by name") {
     CHECK(message.find(part) != std::string::npos);
   };
   const std::string projections = "indiana_projections.csv", reports = "indiana_reports.csv";
-  has(with(projections, "uid,filename,projection\n1,1_f.png,frontal\n"),
-      projections + ":2: projection 'frontal'");
-  has(with(projections, "uid,filename,projection\n9,1_f.png,Frontal\n"),
-      projections + ":2: no report of uid 9");
+  has(with(projections, "uid,filename,projection\n1,1_f.png,frontal\n9,1_f.png,Frontal\n1,,Frontal\n"),
+      projections + ":2: projection 'frontal' is neither Frontal nor Lateral; line 3: no report of uid '9'");
+  has(with(projections, "uid,filename,projection\n1,,Frontal\n"), projections + ":2: no filename");
   has(with(projections, "uid,file,projection\n"), "no column 'filename'");
   has(with(projections, "uid,filename,projection\n"), "no pair");
-  has(with(reports, "uid,findings,impression\n1,a,b\n1,c,d\n"), reports + ":3: a second report of uid 1");
+  has(with(reports, "uid,findings,impression\n1,a,b\n1,c,d\n1,e,f\n"),
+      projections + ":2: uid '1' has a second report, " + (folder / reports).string() + ":3");
   has(with(reports, "uid,findings\n"), "no column 'impression'");
   CHECK_MESSAGE_HAS(read_open_i(folder / "none"), "indiana_reports.csv", "No such file");
   std::filesystem::remove_all(folder / "images_normalized");
   CHECK_MESSAGE_HAS(read_open_i(folder.path()), projections, "no pair", "4 of 4 images are missing");
+}
+
+TEST_CASE("bad rows of Open-I are listed while the others are read, and character references decoded") {
+  const OpenIFolder folder;
+  folder.write("indiana_reports.csv",
+               "uid,MeSH,findings,impression\n1,normal,Nodule &lt; 3 mm &amp; "
+               "calcified.,nan\n2,x,Left.,\n2,x,Right.,\n"
+               "3,x,&nbsp;,\n");
+  const ReportTable table = read_open_i(folder.path());
+  REQUIRE(table.pairs.size() == 1);
+  CHECK(table.pairs[0].report == "Nodule < 3 mm & calcified.");
+  CHECK(table.without_report == 1);
+  REQUIRE(table.bad.size() == 2);
+  CHECK(table.bad[0].line == 4);
+  CHECK(table.bad[0].what.find("uid '2' has a second report") == 0);
+  CHECK(table.bad[1].what.find("no report of uid '4'") == 0);
 }
 
 TEST_CASE("the real tables are read", "[data]") {
@@ -162,7 +247,7 @@ TEST_CASE("the real tables are read", "[data]") {
   CHECK(covid.pairs.size() == 101);
   CHECK(covid.missing.empty());
   std::set<std::string> patients;
-  for (const ReportImagePair& pair : covid.pairs) patients.insert(pair.group);
+  for (const ReportImagePair& pair : covid.pairs) patients.insert(pair.patient);
   CHECK(patients.count("") == 0);
   CHECK(patients.size() > 10);
   const ReportTable open_i = read_open_i(*data / "open_i", Projection::both);

@@ -9,8 +9,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <initializer_list>
 #include <limits>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace vlp;
@@ -207,6 +211,35 @@ TEST_CASE("evaluation gives every figure, and attention where it was trained") {
   CHECK(tables(evaluation).find("| heart |") != std::string::npos);
   CHECK(evaluation_of(0, none).pointing.overall().count == 0);
   CHECK(none.empty());
+}
+
+TEST_CASE("reports of one image are not negatives of each other, and all of them are found") {
+  Cpu device(1);
+  data::Dataset dataset = few_pairs(16);
+  dataset.train.resize(2);  // of different reports
+  tasks::ContrastiveOptions options = small_options();
+  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  const auto global_and_recall = [&] {
+    tasks::Contrastive task(device, options, dataset, vocabulary);
+    std::vector<tasks::AttendedPair> attended;
+    const auto evaluation = evaluate(task, device, device, 0, attended);
+    CHECK(evaluation.retrieval.image_to_text[0].chance == evaluation.retrieval.text_to_image[0].chance);
+    return std::pair(task.step(device, task.make_batch(0)).terms[0].value,
+                     evaluation.retrieval.text_to_image[0]);
+  };
+  CHECK(global_and_recall().first > 0.01);
+  CHECK(global_and_recall().second.chance == 0.5);
+  // Each pair's other candidate leaves its denominator, so nothing is left to tell apart.
+  for (auto* side : {&dataset.train, &dataset.held_out})
+    for (data::Example& example : *side) {
+      example.image_id = side->front().image_id;
+      example.image_texts = std::make_shared<const std::vector<std::int64_t>>(
+          std::initializer_list<std::int64_t>{side->front().text_id, side->back().text_id});
+    }
+  const auto [global, recall] = global_and_recall();
+  CHECK(std::abs(global) < 1e-6);
+  CHECK(recall.recall == 1);
+  CHECK(recall.chance == 1);
 }
 
 TEST_CASE("settings out of range and datasets of another size are refused") {

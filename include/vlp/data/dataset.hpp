@@ -5,23 +5,29 @@
 #include <unistd.h>
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
-#include <vlp/core/random.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/stop.hpp>
+#include <vlp/data/detail/number_pairs.hpp>
 #include <vlp/data/example.hpp>
+#include <vlp/data/report_part.hpp>
+#include <vlp/data/split.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/report_table.hpp>
 #include <vlp/io/resize.hpp>
 #include <vlp/text/normalise.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <map>
-#include <span>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -35,11 +41,19 @@ struct Dataset {
   std::vector<std::string> notes;  ///< sentences for the user about what was read
 };
 
+/// What happens when rows of a table are faulty.
+enum class BadRows {
+  stop,  ///< reading ends with an error that names them
+  skip   ///< they are left out, and a note names them
+};
+
 /// How examples are made of what a collection holds.
 struct DatasetOptions {
   Index image_size = 64;  ///< pixels along an edge that images are brought to
   double held_out = 0.1;  ///< share of the pairs held out where the collection has no split of its own
-  Index max_words = 50;   ///< words of a report that are kept: reports equal up to there count as equal
+  Index max_words = 50;   ///< words of a report that are read; it serves notes alone
+  ReportPart report_part = ReportPart::report;  ///< becomes Example::report; reports without it are left out
+  BadRows bad_rows = BadRows::stop;             ///< serves read_dataset
 };
 
 namespace detail {
@@ -55,114 +69,207 @@ inline void require_memory(std::size_t count, Index image_size) {
          "; a smaller image-size or fewer studies would do");
 }
 
-/// The examples that `make(i)` returns for each i in [0, count), made on all threads. Throws the first error
-/// by index.
-template <class Make>
-std::vector<Example> make_examples(Cpu& device, std::size_t count, Make&& make) {
-  std::vector<Example> examples(count);
+/// Calls `work(i)` for each i in [0, count) on all threads, until it is to stop. Returns what it threw.
+/// Throws Stopped.
+template <class Work>
+std::vector<std::exception_ptr> for_each_index(Cpu& device, std::size_t count, StopToken stop, Work&& work) {
   std::vector<std::exception_ptr> errors(count);
   device.parallel_for(static_cast<Index>(count), [&](Index task, int) {
     const auto i = static_cast<std::size_t>(task);
+    if (stop.requested()) return;
     try {
-      examples[i] = make(i);
+      work(i);
     } catch (...) {
       errors[i] = std::current_exception();
     }
   });
-  for (const auto& error : errors)
-    if (error) std::rethrow_exception(error);
-  return examples;
+  stop.check();
+  return errors;
 }
 
-/// Says for each pair whether it is held out. Pairs whose split is not "train" are, where the table has
-/// splits; else whole groups (patients) are drawn, the same way for every seed, so that runs can be compared.
-inline std::vector<char> choose_held_out(const io::ReportTable& table, double share) {
-  std::vector<char> held_out(table.pairs.size());
-  const bool has_splits = std::any_of(table.pairs.begin(), table.pairs.end(),
-                                      [](const auto& pair) { return !pair.split.empty(); });
-  if (has_splits) {
-    for (std::size_t i = 0; i < held_out.size(); ++i)
-      held_out[i] = !table.pairs[i].split.empty() && table.pairs[i].split != "train";
-    return held_out;
+/// Leaves out examples without the part of their reports that is wanted, which `kept` [N] says, with a note.
+inline void take_part(std::vector<Example>& examples, ReportPart part, std::vector<char>& kept,
+                      std::vector<std::string>& notes, StopToken stop) {
+  std::size_t without = 0;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    stop.check();
+    examples[i].report = part_of(examples[i], part);
+    kept[i] = !examples[i].report.empty();
+    without += kept[i] == 0;
   }
-  std::map<std::string, std::vector<std::size_t>> groups;
-  for (std::size_t i = 0; i < table.pairs.size(); ++i)
-    groups[table.pairs[i].group.empty() ? "line " + std::to_string(table.pairs[i].line)
-                                        : table.pairs[i].group]
-        .push_back(i);
-  std::vector<const std::vector<std::size_t>*> order;
-  for (const auto& [name, members] : groups) order.push_back(&members);
-  Random(0, 0x5911).shuffle(order.begin(), order.end());
-  const auto wanted =
-      static_cast<std::size_t>(std::max(1.0, std::round(share * static_cast<double>(table.pairs.size()))));
-  std::size_t taken = 0;
-  for (std::size_t g = 0; g + 1 < order.size() && taken < wanted; taken += order[g++]->size())
-    for (const std::size_t i : *order[g]) held_out[i] = 1;
-  return held_out;
+  if (without > 0)
+    notes.push_back(
+        concat(without, " of ", examples.size(), " pairs are left out, for their report has no ",
+               part == ReportPart::findings_and_impression ? "findings and no impression" : to_text(part)));
 }
 
-/// Gives reports whose normalised texts are equal the same id, numbered in the order they come, and notes how
-/// many examples and different reports there are. Throws std::runtime_error, naming the example, for a report
-/// without words.
-inline void number_texts(Dataset& dataset, Index max_words) {
-  std::unordered_map<std::string, std::int64_t> ids;
-  for (auto* examples : {&dataset.train, &dataset.held_out})
-    for (Example& example : *examples) {
-      const std::string words = text::normalise(example.report, static_cast<std::size_t>(max_words));
-      ensure(!words.empty(), example.name, ": its report has no words");
-      example.text_id = ids.emplace(words, static_cast<std::int64_t>(ids.size())).first->second;
+inline bool has_words(const std::string& report) {
+  return !text::normalise(report, 1).empty();
+}
+
+/// Collects the faulty rows of a table until they are all known.
+class RowFaults {
+ public:
+  RowFaults(const io::ReportTable& table, BadRows policy) : table_(table), policy_(policy) {}
+
+  void add(io::BadRow row) { rows_.push_back(std::move(row)); }
+  /// A fault of the pair, which is left out of `kept`.
+  void add(std::size_t pair, std::string what, std::vector<char>& kept) {
+    kept[pair] = 0;
+    add({table_.pairs[pair].line, std::move(what)});
+  }
+  /// Throws if there are faulty rows, or notes that they are left out.
+  void settle(std::vector<std::string>& notes) {
+    if (rows_.empty()) return;
+    const std::size_t count = rows_.size();
+    const std::string text = io::describe(table_.path, std::exchange(rows_, {}));
+    ensure(policy_ == BadRows::skip, text, " (bad-rows skip would leave ", count > 1 ? "them" : "it",
+           " out)");
+    notes.push_back(concat(count, count == 1 ? " bad row is" : " bad rows are", " left out: ", text));
+  }
+
+ private:
+  const io::ReportTable& table_;
+  BadRows policy_;
+  std::vector<io::BadRow> rows_;
+};
+
+/// Throws unless pairs that are kept stand on both sides of the split.
+inline void require_both_sides(const io::ReportTable& table, const Split& split,
+                               const std::vector<char>& kept) {
+  std::size_t train = 0, held_out = 0;
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    if (kept[i]) ++(split.held_out[i] ? held_out : train);
+  ensure(train > 0 && held_out > 0, table.path, ": ", train, " pairs to train on and ", held_out,
+         " held out; both need at least one, and an image, a patient or a study belongs to one of them",
+         split.notes.empty() ? std::string() : " (" + split.notes.front() + ")");
+}
+
+/// Reads the images of the examples that are kept, each file once. Those that cannot be read become faults.
+inline void read_images(Cpu& device, std::vector<Example>& examples, const DatasetOptions& options,
+                        std::vector<char>& kept, RowFaults& faults, StopToken stop) {
+  std::unordered_map<std::int64_t, std::vector<std::size_t>> by_image;
+  std::vector<std::int64_t> order;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    if (!kept[i]) continue;
+    std::vector<std::size_t>& members = by_image[examples[i].image_id];
+    if (members.empty()) order.push_back(examples[i].image_id);
+    members.push_back(i);
+  }
+  const auto errors = for_each_index(device, order.size(), stop, [&](std::size_t k) {
+    const std::vector<std::size_t>& members = by_image.find(order[k])->second;
+    const io::GrayImage image = io::read_image(examples[members.front()].name);
+    const std::vector<std::uint16_t> pixels = to_pixels(io::fit_square(image, options.image_size));
+    for (const std::size_t i : members) examples[i].pixels = pixels;
+  });
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    if (!errors[k]) continue;
+    try {
+      std::rethrow_exception(errors[k]);
+    } catch (const std::runtime_error& error) {
+      for (const std::size_t i : by_image[order[k]]) faults.add(i, error.what(), kept);
     }
+  }
+}
+
+/// Divides the examples that are kept, numbers their reports, and notes how many examples and different
+/// reports there are.
+inline void fill(Dataset& dataset, std::vector<Example> examples, const std::vector<char>& kept,
+                 const std::vector<char>& held_out, const DatasetOptions& options, StopToken stop) {
+  dataset.image_size = options.image_size;
+  TextNumbering number(options.max_words);
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    stop.check();
+    if (kept[i] == 0) continue;
+    examples[i].text_id = number(examples[i].report);
+    (held_out[i] ? dataset.held_out : dataset.train).push_back(std::move(examples[i]));
+  }
+  link_reports_of_images(dataset.train);
+  link_reports_of_images(dataset.held_out);
+  number.add_notes(dataset.notes);
   dataset.notes.push_back(concat(dataset.train.size(), " pairs to train on, ", dataset.held_out.size(),
-                                 " held out, ", ids.size(), " different reports"));
+                                 " held out, ", number.different(), " different reports"));
 }
 
 }  // namespace detail
 
 /// Makes a dataset of `count` studies that `make(i)` returns as an Example, for i in [0, count), called on
-/// all threads; the last ones are held out, at least one. Serves data that are computed and not read. Throws
-/// what `make` throws, and std::runtime_error where the images do not fit into memory.
+/// all threads; each has an image of its own, and the last ones are held out, at least one. Serves data that
+/// are computed and not read. Throws what `make` throws, and std::runtime_error, naming the example, for a
+/// report without words, or where the images do not fit into memory. Throws Stopped.
 template <class Make>
-[[nodiscard]] Dataset make_dataset(Cpu& device, Index count, const DatasetOptions& options, Make&& make) {
+[[nodiscard]] Dataset make_dataset(Cpu& device, Index count, const DatasetOptions& options, Make&& make,
+                                   StopToken stop = {}) {
   require(count >= 2, "make_dataset: ", count, " studies cannot be divided");
-  detail::require_memory(static_cast<std::size_t>(count), options.image_size);
-  std::vector<Example> examples = detail::make_examples(device, static_cast<std::size_t>(count), make);
-  const auto held_out = static_cast<std::ptrdiff_t>(std::clamp<double>(
-      std::round(options.held_out * static_cast<double>(count)), 1, static_cast<double>(count - 1)));
+  const auto size = static_cast<std::size_t>(count);
+  detail::require_memory(size, options.image_size);
+  std::vector<Example> examples(size);
+  for (const std::exception_ptr& error :
+       detail::for_each_index(device, size, stop, [&](std::size_t i) { examples[i] = make(i); }))
+    if (error) std::rethrow_exception(error);
   Dataset dataset;
-  dataset.image_size = options.image_size;
-  const auto middle = examples.end() - held_out;
-  dataset.train.assign(std::make_move_iterator(examples.begin()), std::make_move_iterator(middle));
-  dataset.held_out.assign(std::make_move_iterator(middle), std::make_move_iterator(examples.end()));
-  detail::number_texts(dataset, options.max_words);
+  std::vector<char> kept(size), held_out(size);
+  detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
+  for (std::size_t i = 0; i < size; ++i) {
+    examples[i].image_id = static_cast<std::int64_t>(i);
+    ensure(kept[i] == 0 || detail::has_words(examples[i].report), examples[i].name,
+           ": its report has no words");
+  }
+  const double wanted = std::round(options.held_out * static_cast<double>(count));
+  const auto last =
+      static_cast<std::ptrdiff_t>(std::clamp<double>(wanted, 1, static_cast<double>(count - 1)));
+  std::fill(held_out.end() - last, held_out.end(), char{1});
+  detail::fill(dataset, std::move(examples), kept, held_out, options, stop);
+  ensure(!dataset.train.empty() && !dataset.held_out.empty(), "make_dataset: ", dataset.train.size(),
+         " studies to train on and ", dataset.held_out.size(), " held out have the part ",
+         to_text(options.report_part), "; both need at least one");
   return dataset;
 }
 
-/// Reads the pairs of a table, with every image decoded and every report looked at. Throws
-/// std::runtime_error, naming the file, for an image that cannot be read, a report without words, or a split
-/// with an empty side.
+/// Reads the pairs of a table, with every image decoded and every report looked at. Pairs that show one
+/// image, or that belong to one patient or study, are on one side (see group_pairs, choose_held_out).
+///
+/// Rows are faulty that the table holds as bad, whose split is missing or contradicts that of their group,
+/// whose report has no words, and, once all of that is well, whose image cannot be read. By
+/// DatasetOptions::bad_rows they end reading with an error that names all of them, up to 20, by line, or are
+/// left out. Throws std::runtime_error, naming the table, for these, for a side without a pair, and where the
+/// images do not fit into memory. Throws Stopped.
 [[nodiscard]] inline Dataset read_dataset(Cpu& device, const io::ReportTable& table,
-                                          const DatasetOptions& options) {
+                                          const DatasetOptions& options, StopToken stop = {}) {
   detail::require_memory(table.pairs.size(), options.image_size);
-  std::vector<Example> examples = detail::make_examples(device, table.pairs.size(), [&](std::size_t i) {
-    const io::ReportImagePair& pair = table.pairs[i];
-    Example example;
-    example.name = pair.image.string();
-    example.pixels = to_pixels(io::fit_square(io::read_image(pair.image), options.image_size));
-    example.report = pair.report;
-    example.findings = pair.findings;
-    example.impression = pair.impression;
-    return example;
-  });
   Dataset dataset;
-  dataset.image_size = options.image_size;
   dataset.notes = table.notes;
-  const std::vector<char> held_out = detail::choose_held_out(table, options.held_out);
-  for (std::size_t i = 0; i < examples.size(); ++i)
-    (held_out[i] ? dataset.held_out : dataset.train).push_back(std::move(examples[i]));
-  ensure(!dataset.train.empty() && !dataset.held_out.empty(), table.path, ": ", dataset.train.size(),
-         " pairs to train on and ", dataset.held_out.size(),
-         " held out; both need at least one, and a patient belongs to one of them");
-  detail::number_texts(dataset, options.max_words);
+  const PairGroups groups = group_pairs(table, stop);
+  const Split split = choose_held_out(table, groups, options.held_out);
+  for (const auto* notes : {&groups.notes, &split.notes})
+    dataset.notes.insert(dataset.notes.end(), notes->begin(), notes->end());
+
+  std::vector<Example> examples(table.pairs.size());
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const io::ReportImagePair& pair = table.pairs[i];
+    examples[i].name = pair.image.string();
+    examples[i].report = pair.report;
+    examples[i].findings = pair.findings;
+    examples[i].impression = pair.impression;
+    examples[i].image_id = groups.image[i];
+  }
+  std::vector<char> kept(examples.size());
+  detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
+  detail::RowFaults faults(table, options.bad_rows);
+  for (const io::BadRow& row : table.bad) faults.add(row);
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    stop.check();
+    if (!split.fault[i].empty())
+      faults.add(i, split.fault[i], kept);
+    else if (kept[i] && !detail::has_words(examples[i].report))
+      faults.add(i, "its report has no words", kept);
+  }
+  faults.settle(dataset.notes);
+  detail::require_both_sides(table, split, kept);
+  detail::read_images(device, examples, options, kept, faults, stop);
+  faults.settle(dataset.notes);
+  detail::require_both_sides(table, split, kept);
+  detail::fill(dataset, std::move(examples), kept, split.held_out, options, stop);
   return dataset;
 }
 
@@ -185,3 +292,8 @@ template <class Make>
 }
 
 }  // namespace vlp::data
+
+namespace vlp {
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<data::BadRows>{"stop", "skip"};
+}  // namespace vlp

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,12 @@ struct Example {
   std::string report;                 ///< the whole text, as written
   std::string findings;               ///< the section that says what is seen; empty where not told apart
   std::string impression;             ///< the section with the conclusion; empty where not told apart
-  std::int64_t text_id = 0;           ///< equal for reports whose normalised texts are equal
-  std::vector<Mark> marks;            ///< empty where no true places are known
+  std::int64_t image_id = 0;          ///< equal for examples of one image
+  std::int64_t text_id = 0;           ///< equal for reports whose whole texts, normalised, are equal
+  /// The text_id of every report of this image, ascending; null where it has this one alone. Shared by the
+  /// examples of the image.
+  std::shared_ptr<const std::vector<std::int64_t>> image_texts;
+  std::vector<Mark> marks;  ///< empty where no true places are known
 };
 
 /// An image with pixels in [0, 1] as the pixels of an Example, rounded to 16 bits: no source has more, and a

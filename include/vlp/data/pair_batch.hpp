@@ -5,6 +5,7 @@
 #include <vlp/core/enum_names.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/data/detail/group_batch.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/resize.hpp>
@@ -56,7 +57,7 @@ struct PairBatch {
   Index max_words = 0;                   ///< W, of the report with most local words
   std::vector<std::int64_t> word_count;  ///< [B]
   std::vector<std::uint8_t> valid;       ///< [B, 1 + K] 0 for a perturbation that left the report as it was
-  std::vector<std::int64_t> group;       ///< [B] equal for equal reports
+  std::vector<std::int64_t> group;       ///< [B] equal where one pair's report is right for the other's image
 };
 
 /// An epoch number that no training epoch has: held-out reports are perturbed the same way every time.
@@ -100,8 +101,8 @@ class PairBatchMaker {
       const Example& example = examples[static_cast<std::size_t>(index)];
       add_image(example, batch);
       add_texts(example, epoch, static_cast<std::uint32_t>(index), batch);
-      batch.group.push_back(example.text_id);
     }
+    batch.group = detail::group_batch(examples, indices);
     // Words were numbered within their report; now that the longest is known, each gets its row.
     for (Index pair = 0; pair < batch.pairs; ++pair) {
       const auto text = static_cast<std::size_t>(pair * batch.texts_per_pair);

@@ -47,8 +47,9 @@ inline ResizeWeights resize_weights(Index source, Index target) {
     std::vector<double> raw(static_cast<std::size_t>(out.taps));
     for (Index k = 0; k < out.taps; ++k) {
       const double left = static_cast<double>(first + k);
-      const double weight = scale > 1 ? std::min(end, left + 1) - std::max(begin, left)
-                                      : 1 - std::abs(left + 0.5 - std::clamp(centre, 0.5, source - 0.5));
+      const double weight =
+          scale > 1 ? std::min(end, left + 1) - std::max(begin, left)
+                    : 1 - std::abs(left + 0.5 - std::clamp(centre, 0.5, static_cast<double>(source) - 0.5));
       sum += raw[static_cast<std::size_t>(k)] = std::max(weight, 0.0);
     }
     for (Index k = 0; k < out.taps; ++k)

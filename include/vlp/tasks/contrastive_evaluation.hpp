@@ -171,7 +171,6 @@ template <class Scalar, class Device>
   detail::AttentionReader<Scalar, Device> attention(task);
   std::vector<Scalar> image, report, scores;
   std::vector<std::uint8_t> valid;
-  std::vector<std::int64_t> group;
   ContrastiveEvaluation out;
   out.pairs = count;
 
@@ -190,7 +189,6 @@ template <class Scalar, class Device>
         if (k == 0) report.insert(report.end(), candidate, candidate + width);
       }
     valid.insert(valid.end(), batch.valid.begin(), batch.valid.end());
-    group.insert(group.end(), batch.group.begin(), batch.group.end());
 
     if (options.objective.alpha == 0) return;  // no attention was trained
     for (AttendedPair& pair : attention.read(device, batch)) {
@@ -208,8 +206,14 @@ template <class Scalar, class Device>
   out.structure =
       eval::structure_discrimination(MatrixView<const Scalar>(scores.data(), {count, slots}),
                                      MatrixView<const std::uint8_t>(valid.data(), {count, slots}), names);
-  out.retrieval = eval::retrieval(host, MatrixView<const Scalar>(image.data(), {count, embedding}),
-                                  MatrixView<const Scalar>(report.data(), {count, embedding}), group);
+  std::vector<std::int64_t> image_ids, text_ids;
+  for (const data::Example& example : examples) {
+    image_ids.push_back(example.image_id);
+    text_ids.push_back(example.text_id);
+  }
+  out.retrieval =
+      eval::retrieval(host, MatrixView<const Scalar>(image.data(), {count, embedding}),
+                      MatrixView<const Scalar>(report.data(), {count, embedding}), {image_ids, text_ids});
   return out;
 }
 
@@ -238,14 +242,17 @@ inline std::string tables(const ContrastiveEvaluation& evaluation) {
   for (const auto& perturbation : evaluation.structure.perturbations)
     text += table_row(perturbation.name, perturbation.accuracy, "reports");
 
-  text += "\n### Retrieval among " + std::to_string(evaluation.pairs) +
-          " pairs\n\nEqual reports answer each other's query.\n\n| | image to report | report to image | "
-          "chance |\n"
-          "|---|---:|---:|---:|\n";
+  text +=
+      "\n### Retrieval among " + std::to_string(evaluation.pairs) +
+      " pairs\n\nEach report of an image answers its query, and each image of a report answers its; equal "
+      "reports count as one.\n\n| | image to report | chance | report to image | chance |\n"
+      "|---|---:|---:|---:|---:|\n";
   for (std::size_t i = 0; i < evaluation.retrieval.image_to_text.size(); ++i) {
-    const auto& of_image = evaluation.retrieval.image_to_text[i];
+    const eval::RecallAt& of_image = evaluation.retrieval.image_to_text[i];
+    const eval::RecallAt& of_text = evaluation.retrieval.text_to_image[i];
     text += "| R@" + std::to_string(of_image.k) + " | " + percent(of_image.recall) + " | " +
-            percent(evaluation.retrieval.text_to_image[i].recall) + " | " + percent(of_image.chance) + " |\n";
+            percent(of_image.chance) + " | " + percent(of_text.recall) + " | " + percent(of_text.chance) +
+            " |\n";
   }
 
   if (evaluation.pointing.overall().count > 0) {

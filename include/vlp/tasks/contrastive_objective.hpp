@@ -39,7 +39,9 @@ requires std::is_same_v<std::remove_const_t<Options>, ContrastiveObjectiveOption
 void for_each_setting(Options& o, Visit&& visit) {
   visit("alpha", o.alpha, "weight of the local alignment loss; 0 skips it");
   visit("beta", o.beta, "weight of the perturbation loss; 0 skips it");
-  visit("duplicates", o.duplicates, "equal reports in a batch are: negatives | positives | ignore");
+  visit("duplicates", o.duplicates,
+        "reports that are right for another image of the batch too, equal ones and all those of one image, "
+        "are: negatives | positives | ignore");
 }
 
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
@@ -52,7 +54,7 @@ inline void validate(const ContrastiveObjectiveOptions& o) {
 struct PairTargets {
   MatrixView<const std::uint8_t> valid;      ///< [B, 1 + K], see PerturbationSensitivity
   std::span<const std::int64_t> word_count;  ///< [B], see LocalAlignment
-  std::span<const std::int64_t> group;       ///< [B], equal for equal reports
+  std::span<const std::int64_t> group;       ///< [B], equal where a report is right for both images
   Index word_capacity = 0;                   ///< see LocalAlignment
 };
 
