@@ -13,8 +13,10 @@ foreach(component text io)
   endif()
 endforeach()
 
+find_package(stb REQUIRED)  # a font for the pictures of the examples
+
 add_library(vlp_developer INTERFACE)
-target_link_libraries(vlp_developer INTERFACE vlp::train)
+target_link_libraries(vlp_developer INTERFACE vlp::train stb::stb)
 target_compile_options(vlp_developer INTERFACE -Wall -Wextra -Wshadow -Wpedantic)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 takes the deliberately undefined registers of its own AVX-512 header for mistakes (GCC bug 105593), and

@@ -22,8 +22,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/vlpConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/vlpConfig.cmake ${PROJECT_BINARY_DIR}/vlpConfigVersion.cmake
               ${PROJECT_SOURCE_DIR}/cmake/FindCBLAS.cmake ${PROJECT_SOURCE_DIR}/cmake/FindRandom123.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/Findlibcsv.cmake ${PROJECT_SOURCE_DIR}/cmake/Findstb.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/Findlibcsv.cmake ${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake
         DESTINATION ${vlp_package_dir})
 
 # Its paths are relative to itself, so that the prefix may be chosen when vlp is installed.

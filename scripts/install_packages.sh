@@ -7,8 +7,9 @@ packages=(
   g++ cmake ninja-build ccache                       # the build
   libeigen3-dev                                      # vlp::vlp
   libutf8proc-dev librandom123-dev                   # vlp::text
-  libstb-dev libcsv-dev nlohmann-json3-dev           # vlp::io
-  libcli11-dev gnuplot-nox                           # the examples
+  libpng-dev libjpeg-dev                             # vlp::io: images
+  libcsv-dev nlohmann-json3-dev                      # vlp::io
+  libcli11-dev gnuplot-nox libstb-dev                # the examples
   catch2 librapidcheck-dev libxtensor-dev            # the tests
   pkgconf                                            # the test of vlp.pc
   libboost-context-dev                               # CUDA kernels on the host, for the tests

@@ -2,9 +2,8 @@
 /// Resizing: radiographs of any size become square images of mean 0 and deviation 1, as an image encoder
 /// takes them.
 ///
-/// The filter is our own because stb ships two incompatible ones under different names (stb_image_resize.h
-/// and stb_image_resize2.h; distributions carry the one or the other), and a training run should not depend
-/// on which.
+/// The filter is vlp's own, so that a training run does not depend on which version of a library is
+/// installed.
 #pragma once
 
 #include <vlp/core/errors.hpp>
