@@ -7,6 +7,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/data/dataset.hpp>
 #include <vlp/data/report_part.hpp>
+#include <vlp/io/image.hpp>
 #include <vlp/io/report_table.hpp>
 #include <vlp/tasks/contrastive.hpp>
 #include <vlp/train/options.hpp>
@@ -34,6 +35,7 @@ struct Options {
   train::TrainingOptions training;
   // How it runs; these do not change the result
   int threads = 0;
+  std::int64_t max_image_pixels = io::default_max_pixels;
   std::string out;
   std::int64_t overlays = 6;
   bool resume = false;
@@ -44,7 +46,8 @@ struct Options {
             .held_out = held_out,
             .max_words = task.max_words,
             .report_part = report_part,
-            .bad_rows = bad_rows};
+            .bad_rows = bad_rows,
+            .max_image_pixels = max_image_pixels};
   }
 };
 
@@ -82,6 +85,8 @@ inline void validate(const Options& o) {
   validate(o.training);
   require_range<std::int64_t>("overlays", o.overlays, 0, 1000);
   require_range("threads", o.threads, 0, 1024);
+  require_range<std::int64_t>("max-image-pixels", o.max_image_pixels, 1,
+                              io::max_image_edge * io::max_image_edge);
 }
 
 namespace detail {
@@ -131,6 +136,8 @@ inline void add_to(CLI::App& app, Options& o) {
   };
   for_each_setting(o, add);
   add("threads", o.threads, "threads; 0 takes all");
+  add("max-image-pixels", o.max_image_pixels,
+      "pixels that an image file may have; a larger one is an error, and each thread takes memory for one");
   add("out", o.out,
       "folder of the run; by default runs/NAME, or the first of runs/NAME-2, -3, ... that is free");
   add("checkpoint-every", o.training.checkpoint_every,

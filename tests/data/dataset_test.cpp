@@ -73,6 +73,16 @@ TEST_CASE("a table becomes a dataset with sections, identities and notes") {
     }
 }
 
+TEST_CASE("an image of more pixels than allowed is refused by name") {
+  const TemporaryFolder folder;
+  Cpu device(2);
+  const auto table = table_of(folder, 4);  // of 9 x 7 pixels
+  CHECK_NOTHROW(data::read_dataset(device, table, {.image_size = 8, .max_image_pixels = 63}));
+  CHECK_MESSAGE_HAS(
+      data::read_dataset(device, table, {.image_size = 8, .max_image_pixels = 62}),
+      (folder / "image0.png").string() + ": an image of 9 x 7 pixels is too large; max_pixels is 62");
+}
+
 TEST_CASE("reports are equal when their whole texts are, and a note says what is cut off") {
   const TemporaryFolder folder;
   Cpu device(1);

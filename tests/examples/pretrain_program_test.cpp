@@ -239,6 +239,7 @@ TEST_CASE("bad options are refused in one line and nothing is written") {
   refused({"--image-size", "16"}, "--image-size must be at least 32 for the built-in data, but is 16");
   refused({"--data", "manifest:"}, "--data 'manifest:' names no file or folder");
   refused({"--no-such-flag"}, "no-such-flag");
+  refused({"--max-image-pixels", "0"}, "--max-image-pixels must be from 1 to 1000000000000, but is 0");
   refused({"--studies", "1000000000"}, "1000000000 images of 32 x 32 pixels take");
   refused({"--resume"}, "there is no run in");
   refused({"--data", "manifest:" + (folder / "none.csv").string()}, "none.csv: cannot open: No such file");
@@ -261,6 +262,10 @@ TEST_CASE("bad data is refused in one line that names the file and nothing is wr
   folder.write("image3.png", png.substr(0, png.size() / 2));
   refused("image3.png");
   folder.write("image3.png", png);
+  check_refused(
+      pretrain(folder,
+               {tiny, {"--data", "manifest:" + manifest, "--max-image-pixels", "2200", "--out", out}}),
+      "image5.png: an image of 45 x 50 pixels is too large; max_pixels is 2200");
   folder.write("manifest.csv", "image,text" + good.substr(good.find(",patient")));
   refused("no column 'report'");
   folder.write("manifest.csv", good + "image0.png,,9\n");

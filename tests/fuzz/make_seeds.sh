@@ -12,3 +12,5 @@ for fuzzer in *_fuzzer.cpp; do
   mkdir -p "$out/$name"
   if [[ -d seeds/$name ]]; then cp -r "seeds/$name/." "$out/$name"; fi
 done
+
+cp ../io/data/images/* "$out/image"

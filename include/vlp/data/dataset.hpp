@@ -54,6 +54,9 @@ struct DatasetOptions {
   Index max_words = 50;   ///< words of a report that are read; it serves notes alone
   ReportPart report_part = ReportPart::report;  ///< becomes Example::report; reports without it are left out
   BadRows bad_rows = BadRows::stop;             ///< serves read_dataset
+  /// Pixels that an image file may have. A larger one is an error; each thread takes memory for one at a
+  /// time, 8 bytes a pixel beside the file (12 for a JPEG of several scans).
+  Index max_image_pixels = io::default_max_pixels;
 };
 
 namespace detail {
@@ -158,7 +161,7 @@ inline void read_images(Cpu& device, std::vector<Example>& examples, const Datas
   }
   const auto errors = for_each_index(device, order.size(), stop, [&](std::size_t k) {
     const std::vector<std::size_t>& members = by_image.find(order[k])->second;
-    const io::GrayImage image = io::read_image(examples[members.front()].name);
+    const io::GrayImage image = io::read_image(examples[members.front()].name, options.max_image_pixels);
     const std::vector<std::uint16_t> pixels = to_pixels(io::fit_square(image, options.image_size));
     for (const std::size_t i : members) examples[i].pixels = pixels;
   });

@@ -56,8 +56,8 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
 /// Decodes the contents of a PNG file (1 to 16 bits per sample, palette, interlaced) or JPEG file (8 bits per
 /// sample; baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK), of up to `max_pixels` pixels. Colour
 /// becomes luma by ITU-R BT.601, an alpha channel is left out, and the image is turned and mirrored as its
-/// EXIF orientation says. Takes 4 bytes of memory a pixel, twice that to turn an image, and 2 more a sample
-/// for a JPEG of several scans. The result depends on the bytes alone.
+/// EXIF orientation says. Takes 4 bytes of memory a pixel, 8 to turn an image, and for a JPEG of several
+/// scans 2 a sample beside the first 4. The result depends on the bytes alone.
 ///
 /// Throws std::runtime_error, which begins with `name`, for other formats, for images that are too large, and
 /// for damaged or truncated contents: wrong checksums, missing data, and whatever a decoder would have to
@@ -78,7 +78,7 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
   require(max_pixels > 0, "read_image: max_pixels must be positive, but is ", max_pixels);
   constexpr std::size_t largest_pixel = 8, around = std::size_t{1} << 26;  // bytes: 16-bit RGBA; metadata
   const std::size_t max_bytes = static_cast<std::size_t>(max_pixels) * largest_pixel + around;
-  return decode_image(read_file(path, max_bytes), path.string(), max_pixels);
+  return decode_image(read_file(path, {.max_bytes = max_bytes}), path.string(), max_pixels);
 }
 
 /// Writes an 8-bit colour PNG file, atomically.

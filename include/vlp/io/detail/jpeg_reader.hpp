@@ -52,6 +52,7 @@ class JpegReader {
     GrayImage image{width, height, {}};
     read_rows(image);
     if (!many_scans) call([this] { jpeg_finish_decompress(&jpeg_); });  // as far as the end marker
+    jpeg_abort_decompress(&jpeg_);  // gives memory back before more is taken
     return upright(std::move(image), turned);
   }
 
