@@ -4,8 +4,12 @@
 
 #include "builtin/study.hpp"
 #include "pretrain/options.hpp"
+#include "pretrain/signals.hpp"
 #include "pretrain/summary.hpp"
 
+#include <vlp/core/hash.hpp>
+#include <vlp/core/stop.hpp>
+#include <vlp/data/fingerprint.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/io/parameters.hpp>
 #include <vlp/io/report_table.hpp>
@@ -14,25 +18,27 @@
 #include <vlp/train/run_folder.hpp>
 #include <vlp/train/trainer.hpp>
 
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 namespace vlp::pretrain {
 
-/// Set by a signal handler: the run ends after the step in hand, with a checkpoint.
-inline std::atomic<bool> stop_requested{false};
+/// The part of a run that is at work, for messages: its name, and what would make it take less memory.
+struct Phase {
+  std::string_view name = "starting", cure;
+};
 
 /// The pairs that --data names.
-data::Dataset load_dataset(Cpu& device, const Options& options) {
+data::Dataset load_dataset(Cpu& device, const Options& options, StopToken stop) {
   if (options.data == "builtin")
-    return builtin::draw_dataset(device, options.task.seed, options.studies, options.dataset());
+    return builtin::draw_dataset(device, options.task.seed, options.studies, options.dataset(), stop);
   const std::string place = options.data.substr(options.data.find(':') + 1);
-  require(!place.empty(), "--data '", options.data, "' names no file or folder");
   return data::read_dataset(device,
                             options.data.starts_with("manifest:")
                                 ? io::read_manifest(place)
@@ -43,34 +49,65 @@ data::Dataset load_dataset(Cpu& device, const Options& options) {
 /// The vocabulary of a run: the one its folder holds, else the file that was named, else one built from the
 /// training reports.
 text::Vocabulary choose_vocabulary(const Options& options, const train::RunFolder& folder,
-                                   const data::Dataset& dataset) {
-  if (options.resume || options.eval_only) return text::Vocabulary::load(folder.file("vocab.txt"));
+                                   const data::Dataset& dataset, StopToken stop) {
+  if (options.goes_on()) return text::Vocabulary::load(folder.file("vocab.txt"));
   if (!options.vocabulary.empty()) return text::Vocabulary::load(options.vocabulary);
-  return tasks::build_vocabulary(dataset, options.task);
+  return tasks::build_vocabulary(dataset, options.task, stop);
+}
+
+/// A hash of the pieces in their order.
+std::string hash_of_pieces(const text::Vocabulary& vocabulary) {
+  Hash hash;
+  for (const std::string& piece : vocabulary.pieces()) hash.add(piece);
+  return hash.text();
+}
+
+/// Settings that a run goes on with: those in its config.json, where its paths stand as they were first
+/// given. Throws std::invalid_argument where --vocabulary names another file by now, with other pieces. Adds
+/// to `notes` where --weights does.
+train::Settings settings_to_go_on(const Options& options, const train::RunFolder& folder,
+                                  const std::string& pieces, std::vector<std::string>& notes) {
+  train::Settings saved = folder.settings();
+  if (!options.vocabulary.empty() && saved["vocabulary"] != options.vocabulary)
+    require(hash_of_pieces(text::Vocabulary::load(options.vocabulary)) == pieces,
+            "--vocabulary: ", options.vocabulary, " has other pieces than ", folder.file("vocab.txt"),
+            ", with which the run goes on");
+  if (!options.weights.empty() && saved["weights"] != options.weights)
+    notes.push_back("--weights " + options.weights + " is not read: a run goes on from its own checkpoint");
+  return saved;
 }
 
 /// Returns false when the run was stopped by a signal before its end.
-bool run(const Options& options) {
+bool run(const Options& options, StopToken stop, Phase& phase) {
+  phase = {"reading the data", "a smaller --image-size, or fewer studies,"};
   Cpu device(options.threads);
   train::RunFolder folder(options.out);
-  const data::Dataset dataset = load_dataset(device, options);
-  tasks::Contrastive task(device, options.task, dataset, choose_vocabulary(options, folder, dataset));
-  const train::Settings settings = train::settings_of(options);
-  train::Trainer trainer(device, task, options.training, folder, {settings, data::fingerprint(dataset)});
+  const data::Dataset dataset = load_dataset(device, options, stop);
+  stop.check();
+  phase = {"building the vocabulary", "a smaller --vocabulary-size"};
+  text::Vocabulary vocabulary = choose_vocabulary(options, folder, dataset, stop);
+  stop.check();
+  phase = {"making the model", "a smaller --width"};
+  const std::string pieces = hash_of_pieces(vocabulary);
+  tasks::Contrastive task(device, options.task, dataset, std::move(vocabulary));
   std::vector<std::string> notes = dataset.notes;
   for (const std::string& note : task.word_piece().vocabulary().notes()) notes.push_back(note);
+  const train::Settings settings =
+      options.goes_on() ? settings_to_go_on(options, folder, pieces, notes) : train::settings_of(options);
+  train::Trainer trainer(device, task, options.training, folder,
+                         {settings, data::fingerprint(dataset), {{"vocab.txt", pieces}}});
   if (options.eval_only) {
     trainer.load_best();
   } else if (options.resume) {
     folder.lock();
-    trainer.resume();
+    for (std::string& note : trainer.resume()) notes.push_back(std::move(note));
     if (trainer.progression().step > 0) std::printf("going on after step %td\n", trainer.progression().step);
   } else if (!options.weights.empty()) {
     notes.push_back(
         text_of(io::read_parameters(device, options.weights, task.parameters(),
                                     {.ignore = {"optimiser"}, .policy = io::ReadPolicy::what_fits})));
   }
-  for (const std::string& note : notes) std::printf("%s\n", note.c_str());
+  for (const std::string& note : notes) std::printf("%s\n", printable(note).c_str());
   std::printf("%td parameters, %zu word pieces, %td steps of %td pairs, %d threads\n", task.size(),
               task.word_piece().vocabulary().size(), trainer.total_steps(), task.examples_per_step(),
               device.threads());
@@ -78,48 +115,69 @@ bool run(const Options& options) {
 
   std::vector<tasks::AttendedPair> attended;
   const auto overlays = static_cast<std::size_t>(options.overlays);
+  const Phase evaluating{"evaluating", "a smaller --batch-size"};
   if (options.eval_only) {
-    std::printf("\n%s", tables(evaluate(task, device, device, overlays, attended)).c_str());
+    phase = evaluating;
+    std::printf("\n%s", tables(evaluate(task, device, device, overlays, attended, stop)).c_str());
     return true;
   }
+  stop.check();  // before anything is written
+  phase = {"training", "a smaller --batch-size, --width or --image-size"};
   if (!options.resume)
     folder.start(settings,
                  [&] { io::write_file(folder.file("vocab.txt"), task.word_piece().vocabulary().text()); });
   std::printf("run folder: %s\n", options.out.c_str());
-  if (!trainer.run(stop_requested)) {
+  if (!trainer.run(stop)) {
     std::printf("stopped after step %td; go on with --resume --out %s\n", trainer.progression().step,
                 options.out.c_str());
     return false;
   }
+  phase = evaluating;
   trainer.load_best();  // what is reported, and drawn, is the checkpoint that a user would take
-  const tasks::ContrastiveEvaluation evaluation = evaluate(task, device, device, overlays, attended);
-  std::printf("\n%s", tables(evaluation).c_str());
-  for (const std::string& note : write_summary(options, evaluation, task.terms(), trainer, attended))
-    std::printf("%s\n", note.c_str());
+  try {
+    const tasks::ContrastiveEvaluation evaluation = evaluate(task, device, device, overlays, attended, stop);
+    std::printf("\n%s", tables(evaluation).c_str());
+    for (const std::string& note : write_summary(options, evaluation, task.terms(), trainer, attended, stop))
+      std::printf("%s\n", note.c_str());
+  } catch (const Stopped&) {
+    std::printf("stopped while evaluating; the run is trained to its end: --resume --out %s evaluates it\n",
+                options.out.c_str());
+    return false;
+  }
   std::printf("\nsummary: %s\n", folder.file("summary.md").c_str());
   return true;
+}
+
+/// Says on stderr what ended the program, and returns its exit status.
+int report(const std::string& message) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "pretrain: %s\n", vlp::printable(message).c_str());
+  return 2;
 }
 
 }  // namespace vlp::pretrain
 
 int main(int argc, char** argv) {
+  using namespace vlp::pretrain;
+  Phase phase;
   try {
-    vlp::pretrain::Options options;
+    Options options;
     try {
-      options = vlp::pretrain::parse_options(argc, argv);
+      options = parse_options(argc, argv);
     } catch (const CLI::Success&) {
       return 0;  // --help
     }
-    for (const int signal : {SIGINT, SIGTERM})
-      std::signal(signal, [](int) { vlp::pretrain::stop_requested = true; });
-    return vlp::pretrain::run(options) ? 0 : 130;
+    return run(options, stop_on_signals(), phase) ? 0 : interrupted;
+  } catch (const vlp::Stopped&) {
+    std::printf("stopped while %s; nothing was written\n", std::string(phase.name).c_str());
+    return interrupted;
   } catch (const std::bad_alloc&) {
-    std::fputs("pretrain: out of memory; a smaller --batch-size, --width or --image-size takes less\n",
-               stderr);
-    return 2;
+    return report(vlp::concat("out of memory while ", phase.name, "; ", phase.cure, " takes less"));
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) return report(error.what());
+    return report(vlp::concat("cannot start a thread while ", phase.name,
+                              ": the system allows this user no more; a smaller --threads takes fewer"));
   } catch (const std::exception& error) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "pretrain: %s\n", error.what());
-    return 2;
+    return report(error.what());
   }
 }

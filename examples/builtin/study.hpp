@@ -9,9 +9,12 @@
 #include "builtin/detail/image.hpp"
 #include "builtin/detail/report.hpp"
 
+#include <vlp/core/config.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/hash.hpp>
 #include <vlp/core/random.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/data/dataset.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/io/image.hpp>
@@ -55,16 +58,18 @@ inline constexpr Index smallest_image = 32;
 }
 
 /// `count` studies of the series `seed` as a dataset, with the true places of their findings as marks. Throws
-/// std::invalid_argument for images that are too small.
+/// std::invalid_argument for images that are too small, Stopped where it was asked to stop.
 [[nodiscard]] inline data::Dataset draw_dataset(Cpu& device, std::uint64_t seed, Index count,
-                                                const data::DatasetOptions& options) {
+                                                const data::DatasetOptions& options, StopToken stop = {}) {
   require(options.image_size >= smallest_image, "--image-size must be at least ", smallest_image,
           " for the built-in data, but is ", options.image_size);
   return data::make_dataset(device, count, options, [&](std::size_t i) {
+    stop.check();  // the studies that are left take no time then
     const Study study = draw_study(seed, static_cast<std::uint32_t>(i), options.image_size);
     data::Example example;
     example.name = "built-in study " + std::to_string(i);
     example.pixels = data::to_pixels(study.image);
+    example.source = hash_of(concat(VLP_VERSION_STRING " ", seed, " ", i, " ", options.image_size));
     example.report = study.findings + " " + study.impression;
     example.findings = study.findings;
     example.impression = study.impression;

@@ -14,7 +14,9 @@
 #include <vlp/train/run_folder.hpp>
 #include <vlp/train/settings.hpp>
 
+#include <array>
 #include <cstdint>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -41,6 +43,8 @@ struct Options {
   bool resume = false;
   bool eval_only = false;
 
+  /// Whether a run is taken up that its folder holds already.
+  [[nodiscard]] bool goes_on() const { return resume || eval_only; }
   [[nodiscard]] data::DatasetOptions dataset() const {
     return {.image_size = task.image_size,
             .held_out = held_out,
@@ -75,10 +79,15 @@ void for_each_setting(AnyOptions& o, Visit&& visit) {
   for_each_setting(o.training, visit);
 }
 
+/// Settings that are paths. A run may go on with others, since files may move: what is in them decides.
+inline constexpr std::array<const char*, 3> path_settings{"data", "vocabulary", "weights"};
+
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
 inline void validate(const Options& o) {
+  static_cast<void>(train::settings_of(o));  // each can be written down
   require(o.data == "builtin" || o.data.starts_with("manifest:") || o.data.starts_with("open-i:"),
           "data must be builtin, manifest:FILE.csv or open-i:DIR, but is '", o.data, "'");
+  require(!o.data.ends_with(':'), "data '", o.data, "' names no file or folder");
   require_range<std::int64_t>("studies", o.studies, 4, 1'000'000'000);
   require(o.held_out > 0 && o.held_out < 1, "held-out must be between 0 and 1, but is ", o.held_out);
   validate(o.task);
@@ -148,11 +157,34 @@ inline void add_to(CLI::App& app, Options& o) {
                "evaluate the best checkpoint of the run in --out and write nothing");
 }
 
+/// Makes paths hold in every working folder.
+inline void make_absolute(Options& o) {
+  const auto absolute = [](const std::string& path) {
+    return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
+  };
+  if (const auto colon = o.data.find(':'); colon != std::string::npos)
+    o.data = o.data.substr(0, colon + 1) + absolute(o.data.substr(colon + 1));
+  o.vocabulary = absolute(o.vocabulary);
+  o.weights = absolute(o.weights);
+}
+
+/// Sets the options to those of the run in its folder.
+inline void read_run(const train::Settings& saved, const std::string& source, Options& options) {
+  options = Options{};
+  train::read_settings(saved, source, options);
+  try {
+    validate(options);
+  } catch (const std::invalid_argument& error) {
+    ensure(false, source, ": the setting ", error.what());
+  }
+}
+
 }  // namespace detail
 
-/// Parses and checks the command line. With --resume or --eval-only, settings not given come from the run's
-/// config.json, and one that is given must agree with it. Throws CLI::Error for --help and misspelt flags,
-/// std::invalid_argument and std::runtime_error for the rest.
+/// Parses and checks the command line; paths become absolute. With --resume or --eval-only, settings not
+/// given come from the run's config.json, and one that is given must agree with it, unless it is a path.
+/// Throws CLI::Error for --help and misspelt flags, std::invalid_argument and std::runtime_error for the
+/// rest.
 inline Options parse_options(int argc, char** argv) {
   Options options;
   const auto parse = [&] {
@@ -169,23 +201,25 @@ inline Options parse_options(int argc, char** argv) {
     }
   };
   parse();
-  if (options.resume || options.eval_only) {
+  if (options.goes_on()) {
     const char* flag = options.resume ? "--resume" : "--eval-only";
     require(!options.out.empty(), flag, " needs --out, the folder of the run");
     const train::RunFolder folder(options.out);
     const train::Settings saved = folder.settings();
-    options = Options{};
-    train::read_settings(saved, folder.file("config.json"), options);
+    detail::read_run(saved, folder.file("config.json"), options);
     parse();
     detail::check_flags([&] { validate(options); });
-    train::require_same_settings(train::settings_of(options), saved, folder.file("config.json"));
+    train::Settings given = train::settings_of(options);
+    for (const char* path : path_settings) given[path] = saved[path];
+    train::require_same_settings(given, saved, folder.file("config.json"));
   }
   detail::check_flags([&] { validate(options); });
+  detail::make_absolute(options);
   if (options.out.empty()) {
     const std::string name =
         options.data == "builtin" ? "builtin" : options.data.substr(0, options.data.find(':'));
     options.out = train::first_free_folder("runs/" + name);
-  } else if (!options.resume && !options.eval_only) {
+  } else if (!options.goes_on()) {
     require(!train::RunFolder(options.out).holds_run(), "--out: '", options.out,
             "' already holds a run; go on with it by --resume, or name another folder");
   }

@@ -6,6 +6,7 @@
 #include "pictures/plots.hpp"
 #include "pretrain/options.hpp"
 
+#include <vlp/core/stop.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/tasks/contrastive_evaluation.hpp>
@@ -73,10 +74,12 @@ inline std::string time_table(const train::Timing& timing) {
 }  // namespace detail
 
 /// Writes plots, overlays and, last, summary.md into options.out. Returns what could not be drawn and why.
+/// Throws Stopped where it was asked to stop, and then there is no new summary.md.
 template <class Trainer>
 std::vector<std::string> write_summary(const Options& options, const tasks::ContrastiveEvaluation& evaluation,
                                        const train::Terms& terms, const Trainer& trainer,
-                                       const std::vector<tasks::AttendedPair>& attended) {
+                                       const std::vector<tasks::AttendedPair>& attended,
+                                       StopToken stop = {}) {
   std::vector<std::string> notes;
   std::string pictures;
   const auto picture = [&](const std::string& file, const std::string& title, const std::string& note) {
@@ -93,6 +96,7 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
           pictures::plot_structure_accuracy(out / "structure.png", evaluation.structure));
   std::filesystem::create_directories(out / "overlays");
   for (std::size_t i = 0; i < attended.size(); ++i) {
+    stop.check();
     const tasks::AttendedPair& pair = attended[i];
     std::vector<pictures::AttentionPanel> panels;
     for (const auto& word : pair.words) {

@@ -34,14 +34,14 @@ std::vector<std::string> results_on(Device& device, const std::string& path,
     train::Trainer trainer(device, task, training, folder, provenance);
     if (session == 0) {
       folder.start(provenance.settings, [] {});
-      trainer.run(stop, nullptr);  // ends after a step, with a checkpoint
+      trainer.run(StopToken(stop), nullptr);  // ends after a step, with a checkpoint
       CHECK(trainer.progression().step == 1);
       stop = false;
       continue;
     }
     folder.lock();
     trainer.resume();
-    CHECK(trainer.run(stop, nullptr));
+    CHECK(trainer.run(StopToken(stop), nullptr));
     trainer.load_best();
     io::write_parameters(device, path + "/weights.safetensors", task.parameters());
     static_cast<void>(io::read_parameters(device, path + "/weights.safetensors", task.parameters()));

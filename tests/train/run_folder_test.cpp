@@ -45,7 +45,23 @@ TEST_CASE("a folder that holds a run is not taken for another, nor one that cann
           RunFolder((folder / "file/run").string()).start({}, [] {});
         }).find("cannot create the run folder '") == 0);
   io::write_file(folder / "run/config.json", "{");
-  CHECK(message_of([&] { return RunFolder(path).settings(); }) == path + "/config.json: not JSON");
+  CHECK(message_of([&] { return RunFolder(path).settings(); }).find(path + "/config.json: not JSON") == 0);
+}
+
+TEST_CASE("a run folder that cannot be looked at is named") {
+  const TemporaryFolder folder;
+  const auto message = [](const io::Path& path) {
+    return message_of([&] { static_cast<void>(RunFolder(path.string()).holds_run()); });
+  };
+  std::filesystem::create_symlink(folder / "loop", folder / "loop");
+  CHECK(message(folder / "loop") ==
+        "cannot use the run folder '" + (folder / "loop").string() + "': Too many levels of symbolic links");
+  folder.write("file", "");
+  CHECK(message(folder / "file") ==
+        "cannot use the run folder '" + (folder / "file").string() + "': Not a directory");
+  CHECK(message(folder / std::string(300, 'x')).ends_with("': File name too long"));
+  CHECK(message(folder / "none/deeper") == "no error");
+  CHECK(train::first_free_folder((folder / "loop").string()) == (folder / "loop").string());
 }
 
 TEST_CASE("locking clears away what a killed run was writing, and nothing else") {

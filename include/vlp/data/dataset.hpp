@@ -7,6 +7,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/hash.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/data/detail/number_pairs.hpp>
@@ -23,7 +24,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -274,24 +274,6 @@ template <class Make>
   detail::require_both_sides(table, split, kept);
   detail::fill(dataset, std::move(examples), kept, split.held_out, options, stop);
   return dataset;
-}
-
-/// 16 hexadecimal digits that change with any pixel or report (FNV-1a over all of them): a run that goes on
-/// must meet the data it began with.
-[[nodiscard]] inline std::string fingerprint(const Dataset& dataset) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto take = [&](std::uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
-  for (const auto* examples : {&dataset.train, &dataset.held_out}) {
-    take(examples->size());
-    for (const Example& example : *examples) {
-      for (const std::uint16_t pixel : example.pixels) take(pixel);
-      take(example.report.size());
-      for (const char character : example.report) take(static_cast<unsigned char>(character));
-    }
-  }
-  char digits[17];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash));
-  return digits;
 }
 
 }  // namespace vlp::data

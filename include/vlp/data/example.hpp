@@ -30,6 +30,7 @@ struct Example {
   std::string report;                 ///< the whole text, as written
   std::string findings;               ///< the section that says what is seen; empty where not told apart
   std::string impression;             ///< the section with the conclusion; empty where not told apart
+  std::uint64_t source = 0;           ///< hash of what the image was made of, such as a file; 0: unknown
   std::int64_t image_id = 0;          ///< equal for examples of one image
   std::int64_t text_id = 0;           ///< equal for reports whose whole texts, normalised, are equal
   /// The text_id of every report of this image, ascending; null where it has this one alone. Shared by the

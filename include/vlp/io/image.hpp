@@ -72,13 +72,16 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
   return {};
 }
 
-/// Reads a PNG or JPEG file; see decode_image. Every message names the file. A file larger than any image of
-/// `max_pixels` pixels is refused unread.
-[[nodiscard]] inline GrayImage read_image(const Path& path, Index max_pixels = default_max_pixels) {
-  require(max_pixels > 0, "read_image: max_pixels must be positive, but is ", max_pixels);
+/// Reads the bytes of an image file. A file larger than any image of `max_pixels` pixels is refused unread.
+[[nodiscard]] inline std::string read_image_file(const Path& path, Index max_pixels = default_max_pixels) {
+  require(max_pixels > 0, "read_image_file: max_pixels must be positive, but is ", max_pixels);
   constexpr std::size_t largest_pixel = 8, around = std::size_t{1} << 26;  // bytes: 16-bit RGBA; metadata
-  const std::size_t max_bytes = static_cast<std::size_t>(max_pixels) * largest_pixel + around;
-  return decode_image(read_file(path, {.max_bytes = max_bytes}), path.string(), max_pixels);
+  return read_file(path, {.max_bytes = static_cast<std::size_t>(max_pixels) * largest_pixel + around});
+}
+
+/// Reads a PNG or JPEG file; see decode_image and read_image_file. Every message names the file.
+[[nodiscard]] inline GrayImage read_image(const Path& path, Index max_pixels = default_max_pixels) {
+  return decode_image(read_image_file(path, max_pixels), path.string(), max_pixels);
 }
 
 /// Writes an 8-bit colour PNG file, atomically.

@@ -7,6 +7,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/data/dataset.hpp>
 #include <vlp/data/pair_batch.hpp>
@@ -84,13 +85,17 @@ inline void validate(const ContrastiveOptions& o) {
   require_range<Index>("batch-size", o.batch_size, 1, many);
 }
 
-/// A vocabulary of word pieces built from the training reports, as far as `options` keeps them.
+/// A vocabulary of word pieces built from the training reports, as far as `options` keeps them. Throws
+/// Stopped where it was asked to stop.
 [[nodiscard]] inline text::Vocabulary build_vocabulary(const data::Dataset& dataset,
-                                                       const ContrastiveOptions& options) {
+                                                       const ContrastiveOptions& options,
+                                                       StopToken stop = {}) {
   std::vector<std::string> reports;
-  for (const data::Example& example : dataset.train)
+  for (const data::Example& example : dataset.train) {
+    stop.check();
     reports.push_back(text::normalise(example.report, static_cast<std::size_t>(options.max_words)));
-  return text::build_vocabulary(reports, {.size = static_cast<std::size_t>(options.vocabulary_size)});
+  }
+  return text::build_vocabulary(reports, {.size = static_cast<std::size_t>(options.vocabulary_size)}, stop);
 }
 
 /// Contrastive pretraining of a DualEncoder by a ContrastiveObjective, as a train::Task. Batches are pairs of

@@ -7,6 +7,7 @@
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/device.hpp>
 #include <vlp/core/numbers.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/data/pair_batch.hpp>
@@ -157,11 +158,11 @@ class AttentionReader {
 
 /// Evaluates a task on its held-out pairs with all its perturbations, in batches as in training. Attention of
 /// the first `attended_pairs` pairs with words to look at is added to `attended`. `host` does the work that
-/// the device has no operations for.
+/// the device has no operations for. Throws Stopped where it was asked to stop, between batches.
 template <class Scalar, class Device>
 [[nodiscard]] ContrastiveEvaluation evaluate(Contrastive<Scalar, Device>& task, Device& device, Cpu& host,
-                                             std::size_t attended_pairs,
-                                             std::vector<AttendedPair>& attended) {
+                                             std::size_t attended_pairs, std::vector<AttendedPair>& attended,
+                                             StopToken stop = {}) {
   const ContrastiveOptions& options = task.options();
   const std::vector<data::Example>& examples = task.dataset().held_out;
   const auto count = static_cast<Index>(examples.size());
@@ -175,6 +176,7 @@ template <class Scalar, class Device>
   out.pairs = count;
 
   task.for_each_batch(maker, examples, [&](const data::PairBatch& batch) {
+    stop.check();
     const auto features = task.embed(device, batch);
     const std::size_t first = image.size();
     detail::append_unit_rows(device, features.image, image);
@@ -201,6 +203,7 @@ template <class Scalar, class Device>
     }
   });
 
+  stop.check();
   std::vector<std::string> names;
   for (const auto perturbation : options.perturbations) names.emplace_back(text::name(perturbation));
   out.structure =

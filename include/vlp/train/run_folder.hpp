@@ -48,15 +48,22 @@ class RunFolder {
   [[nodiscard]] const std::string& path() const { return path_; }
   /// The path of a file in the folder.
   [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
-  [[nodiscard]] bool holds_run() const { return std::filesystem::exists(file("config.json")); }
+  /// Whether config.json is there. Throws std::runtime_error, naming the folder, where that cannot be told:
+  /// the path leads over a file, in a circle of links, or where this user may not look.
+  [[nodiscard]] bool holds_run() const {
+    std::error_code error;
+    const auto status = std::filesystem::status(file("config.json"), error);
+    const bool absent = status.type() == std::filesystem::file_type::not_found;
+    ensure((!error || absent) && error != std::errc::not_a_directory, "cannot use the run folder '", path_,
+           "': ", error.message());
+    return !absent;
+  }
 
   /// The settings of the run that the folder holds. Throws std::runtime_error, naming the file, where there
-  /// is none or it is not JSON.
+  /// is none or it holds no settings.
   [[nodiscard]] Settings settings() const {
     ensure(holds_run(), "there is no run in '", path_, "' (", file("config.json"), " does not exist)");
-    Settings settings = Settings::parse(io::read_file(file("config.json")), nullptr, false);
-    ensure(!settings.is_discarded(), file("config.json"), ": not JSON");
-    return settings;
+    return parse_settings(io::read_file(file("config.json")), file("config.json"));
   }
 
   /// Locks the folder for a run that goes on. Throws std::runtime_error where another process is at work in
@@ -85,7 +92,8 @@ class RunFolder {
 /// The first of stem, stem-2, stem-3, ... that does not exist.
 [[nodiscard]] inline std::string first_free_folder(const std::string& stem) {
   std::string name = stem;
-  for (int n = 2; std::filesystem::exists(name); ++n) name = stem + "-" + std::to_string(n);
+  std::error_code none;  // what cannot be looked at is taken; RunFolder then says why
+  for (int n = 2; std::filesystem::exists(name, none); ++n) name = stem + "-" + std::to_string(n);
   return name;
 }
 

@@ -4,7 +4,9 @@
 
 #include <vlp/core/device.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/hash.hpp>
 #include <vlp/core/parameters.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/data/prefetcher.hpp>
 #include <vlp/dist/communicator.hpp>
 #include <vlp/optim/adamw.hpp>
@@ -19,10 +21,11 @@
 #include <vlp/train/terms.hpp>
 #include <vlp/train/times.hpp>
 
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +43,8 @@ struct Timing {
 /// Trains a task by AdamW (0.9, 0.98) with linear warm-up and a cosine to 0, the gradient's norm clipped, and
 /// keeps in its run folder
 ///   log.csv             a row for each step: step, epoch, loss, terms, learning_rate, gradient_norm,
-///   readings held_out.csv        a row for each epoch: epoch, step, loss, terms, over the held-out examples
+///                       readings
+///   held_out.csv        a row for each epoch: epoch, step, loss, terms, over the held-out examples
 ///   last.safetensors    parameters and state of the optimiser: what a run goes on from
 ///   best.safetensors    parameters at the lowest held-out loss
 /// A run that was stopped or killed at any moment goes on bit for bit. A term that is not finite ends the run
@@ -74,25 +78,35 @@ class Trainer {
   [[nodiscard]] const Log& held_out_log() const { return held_out_log_; }
   [[nodiscard]] const Timing& timing() const { return timing_; }
 
-  /// Goes on after the last checkpoint of the folder, which must be locked. A run that was killed before its
-  /// first checkpoint begins anew.
-  void resume() {
-    if (!std::filesystem::exists(file("last.safetensors"))) return;
-    progression_ = load_checkpoint(device_, file("last.safetensors"), parameters_, &optimiser_, provenance_);
-    log_.load(static_cast<double>(progression_.step));
-    held_out_log_.load(static_cast<double>(progression_.step / task_.steps_per_epoch()));
+  /// Goes on after the last checkpoint of the folder, which must be locked; a run that was killed before its
+  /// first checkpoint begins anew. Returns sentences for the user. Throws std::runtime_error, naming the file
+  /// and saying how to mend the run, unless the last checkpoint, the best one and the logs belong together
+  /// and are as they were written; see load_checkpoint for settings and data.
+  std::vector<std::string> resume() {
+    if (!std::filesystem::exists(file("last.safetensors")))
+      return {file("last.safetensors") + " is not there: the run begins at step 0"};
+    const Checkpoint last = read("last.safetensors");
+    std::string note = load_checkpoint(device_, last, parameters_, &optimiser_, provenance_);
+    progression_ = last.progression;
+    const auto step = static_cast<double>(progression_.step);
+    load(log_, log_hash_, step, progression_.log);
+    load(held_out_log_, held_out_hash_, std::floor(step / static_cast<double>(task_.steps_per_epoch())),
+         progression_.held_out_log);
+    if (progression_.best_step > 0) check_best();
+    return note.empty() ? std::vector<std::string>{} : std::vector{std::move(note)};
   }
 
-  /// Reads the parameters of the lowest held-out loss.
+  /// Reads the parameters of the lowest held-out loss. Throws std::runtime_error, naming the file, where they
+  /// are not as they were written.
   void load_best() {
-    progression_ =
-        load_checkpoint<Scalar, Device>(device_, file("best.safetensors"), parameters_, nullptr, provenance_);
+    const Checkpoint best = read("best.safetensors");
+    load_checkpoint<Scalar, Device>(device_, best, parameters_, nullptr, provenance_);
+    progression_ = best.progression;
   }
 
-  /// Trains to the end of the last epoch, or until `stop` is set (by a signal handler): then writes a
-  /// checkpoint after the step in hand and returns false. Progress is written to `out`, or not where it is
-  /// null.
-  bool run(const std::atomic<bool>& stop, std::FILE* out = stdout) {
+  /// Trains to the end of the last epoch, or until `stop` is requested: then writes a checkpoint after the
+  /// step in hand and returns false. Progress is written to `out`, or not where it is null.
+  bool run(StopToken stop = {}, std::FILE* out = stdout) {
     if (progression_.step == total_steps_) return true;
     const optim::WarmupCosine learning_rate({.peak = options_.lr,
                                              .warmup_steps = static_cast<Index>(std::llround(
@@ -115,7 +129,7 @@ class Trainer {
         } else if (progression_.step % options_.checkpoint_every == 0) {
           save();
         }
-        if (stop && progression_.step < total_steps_) {
+        if (stop.requested() && progression_.step < total_steps_) {
           save();
           progress.finish();
           return false;
@@ -154,6 +168,54 @@ class Trainer {
 
   [[nodiscard]] std::string file(const char* name) const { return folder_.file(name); }
 
+  /// A checkpoint of the folder; what is wrong with it is said with advice.
+  [[nodiscard]] Checkpoint read(const char* name) const {
+    try {
+      return read_checkpoint(file(name), total_steps_);
+    } catch (const std::runtime_error& error) {
+      throw std::runtime_error(concat(error.what(), "; ", begin_again()));
+    }
+  }
+
+  /// Takes over the rows of a log up to a key, which must be those that the checkpoint was saved with.
+  void load(Log& log, Hash& hash, double last, const std::string& expected) const {
+    std::string fault;
+    try {
+      log.load(last);
+    } catch (const std::runtime_error& error) {
+      fault = error.what();
+    }
+    hash = {};
+    for (const auto& row : log.rows()) hash.add(std::span<const double>(row));
+    if (fault.empty() && hash.text() != expected)
+      fault = concat(log.path(), ": ", log.rows().size(), " rows up to ", log.columns().front(), " ", last,
+                     " are not as they were written");
+    ensure(fault.empty(), fault, "; ", begin_again());
+  }
+
+  /// Throws unless the best checkpoint is the one that the last one speaks of, or a later one that was
+  /// written just before the run was killed and will be written again.
+  void check_best() const {
+    ensure(std::filesystem::exists(file("best.safetensors")), file("best.safetensors"),
+           " is missing, the checkpoint of step ", progression_.best_step, "; ", begin_again());
+    const Checkpoint best = read("best.safetensors");
+    require_same_settings(provenance_.settings, best.provenance.settings, file("best.safetensors"));
+    const Index step = best.progression.step;
+    ensure(step == progression_.best_step || step > progression_.step, file("best.safetensors"),
+           ": the checkpoint of step ", step, ", but that of the lowest held-out loss is of step ",
+           progression_.best_step, "; ", begin_again());
+  }
+
+  [[nodiscard]] std::string begin_again() const {
+    return concat("put back the file as it was, or remove ", file("last.safetensors"),
+                  ": then the run begins again at step 0 and ends with the same bytes");
+  }
+
+  static void append(Log& log, Hash& hash, std::vector<double> row) {
+    hash.add(std::span<const double>(row));
+    log.append(std::move(row));
+  }
+
   Batch next(data::Prefetcher<Batch>& batches) {
     const auto stopwatch = timing_.parts.measure("waiting for input");
     return batches.next();
@@ -188,7 +250,7 @@ class Trainer {
     for (const Term& term : terms.terms) row.push_back(term.value);
     row.insert(row.end(), {learning_rate, norm});
     for (const Reading& reading : task_.readings(device_)) row.push_back(reading.value);
-    log_.append(std::move(row));
+    append(log_, log_hash_, std::move(row));
   }
 
   void finish_epoch() {
@@ -196,12 +258,13 @@ class Trainer {
     std::vector<double> row{static_cast<double>(progression_.step / task_.steps_per_epoch()),
                             static_cast<double>(progression_.step), terms.total};
     for (const Term& term : terms.terms) row.push_back(term.value);
-    held_out_log_.append(std::move(row));
+    append(held_out_log_, held_out_hash_, std::move(row));
     ensure(std::isfinite(terms.total), "the held-out loss after step ", progression_.step, " is ",
            terms.total, " (", text_of(terms), "); ", advice());
     if (terms.total < progression_.best_loss) {
       progression_.best_loss = terms.total;
       progression_.best_step = progression_.step;
+      note_logs();
       save_checkpoint<Scalar, Device>(device_, file("best.safetensors"), parameters_, nullptr, provenance_,
                                       progression_);
     }
@@ -212,7 +275,13 @@ class Trainer {
   void save() {
     log_.save();
     held_out_log_.save();
+    note_logs();
     save_checkpoint(device_, file("last.safetensors"), parameters_, &optimiser_, provenance_, progression_);
+  }
+
+  void note_logs() {
+    progression_.log = log_hash_.text();
+    progression_.held_out_log = held_out_hash_.text();
   }
 
   [[nodiscard]] std::string advice() const {
@@ -231,6 +300,7 @@ class Trainer {
   optim::AdamW<Scalar, Device> optimiser_;
   Index total_steps_;
   Log log_, held_out_log_;
+  Hash log_hash_, held_out_hash_;  // of their rows
   Progression progression_;
   Timing timing_;
 };
