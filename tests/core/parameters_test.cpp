@@ -120,3 +120,17 @@ TEMPLATE_TEST_CASE("fill, upload and download", "", Cpu, Guarded) {
   upload(device, std::vector<float>{4, 5}, array.data() + 1);
   CHECK(downloaded(device, array.data(), 4) == std::vector<float>{3, 4, 5, 3});
 }
+
+TEST_CASE("a parameter of extents that no memory has is refused") {
+  const auto refusal = [](std::vector<Index> extents) {
+    return message_of<std::invalid_argument>([&] { Parameter<float>(std::move(extents)); });
+  };
+  const std::string rest = ", but each must be at least 0 and their product below 2^63";
+  CHECK(refusal({Index{1} << 32, Index{1} << 32}) ==
+        "Parameter: the extents are 4294967296 x 4294967296" + rest);
+  CHECK(refusal({-4}) == "Parameter: the extents are -4" + rest);
+  CHECK(refusal({-2, -3}) == "Parameter: the extents are -2 x -3" + rest);
+  CHECK(refusal({Index{1} << 62}) ==
+        "Parameter: there is no memory of 4611686018427387904 elements of 4 bytes");
+  CHECK(Parameter<float>({0, 4}).size() == 0);
+}

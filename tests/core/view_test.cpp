@@ -1,12 +1,16 @@
 #include "support/catch.hpp"
+#include "support/messages.hpp"
 
 #include <vlp/core/view.hpp>
 
 #include <array>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 
 using namespace vlp;
+using vlp::test::message_of;
 
 TEST_CASE("a view is row-major and indexes in every rank") {
   std::array<float, 24> memory{};
@@ -58,4 +62,28 @@ TEST_CASE("offsets are computed in 64 bits") {
   const MatrixView<char> huge(nullptr, {Index{1} << 20, Index{1} << 20});
   CHECK(huge.size() == Index{1} << 40);
   CHECK(huge.stride(0) * (huge.rows() - 1) == ((Index{1} << 40) - (Index{1} << 20)));
+}
+
+TEST_CASE("extents whose product no Index holds, and negative ones, are refused by name") {
+  constexpr Index large = Index{1} << 32;
+  char c = 0;
+  const auto refusal = [&](auto make) { return message_of<std::invalid_argument>(make); };
+  const std::string rest = ", but each must be at least 0 and their product below 2^63";
+  CHECK(refusal([&] {
+          MatrixView<char>(&c, {large, large});
+        }) == "view: the extents are 4294967296 x 4294967296" + rest);
+  CHECK(refusal([&] {
+          MatrixView<char>(&c, {large, large}, {0, 1});
+        }) == "view: the extents are 4294967296 x 4294967296" + rest);
+  CHECK(refusal([&] {
+          BatchView<char>(&c, {0, large, large});
+        }) == "view: the extents are 0 x 4294967296 x 4294967296" + rest);
+  CHECK(refusal([&] { VectorView<char>(&c, {-4}); }) == "view: the extents are -4" + rest);
+  CHECK(refusal([&] { MatrixView<char>(&c, {-2, -3}); }) == "view: the extents are -2 x -3" + rest);
+  CHECK(refusal([&] { MatrixView<char>(&c, {0, std::numeric_limits<Index>::min()}); }) != "no error");
+  CHECK(refusal([&] {
+          static_cast<void>(reshape<2>(VectorView<char>(&c, {1}), {large, large}));
+        }) != "no error");
+  CHECK(MatrixView<char>(&c, {large, large / 2 - 1}).size() == large * (large / 2 - 1));
+  CHECK(BatchView<char>(&c, {0, large, 5}).size() == 0);
 }

@@ -3,10 +3,11 @@
 cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/includes.cmake)
 
-# libraries(RESULT INCLUDES...): those that are not the standard library's, nor Eigen's, nor optional (OpenMP, BLAS).
+# libraries(RESULT INCLUDES...): those that are not the standard library's, nor the system's, nor Eigen's, nor optional
+# (BLAS).
 function(libraries result)
   set(others ${ARGN})
-  list(FILTER others EXCLUDE REGEX "^(vlp/.*|Eigen/.*|[a-z_]+|omp[.]h|cblas[.]h)$")
+  list(FILTER others EXCLUDE REGEX "^(vlp/.*|Eigen/.*|[a-z_]+|(sched|unistd|cblas)[.]h)$")
   set(${result} ${others} PARENT_SCOPE)
 endfunction()
 

@@ -2,6 +2,8 @@
 /// Memory that grows to its high-water mark and is then reused: no allocation in steady state.
 #pragma once
 
+#include <vlp/core/detail/extents.hpp>
+#include <vlp/core/detail/one_caller.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 
@@ -63,10 +65,12 @@ class Buffer {
     return *this;
   }
 
-  /// Makes room for `size` elements and returns them.
+  /// Makes room for `size` elements and returns them. Throws std::invalid_argument for a negative size or one
+  /// beyond all memory, std::bad_alloc where there is not so much; then nothing has changed.
   T* resize(Index size) {
+    const std::size_t bytes = detail::checked_bytes<T>("Buffer", size);
     if (size > capacity_) {
-      auto more = Memory::allocate(static_cast<std::size_t>(size) * sizeof(T));
+      auto more = Memory::allocate(bytes);
       outgrown_.add(std::exchange(memory_, std::move(more)));
       capacity_ = size;
     }
@@ -78,9 +82,7 @@ class Buffer {
   template <class... Extents>
   View<T, sizeof...(Extents)> reshape(Extents... extents) {
     const std::array<Index, sizeof...(Extents)> shape{static_cast<Index>(extents)...};
-    Index size = 1;
-    for (Index e : shape) size *= e;
-    return {resize(size), shape};
+    return {resize(detail::checked_size("Buffer", shape)), shape};
   }
 
   [[nodiscard]] T* data() const noexcept { return reinterpret_cast<T*>(memory_.get()); }
@@ -105,40 +107,49 @@ class Buffer {
 /// Scratch memory handed out in last-in, first-out order. When all of it has been given back after an
 /// overflow, the pieces are replaced by one block of the high-water size, so a repeated call sequence soon
 /// allocates nothing. A block that recorded work points into (see HostMemory::is_recorded) is not freed
-/// before the arena is.
+/// before the arena is. While a thread has a scope of it, any other that asks for one gets std::logic_error.
 template <class Memory>
 class BasicArena {
  public:
   /// Gives back, at its end, all memory that was taken since its construction.
   class Scope {
    public:
-    explicit Scope(BasicArena& arena) noexcept : arena_(&arena), mark_(arena.used_) {}
+    /// Throws std::logic_error if another thread has a scope of the arena.
+    explicit Scope(BasicArena& arena) : arena_(&arena) {
+      arena.caller_.enter();
+      mark_ = arena.used_;
+    }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
-    ~Scope() { arena_->release(mark_); }
+    ~Scope() {
+      arena_->release(mark_);
+      arena_->caller_.leave();
+    }
 
-    /// `count` uninitialised elements, aligned to Memory::alignment, valid until the scope ends.
+    /// `count` uninitialised elements, aligned to Memory::alignment, valid until the scope ends. Throws
+    /// std::invalid_argument for a negative count or one beyond all memory, std::bad_alloc where there is not
+    /// so much, and std::logic_error on a thread that is not the scope's.
     template <class T>
     T* take(Index count) {
       static_assert(std::is_trivially_copyable_v<T>);
-      return reinterpret_cast<T*>(arena_->take(static_cast<std::size_t>(count) * sizeof(T)));
+      if (!arena_->caller_.is_inside()) detail::OneCaller::refuse();
+      return reinterpret_cast<T*>(arena_->take(detail::checked_bytes<T>("scratch", count)));
     }
 
     /// Uninitialised memory of the given extents as a contiguous view.
     template <class T, class... Extents>
     View<T, sizeof...(Extents)> take_view(Extents... extents) {
       const std::array<Index, sizeof...(Extents)> shape{static_cast<Index>(extents)...};
-      Index size = 1;
-      for (Index e : shape) size *= e;
-      return {take<T>(size), shape};
+      return {take<T>(detail::checked_size("scratch", shape)), shape};
     }
 
    private:
     BasicArena* arena_;
-    std::size_t mark_;
+    std::size_t mark_ = 0;
   };
 
-  [[nodiscard]] Scope scope() noexcept { return Scope(*this); }
+  /// Throws std::logic_error if another thread has a scope.
+  [[nodiscard]] Scope scope() { return Scope(*this); }
 
   /// The most bytes that were ever taken at once.
   [[nodiscard]] std::size_t high_water() const noexcept { return high_water_; }
@@ -187,6 +198,7 @@ class BasicArena {
 
   std::vector<Block> blocks_;
   [[no_unique_address]] typename Memory::Outgrown outgrown_;
+  detail::OneCaller caller_;
   std::size_t used_ = 0;
   std::size_t high_water_ = 0;
   std::size_t allocations_ = 0;

@@ -4,6 +4,7 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/extents.hpp>
 #include <vlp/core/device.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
@@ -45,11 +46,14 @@ template <class Scalar, class Device = Cpu>
 class Parameter {
  public:
   Parameter() = default;
-  /// `initial` everywhere, of the given extents.
+  /// `initial` everywhere, of the given extents. Throws std::invalid_argument for a negative extent and for
+  /// extents whose product is beyond all memory.
   explicit Parameter(std::vector<Index> extents, WeightDecay decay = WeightDecay::no,
                      Scalar initial = Scalar(0))
-      : extents_(std::move(extents)), weight_decay_(decay), size_(1) {
-    for (Index extent : extents_) size_ *= extent;
+      : extents_(std::move(extents)),
+        weight_decay_(decay),
+        size_(detail::checked_size("Parameter", extents_)) {
+    detail::checked_bytes<Scalar>("Parameter", size_);
     staged_.assign(static_cast<std::size_t>(size_), initial);
   }
   Parameter(Parameter&&) noexcept = default;

@@ -2,9 +2,11 @@
 /// Non-owning row-major views, as which every array enters and leaves the library without a copy.
 #pragma once
 
+#include <vlp/core/detail/extents.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <type_traits>
@@ -28,8 +30,10 @@ class View {
 
   constexpr View() = default;
 
-  /// Contiguous memory of the given extents.
+  /// Contiguous memory of the given extents. Throws std::invalid_argument for a negative extent and for
+  /// extents whose product no Index holds.
   constexpr View(T* data, const Extents& extents) : data_(data), extents_(extents) {
+    detail::checked_size("view", extents);
     Index stride = 1;
     for (std::size_t d = Rank; d-- > 0;) {
       strides_[d] = stride;
@@ -38,9 +42,10 @@ class View {
   }
 
   /// Memory of the given extents and strides (in elements). The last stride must be 1, unless that extent is
-  /// at most 1.
+  /// at most 1. Throws std::invalid_argument for another one, and for extents as above.
   constexpr View(T* data, const Extents& extents, const Extents& strides)
       : data_(data), extents_(extents), strides_(strides) {
+    detail::checked_size("view", extents);
     require(strides[Rank - 1] == 1 || extents[Rank - 1] <= 1,
             "view: elements of the last dimension must be adjacent, but their stride is ", strides[Rank - 1]);
     strides_[Rank - 1] = 1;

@@ -2,6 +2,7 @@
 /// Checks that several losses make of their arguments. Each throws std::invalid_argument.
 #pragma once
 
+#include <vlp/core/detail/extents.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -17,13 +18,6 @@
 
 namespace vlp::detail {
 
-/// "3 x 4 x 5"
-template <std::size_t Rank>
-std::string extents_text(const std::array<Index, Rank>& extents) {
-  std::string out;
-  for (Index extent : extents) out += (out.empty() ? "" : " x ") + std::to_string(extent);
-  return out;
-}
 template <class T, std::size_t Rank>
 std::string extents_text(const View<T, Rank>& view) {
   return extents_text(view.extents());
