@@ -1,5 +1,5 @@
 # The library's targets. vlp::vlp needs Eigen alone; what brings a library along is a component of its own:
-#   vlp::vlp    core/ (except random.hpp), losses/, optim/, eval/, interop/    Eigen, OpenMP where found
+#   vlp::vlp    core/ (except random.hpp), losses/, optim/, eval/, interop/    Eigen, threads
 #   vlp::text   text/, core/random.hpp              utf8proc, Random123
 #   vlp::io     io/                                 libpng, libjpeg, libcsv, nlohmann-json
 #   vlp::train  nn/, and what is made of the above  vlp::text, vlp::io
@@ -10,17 +10,10 @@ add_library(vlp INTERFACE)
 add_library(vlp::vlp ALIAS vlp)
 target_compile_features(vlp INTERFACE cxx_std_20)
 target_include_directories(vlp INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
-target_link_libraries(vlp INTERFACE Eigen3::Eigen)
-set(vlp_has_openmp OFF)
-if(VLP_OPENMP)
-  find_package(OpenMP COMPONENTS CXX)
-  if(OpenMP_CXX_FOUND)
-    # An installed vlp also serves compilers without OpenMP.
-    target_link_libraries(vlp INTERFACE $<BUILD_INTERFACE:OpenMP::OpenMP_CXX>
-                                        $<INSTALL_INTERFACE:$<TARGET_NAME_IF_EXISTS:OpenMP::OpenMP_CXX>>)
-    set(vlp_has_openmp ON)
-  endif()
-endif()
+find_package(Threads REQUIRED)
+target_link_libraries(vlp INTERFACE Eigen3::Eigen Threads::Threads)
+# Sums marked `omp simd` may be taken in any order, and so in vector registers; nothing else of OpenMP is used.
+target_compile_options(vlp INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-fopenmp-simd>)
 
 set(vlp_has_blas OFF)
 if(VLP_BLAS)

@@ -13,9 +13,6 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVLP_NATIVE=ON -DVLP
   -DVLP_BUILD_TESTS=OFF -DVLP_BUILD_EXAMPLES=OFF --log-level=WARNING "$@" >/dev/null
 cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses vlp_pytorch_bridge
 
-# Each thread keeps to a core of its own; left to itself Linux may run two on one core for seconds.
-export OMP_PROC_BIND=${OMP_PROC_BIND:-true} OMP_PLACES=${OMP_PLACES:-cores}
-
 # record NAME OPTIONS...: runs the program, keeps its JSON without the name of this machine and without NaN, which JSON
 # does not have (the relative spread of a count that always is 0).
 record() {

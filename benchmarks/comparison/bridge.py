@@ -16,7 +16,7 @@ class Option(ctypes.Structure):
 
 
 class Bridge:
-    """The loaded library. Load it after torch, whose OpenMP runtime it then shares."""
+    """The loaded library."""
 
     def __init__(self, path):
         self.library = ctypes.CDLL(str(path))

@@ -13,8 +13,6 @@
 #include <iostream>
 #include <vector>
 
-static_assert(VLP_HAS_OPENMP == EXPECT_OPENMP, "OpenMP as vlp was configured");
-
 int main() {
   const std::filesystem::path folder = "files";
   std::filesystem::create_directories(folder);

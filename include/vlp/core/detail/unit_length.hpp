@@ -17,7 +17,7 @@ inline constexpr double smallest_norm = 1e-12;
 template <class Scalar>
 [[nodiscard]] Scalar inverse_norm(const Scalar* x, Index size) {
   double sum = 0;
-#ifdef _OPENMP
+#ifndef __CUDACC__
 #pragma omp simd reduction(+ : sum)
 #endif
   for (Index i = 0; i < size; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);

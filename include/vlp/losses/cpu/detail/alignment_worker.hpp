@@ -163,9 +163,7 @@ class AlignmentWorker {
   void keep(const Tile& tile, Index row, Index i, const WordsInImages<Scalar>& out) const {
     const Scalar *scores = image(tile.scores, row, i), *attention = image(tile.attention, row, i);
     Scalar sum = 0;
-#ifdef _OPENMP
 #pragma omp simd reduction(+ : sum)
-#endif
     for (Index r = 0; r < shape_.regions; ++r) sum += attention[r];
     const Index at = first_image_ + i, word = tile.first_word + row;
     const Scalar inverse = 1 / sum;
@@ -203,9 +201,7 @@ class AlignmentWorker {
         const Scalar factor = given.d_dot(at, word) * given.inverse_sum(at, word);
         const Scalar* attention = image(tile.attention, row, i);
         Scalar* out = image(d_scores, word, i);
-#ifdef _OPENMP
 #pragma omp simd
-#endif
         for (Index r = 0; r < shape_.regions; ++r) out[r] += factor * attention[r];
       }
   }
@@ -226,9 +222,7 @@ class AlignmentWorker {
     const Scalar gram_factor = d_norm2 * inverse * inverse;
     const Scalar* attention = image(tile.attention, row, i);
     Scalar *scores = image(tile.scores, row, i), *context_dots = image(tile.context_dots, row, i);
-#ifdef _OPENMP
 #pragma omp simd
-#endif
     for (Index r = 0; r < shape_.regions; ++r) {
       const Scalar a = attention[r];
       scores[r] = factor * a * (d_dot * scores[r] + dots_factor * context_dots[r] - mean);

@@ -56,9 +56,7 @@ Scalar* image_row(const MatrixView<Scalar>& tile, Index row, Index image, Index 
 template <class Scalar>
 Scalar dot(const Scalar* a, const Scalar* b, Index count) {
   Scalar out = 0;
-#ifdef _OPENMP
 #pragma omp simd reduction(+ : out)
-#endif
   for (Index r = 0; r < count; ++r) out += a[r] * b[r];
   return out;
 }
