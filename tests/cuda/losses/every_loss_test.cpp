@@ -1,7 +1,5 @@
-#include "losses/pairs.hpp"
-#include "losses/scales.hpp"
-#include "losses/tokens.hpp"
-#include "losses/words_and_regions.hpp"
+#include "losses/every_loss.hpp"
+
 #include "support/device.hpp"
 #include "support/gradients.hpp"
 
@@ -14,7 +12,6 @@
 #include <vlp/cuda/losses/all.cuh>
 
 #include <cstddef>
-#include <string_view>
 
 // The contract of every loss on a CUDA device, beside the one on any device.
 
@@ -22,56 +19,19 @@ namespace {
 
 using namespace vlp::test;
 using vlp::Cuda;
-using vlp::Index;
 using vlp::Random;
 using vlp::cuda::check;
 
-struct Sizes {
-  Index batch, features, regions, words, vocabulary;
-};
 #ifdef VLP_CUDA_EMULATION
 using Losses = vlp::AllLosses<vlp::Half, Cuda>;  // which keeps more than float and BFloat16 do
-constexpr Sizes small{3, 8, 5, 3, 20}, large{5, 24, 9, 4, 40};
+constexpr LossSizes small{3, 8, 5, 3, 20}, large{5, 24, 9, 4, 40};
 #else
 template <class... L, class... M, class... N>
 vlp::LossList<L..., M..., N...> join(vlp::LossList<L...>, vlp::LossList<M...>, vlp::LossList<N...>);
 using Losses = decltype(join(vlp::AllLosses<float, Cuda>(), vlp::AllLosses<vlp::BFloat16, Cuda>(),
                              vlp::AllLosses<vlp::Half, Cuda>()));
-constexpr Sizes small{60, 64, 49, 30, 3000}, large{300, 96, 60, 40, 4000};
+constexpr LossSizes small{60, 64, 49, 30, 3000}, large{300, 96, 60, 40, 4000};
 #endif
-
-template <vlp::Loss L>
-Arrays inputs_of(Random& random, const Sizes& sizes) {
-  const auto [batch, features, regions, words, vocabulary] = sizes;
-  const WordsAndRegions local{.batch = batch,
-                              .regions = regions,
-                              .words = words,
-                              .features = features,
-                              .groups = static_cast<int>(batch) - 1,
-                              .scale = 0.2};
-  constexpr std::string_view name = L::name;
-  if constexpr (name == "distillation") {
-    return {{"student", normal(random, {batch, vocabulary})},
-            {"teacher", normal(random, {batch, vocabulary})}};
-  } else if constexpr (name == "info_nce") {
-    return random_pairs(random, batch, features, static_cast<int>(batch) - 1);
-  } else if constexpr (name == "local_alignment") {
-    return words_and_regions(random, local);
-  } else if constexpr (name == "multi_scale") {
-    return all_scales(random, batch, 2, features, local);
-  } else if constexpr (name == "perturbation_sensitivity") {
-    return {{"image", normal(random, {batch, features})},
-            {"text", normal(random, {batch, words, features})},
-            {"log_scale", number(2)}};
-  } else if constexpr (name == "token_alignment") {
-    WordsAndRegions ungrouped = local;
-    ungrouped.groups = 0;
-    return words_and_regions(random, ungrouped);
-  } else {
-    static_assert(name == "token_cross_entropy", "a new loss: say here what it is tested on");
-    return random_tokens(random, batch, features, vocabulary);
-  }
-}
 
 /// Options that make the loss keep all that it may.
 template <vlp::Loss L>
@@ -218,7 +178,7 @@ TEMPLATE_LIST_TEST_CASE("CUDA every loss works on its device, whichever is curre
 TEMPLATE_LIST_TEST_CASE("CUDA products are of matrices whose rows begin at multiples of 16 bytes", "",
                         Losses) {
   // Nothing is a whole number of packs, but the caller's rows begin at multiples of 16 bytes.
-  constexpr Sizes odd{3, 13, 6, 3, 21};
+  constexpr LossSizes odd{3, 13, 6, 3, 21};
   Random random(3);
   const Arrays arrays = inputs_of<TestType>(random, odd);
   for (vlp::LocalAlignmentForm form : {vlp::LocalAlignmentForm::gram, vlp::LocalAlignmentForm::direct}) {
