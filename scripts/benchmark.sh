@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times every loss, how its cost grows with the batch, and PyTorch beside it: ./scripts/benchmark.sh [options of cmake],
+# Times every loss, how its cost grows with the batch, all threads on a busy machine, and PyTorch beside it: ./scripts/benchmark.sh [options of cmake],
 # say -DVLP_BLAS=ON. Takes half an hour and wants a machine that does nothing else. Leaves tables and JSON in
 # benchmarks/results and pictures in docs/images. PYTHON names the Python that has PyTorch (default: python3).
 set -euo pipefail
@@ -11,7 +11,7 @@ results=benchmarks/results
 echo "build: $build"
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVLP_NATIVE=ON -DVLP_BUILD_BENCHMARKS=ON \
   -DVLP_BUILD_TESTS=OFF -DVLP_BUILD_EXAMPLES=OFF --log-level=WARNING "$@" >/dev/null
-cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses vlp_pytorch_bridge
+cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses benchmark_busy vlp_pytorch_bridge
 
 # record NAME OPTIONS...: runs the program, keeps its JSON without the name of this machine and without NaN, which JSON
 # does not have (the relative spread of a count that always is 0).
@@ -25,6 +25,7 @@ record() {
 }
 record losses --benchmark_filter=-^scaling --benchmark_repetitions=3 --benchmark_display_aggregates_only=true
 record scaling --benchmark_filter=^scaling
+"$build/benchmarks/benchmark_busy" | tee "$results/busy.md"
 python=${PYTHON:-python3}
 "$python" benchmarks/plot_scaling.py "$results/scaling.json" --images docs/images --output "$results/scaling.md"
 

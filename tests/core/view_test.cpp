@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -86,4 +87,33 @@ TEST_CASE("extents whose product no Index holds, and negative ones, are refused 
         }) != "no error");
   CHECK(MatrixView<char>(&c, {large, large / 2 - 1}).size() == large * (large / 2 - 1));
   CHECK(BatchView<char>(&c, {0, large, 5}).size() == 0);
+}
+
+TEST_CASE("a view overlaps itself where two of its elements are one") {
+  float x = 0;
+  const auto rows = [&](Index stride, Index count = 3) {
+    return overlaps_itself(MatrixView<float>(&x, {count, 4}, {stride, 1}));
+  };
+  CHECK(rows(0));
+  CHECK(rows(3));
+  CHECK(rows(-3));
+  CHECK_FALSE(rows(4));
+  CHECK_FALSE(rows(-4));
+  CHECK_FALSE(rows(0, 1));
+  CHECK_FALSE(rows(0, 0));
+  CHECK_FALSE(overlaps_itself(VectorView<float>(&x, {5})));
+  // Three dimensions, against counting.
+  for (Index matrices : {1, 2, 3})
+    for (Index count : {0, 1, 2, 3})
+      for (Index columns : {0, 1, 2})
+        for (Index far = -9; far <= 9; ++far)
+          for (Index near = -9; near <= 9; ++near) {
+            std::set<Index> places;
+            for (Index i = 0; i < matrices; ++i)
+              for (Index j = 0; j < count; ++j)
+                for (Index c = 0; c < columns; ++c) places.insert(i * far + j * near + c);
+            CAPTURE(matrices, count, columns, far, near);
+            const BatchView<float> view(&x, {matrices, count, columns}, {far, near, 1});
+            CHECK(overlaps_itself(view) == (static_cast<Index>(places.size()) < view.size()));
+          }
 }

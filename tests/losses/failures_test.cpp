@@ -4,12 +4,14 @@
 
 #include <vlp/losses/all.hpp>
 
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 // What a call that throws leaves behind, for every loss. tests/losses/out_of_memory has the calls that find
@@ -43,6 +45,20 @@ void spoil(std::span<const T>& ids, Spoil how) {
 template <class T>
 void spoil(const T*& number, Spoil) {
   number = nullptr;
+}
+
+/// Puts all rows of a view in one place; says whether it had more than one.
+template <class T, std::size_t Rank>
+bool overlap_rows(vlp::View<T, Rank>& view) {
+  if (!view.given() || Rank < 2 || view.extent(0) < 2) return false;
+  auto strides = view.strides();
+  strides[0] = 0;
+  view = {view.data(), view.extents(), strides};
+  return true;
+}
+template <class T>
+bool overlap_rows(T*&) {
+  return false;
 }
 
 /// Goes back through a forward of `given`, where the loss still can: then gradients are `want`, to the bit;
@@ -170,4 +186,62 @@ TEMPLATE_LIST_TEST_CASE("every loss with a number that is not finite has a loss 
                         }
                       }
                     });
+}
+
+TEMPLATE_LIST_TEST_CASE("every loss refuses gradients whose rows overlap", "", vlp::AllLosses<float>) {
+  using L = TestType;
+  Random random(10);
+  const Arrays arrays = inputs_of<L>(random, sizes);
+  LossCase<L> names(arrays);
+  L::for_each_input(names.inputs, names.gradients,
+                    [&](std::string_view name, auto&, [[maybe_unused]] auto&... gradient) {
+                      LossCase<L> given(arrays);
+                      bool is_spoilt = false;
+                      L::for_each_input(given.inputs, given.gradients,
+                                        [&](std::string_view other, auto&, [[maybe_unused]] auto&... view) {
+                                          if (other == name) ((is_spoilt = overlap_rows(view)), ...);
+                                        });
+                      if (!is_spoilt) return;
+                      CAPTURE(name);
+                      Cpu device(1);
+                      L loss;
+                      given.forward(loss, device);
+                      CHECK_THAT(message_of<std::invalid_argument>(
+                                     [&] { loss.backward(device, given.inputs, 1, given.gradients); }),
+                                 ContainsSubstring("so that its rows overlap"));
+                    });
+}
+
+TEMPLATE_LIST_TEST_CASE("every loss on a device that two threads share is right or says why not", "",
+                        vlp::AllLosses<float>) {
+  using L = TestType;
+  Random random(11);
+  const Arrays arrays = inputs_of<L>(random, sizes);
+  LossCase<L> alone(arrays);
+  const auto value = alone.run({});
+  for (const int threads : {1, 2}) {
+    Cpu device(threads);
+    std::atomic<int> wrong = 0, right = 0, refused = 0;
+    const auto work = [&] {
+      LossCase<L> own(arrays);
+      L loss;
+      for (int i = 0; i < 200; ++i) {
+        try {
+          ++(own.forward(loss, device) == value ? right : wrong);
+          loss.backward(device, own.inputs, 1, own.gradients);
+          if (!same_bits(own.gradient_values(), alone.gradient_values())) ++wrong;
+        } catch (const std::invalid_argument&) {
+          ++wrong;
+        } catch (const std::logic_error&) {
+          ++refused;
+        }
+      }
+    };
+    std::thread other(work);
+    work();
+    other.join();
+    CAPTURE(threads, right, refused);
+    CHECK(wrong == 0);
+    CHECK(right > 0);
+  }
 }

@@ -135,6 +135,28 @@ using BatchView = View<T, 3>;
 template <class T>
 using ImageView = View<T, 4>;
 
+/// Tells whether two indices of a view name one element, as where a stride is 0. What is written must not.
+template <class T, std::size_t Rank>
+requires(Rank <= 3) [[nodiscard]] constexpr bool overlaps_itself(const View<T, Rank>& view) {
+  if (view.size() == 0) return false;
+  const Index columns = view.extent(Rank - 1);
+  const auto meet = [&](Index offset) { return -columns < offset && offset < columns; };
+  for (std::size_t d = 0; d + 1 < Rank; ++d)
+    if (view.extent(d) > 1 && meet(view.stride(d))) return true;
+  if constexpr (Rank == 3) {
+    const Index matrices = view.extent(0), rows = view.extent(1);
+    const Index far = view.stride(0) < 0 ? -view.stride(0) : view.stride(0);
+    const Index near = view.stride(1) < 0 ? -view.stride(1) : view.stride(1);
+    if (matrices <= 1 || rows <= 1 || far >= (rows - 1) * near + columns) return false;
+    // Row r of a matrix meets row r + j of the i-th after it if i * far and j * near lie close together.
+    // (Signs do not matter: j may have either.)
+    for (Index i = 1; i < matrices; ++i)
+      for (Index j = i * far / near; j <= i * far / near + 1; ++j)
+        if (j < rows && meet(i * far - j * near)) return true;
+  }
+  return false;
+}
+
 /// The rows of a batch of matrices [B, R, D] as one matrix [B*R, D]. The batch must be evenly strided.
 template <class T>
 [[nodiscard]] constexpr MatrixView<T> flatten_rows(const BatchView<T>& batch) {

@@ -32,12 +32,22 @@ void check_input(std::string_view loss, std::string_view name, const View<T, Ran
   require(input.given(), loss, ": ", name, " has no data");
 }
 
+/// What is written has a place of its own for each element.
+template <class T, std::size_t Rank>
+void check_places(std::string_view loss, std::string_view of, std::string_view name,
+                  const View<T, Rank>& output) {
+  if (output.given() && overlaps_itself(output)) [[unlikely]]
+    require(false, loss, ": ", of, name, " is ", extents_text(output), " with strides of ",
+            extents_text(output.strides()), ", so that its rows overlap");
+}
+
 /// A gradient is skipped or of its input's extents.
 template <class T, std::size_t Rank>
 void check_gradient(std::string_view loss, std::string_view name,
                     const View<std::type_identity_t<T>, Rank>& gradient, const View<const T, Rank>& input) {
   require(!gradient.given() || gradient.extents() == input.extents(), loss, ": the gradient of ", name,
           " is ", extents_text(gradient), " but ", name, " is ", extents_text(input));
+  check_places(loss, "the gradient of ", name, gradient);
 }
 
 /// A result is skipped or of the extents it must have.
@@ -46,6 +56,7 @@ void check_output(std::string_view loss, std::string_view name, const View<T, Ra
                   const std::type_identity_t<std::array<Index, Rank>>& extents) {
   require(!output.given() || output.extents() == extents, loss, ": ", name, " is ", extents_text(output),
           ", not ", extents_text(extents));
+  check_places(loss, "", name, output);
 }
 
 /// An option, a temperature say, is finite and above 0.
