@@ -77,6 +77,14 @@ class Busy {
   std::thread thread_;
 };
 
+/// A device of the whole program, which runs a last loop when the program ends.
+struct UntilTheEnd {
+  Cpu device{2};
+  ~UntilTheEnd() {
+    if (sum_by_loop(device) != 499500) std::_Exit(3);
+  }
+} until_the_end;
+
 const std::string one_caller =
     "one device is used by two threads at once, or from inside its own loop; make one Cpu per thread";
 
@@ -96,6 +104,18 @@ TEST_CASE("every index is visited once, by a worker in range") {
       for (int w : workers) CHECK((w >= 0 && w < device.threads()));
     }
   }
+}
+
+TEST_CASE("sleeping threads wake for a loop of fewer pieces than there are threads") {
+  Cpu device(4);
+  sum_by_loop(device);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  std::atomic<int> here = 0;
+  device.parallel_for(2, [&](Index, int) {
+    ++here;
+    while (here < 2) std::this_thread::yield();  // ends only if two threads are there
+  });
+  CHECK(here == 2);
 }
 
 TEST_CASE("all threads take part in a loop, each as one worker") {
@@ -229,6 +249,15 @@ TEST_CASE("a loop's body that calls back into its device is told so") {
     Cpu other(2);  // a device of the body's own is fine
     device.parallel_for(1, [&](Index, int) { CHECK(sum_by_loop(other) == 499500); });
   }
+}
+
+TEST_CASE("a device of static storage works until the program has ended") {
+  CHECK(sum_by_loop(until_the_end.device) == 499500);
+  CHECK(status_in_child([] {
+          sum_by_loop(until_the_end.device);
+          std::exit(5);  // NOLINT(concurrency-mt-unsafe): runs the destructors
+          return 0;
+        }) == 5);
 }
 
 TEST_CASE("devices are moved with what they hold, and work after it") {

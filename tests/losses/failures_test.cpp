@@ -13,6 +13,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 // What a call that throws leaves behind, for every loss. tests/losses/out_of_memory has the calls that find
 // no memory.
@@ -23,7 +24,7 @@ using namespace vlp::test;
 using vlp::Cpu;
 using vlp::Random;
 
-constexpr LossSizes sizes{6, 8, 5, 4, 20}, others{5, 12, 7, 6, 33};
+constexpr LossSizes sizes{6, 8, 7, 4, 20}, others{5, 12, 7, 6, 33};
 
 /// A view of the inputs without its last slice, without its last column, or of no data.
 enum class Spoil { slice, column, all };
@@ -210,6 +211,23 @@ TEMPLATE_LIST_TEST_CASE("every loss refuses gradients whose rows overlap", "", v
                                      [&] { loss.backward(device, given.inputs, 1, given.gradients); }),
                                  ContainsSubstring("so that its rows overlap"));
                     });
+}
+
+TEST_CASE("outputs whose rows overlap are refused") {
+  using L = vlp::LocalAlignment<float>;
+  Random random(12);
+  LossCase<L> given(inputs_of<L>(random, sizes));
+  const auto [batch, features, regions, words, vocabulary] = sizes;
+  std::vector<float> memory(static_cast<std::size_t>(batch * words * regions));
+  Cpu device(1);
+  L loss;
+  CHECK_THROWS_WITH(
+      loss.forward(device, given.inputs, {nullptr, {memory.data(), {batch, batch}, {batch - 1, 1}}}),
+      "local_alignment: similarity is 6 x 6 with strides of 5 x 1, so that its rows overlap");
+  CHECK_THROWS_WITH(
+      loss.forward(device, given.inputs,
+                   {nullptr, {}, {memory.data(), {batch, words, regions}, {0, regions, 1}}}),
+      "local_alignment: attention is 6 x 4 x 7 with strides of 0 x 7 x 1, so that its rows overlap");
 }
 
 TEMPLATE_LIST_TEST_CASE("every loss on a device that two threads share is right or says why not", "",

@@ -24,7 +24,8 @@ namespace vlp {
 /// std::logic_error.
 ///
 /// Threads start with the first loop and end with the `Cpu`. A process that was forked from one that had run
-/// loops starts its own.
+/// loops starts its own. Threads that wait sleep, and a loop never waits for one that has not begun: on a
+/// machine whose other processors are busy, all threads are about as fast as one.
 class Cpu {
  public:
   /// Type of memory kept between calls.
