@@ -3,6 +3,7 @@
 /// Every reader of a foreign text file begins here, so that all of them take and refuse the same.
 #pragma once
 
+#include <vlp/core/detail/utf8.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 
@@ -16,23 +17,6 @@
 namespace vlp {
 
 namespace detail {
-
-/// Length of the UTF-8 sequence at the start of `bytes`, which are not empty; 0 if that is none: a stray or
-/// missing continuation, an overlong form, a surrogate, or a code point beyond U+10FFFF.
-[[nodiscard]] constexpr std::size_t utf8_length(std::string_view bytes) {
-  const auto at = [&](std::size_t i) { return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0u; };
-  const unsigned first = at(0);
-  if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xc2 && first < 0xe0   ? 2
-                             : first >= 0xe0 && first < 0xf0 ? 3
-                             : first >= 0xf0 && first < 0xf5 ? 4
-                                                             : 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  const bool overlong = (first == 0xe0 && at(1) < 0xa0) || (first == 0xf0 && at(1) < 0x90);
-  const bool beyond = (first == 0xed && at(1) >= 0xa0) || (first == 0xf4 && at(1) >= 0x90);
-  return overlong || beyond ? 0 : length;
-}
 
 /// The name of the encoding, other than UTF-8, that the first bytes of a file give away: by a byte order
 /// mark, or by a zero byte beside each of two plain characters. Empty if they do not.
@@ -58,7 +42,7 @@ namespace detail {
         continue;
       }
     }
-    const std::size_t length = text[at] == 0 ? 0 : utf8_length(text.substr(at));
+    const std::size_t length = text[at] == 0 ? 0 : first_code_point(text.substr(at)).length;
     if (length == 0) return at;
     at += length;
   }
