@@ -1,10 +1,12 @@
 // perturb: prints the perturbations of reports as tab-separated values, or shows those of one report as a
 // page.
+#include "cli/whole_number.hpp"
 #include "perturb/html_page.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/text_encoding.hpp>
 #include <vlp/io/csv.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/text/antonyms.hpp>
@@ -39,11 +41,17 @@ struct Options {
   vlp::Index row = 1;
 };
 
-/// Calls `use(line number, report)` for each line of a stream, counted from 1.
+/// Calls `use(line number, report)` for each line of a stream, counted from 1, as it comes. Lines may end in
+/// CR alone. Throws std::runtime_error, which names `name` and the line, for text that is not UTF-8.
 void read_lines(std::istream& in, const std::string& name,
                 const std::function<void(vlp::Index, std::string_view)>& use) {
   vlp::Index number = 0;
-  for (std::string line; std::getline(in, line);) use(++number, line);
+  for (std::string piece; std::getline(in, piece);) {
+    std::string_view text = vlp::utf8_text(piece, name, number + 1);
+    do {
+      use(++number, text.empty() ? text : vlp::without_line_end(vlp::next_line(text)));
+    } while (!text.empty());
+  }
   vlp::ensure(!in.bad(), name, ": cannot be read");
 }
 
@@ -132,20 +140,22 @@ int main(int argc, char** argv) {
   auto* csv =
       app.add_option("--csv", options.csv, "Read the reports from this CSV file instead")->excludes(file);
   app.add_option("--column", options.column, "Column of the CSV file that holds the reports")->needs(csv);
-  app.add_option("--seed", options.seed, "Seed of all draws");
-  app.add_option("--epoch", options.epoch, "Epoch, whose draws differ from those of any other");
+  app.add_option("--seed", options.seed, "Seed of all draws")
+      ->transform(vlp::cli::whole_number<std::uint64_t>());
+  app.add_option("--epoch", options.epoch, "Epoch, whose draws differ from those of any other")
+      ->transform(vlp::cli::whole_number<std::uint32_t>());
   app.add_option("--only", options.only, "Perturbations, by name or number, separated by commas");
   app.add_option("--scope", scope, "What is perturbed as one: report or sentence")
       ->check(CLI::IsMember(std::vector<std::string>{"report", "sentence"}));
   app.add_option("--max-words", options.max_words, "Words of a report that are kept")
-      ->check(CLI::PositiveNumber);
+      ->transform(vlp::cli::whole_number<std::size_t>(1));
   app.add_option("--wordnet", options.wordnet,
                  "WordNet's folder dict, asked for opposites that radiology's table does not know");
   auto* html =
       app.add_option("--html", options.html, "Write one report and its perturbations to this page instead");
   app.add_option("--row", options.row, "The report of the page, counted from 1")
       ->needs(html)
-      ->check(CLI::PositiveNumber);
+      ->transform(vlp::cli::whole_number<vlp::Index>(1));
   try {
     app.parse(argc, argv);
     if (scope == "sentence") options.scope = text::PerturbationScope::sentence;

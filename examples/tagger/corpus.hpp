@@ -3,6 +3,8 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/text_encoding.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/text/detail/unicode.hpp>
 #include <vlp/text/word_class.hpp>
@@ -36,30 +38,33 @@ inline std::optional<WordClass> class_of(std::string_view tag) {
   return vlp::text::word_class_of_penn_tag(tag);
 }
 
-/// Reads a file of lines "token TAB tag", a blank line between two sentences. A line whose token is empty
-/// (MASC has eleven) is passed over. Throws std::runtime_error that names the line of a mistake.
-inline Corpus read_corpus(const std::string& path) {
-  const std::string text = vlp::io::read_file(path);
+/// Reads the text of a file of lines "token TAB tag", a blank line between two sentences. A line whose token
+/// is empty (MASC has eleven) is passed over. Throws std::runtime_error that names `path` and the line of a
+/// mistake.
+inline Corpus parse_corpus(std::string_view bytes, const std::string& path) {
   Corpus corpus(1);
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    std::string_view line = std::string_view(text).substr(at, end - at);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    at = end + 1;
+  vlp::Index number = 0;
+  for (std::string_view text = vlp::utf8_text(bytes, path); !text.empty();) {
+    const std::string_view line = vlp::without_line_end(vlp::next_line(text));
     ++number;
     if (line.empty()) {
       if (!corpus.back().empty()) corpus.emplace_back();
       continue;
     }
-    const std::size_t tab = line.find('\t');
-    vlp::ensure(tab != std::string_view::npos && tab + 1 < line.size(), path, ": line ", number,
-                " is not a token, a tab and a tag");
+    const std::size_t tab = std::min(line.find('\t'), line.size());
+    const std::string_view tag = vlp::trimmed(line.substr(tab));
+    vlp::ensure(!tag.empty() && tag.find_first_of(" \t") == tag.npos, path, ":", number,
+                ": not a token, a tab and a tag");
     if (tab == 0) continue;
-    corpus.back().push_back({std::string(line.substr(0, tab)), std::string(line.substr(tab + 1))});
+    corpus.back().push_back({std::string(line.substr(0, tab)), std::string(tag)});
   }
   if (corpus.back().empty()) corpus.pop_back();
   return corpus;
+}
+
+/// Reads such a file.
+inline Corpus read_corpus(const std::string& path) {
+  return parse_corpus(vlp::io::read_file(path), path);
 }
 
 /// The number, from 1, of the block of some 300 sentences, about a document, that a sentence lies in. What

@@ -41,8 +41,29 @@ TEST_CASE("perturb writes a line for each report and perturbation") {
   CHECK(std::count(all.out.begin(), all.out.end(), '\n') == 27);
   CHECK(run(folder, {}, input).out == all.out);
   CHECK(run(folder, {file, "--seed", "5"}).out == run(folder, {file, "--seed", "5"}).out);
+  CHECK(run(folder, {file, "--seed", "010"}).out == run(folder, {file, "--seed", "10"}).out);
+  CHECK(run(folder, {file, "--seed", "18446744073709551615"}).status == 0);
   CHECK(run(folder, {file, "--only", "6", "--max-words", "2"}).out.substr(0, 35) ==
         "1\treverse_sentence\t1\tsize heart\n2\tr");
+}
+
+TEST_CASE("perturb reads lines of UTF-8 with a byte order mark and any line ends") {
+  const test::TemporaryFolder folder;
+  const std::string expected =
+      "1\treverse_sentence\t1\tclear are lungs\n2\treverse_sentence\t1\tseen effusion no\n"
+      "3\treverse_sentence\t0\t\n4\treverse_sentence\t0\t\n";
+  for (const std::string line_end : {"\n", "\r\n", "\r"}) {
+    const io::Path file =
+        folder.write("reports.txt", "\xef\xbb\xbfLungs are clear." + line_end + "No\xc2\xa0" +
+                                        "effusion seen." + line_end + line_end + "..." + line_end);
+    CHECK(run(folder, {file.string(), "--only", "6"}).out == expected);
+    CHECK(run(folder, {"--only", "6"}, file).out == expected);
+  }
+  const auto latin1 = folder.write("latin1.txt", "Lungs clear.\n\nA ca\xf1on.\n");
+  const auto refused = run(folder, {latin1.string(), "--only", "6"});
+  CHECK(refused.status == 2);
+  CHECK(refused.error.find("latin1.txt:3: the byte F1 is not UTF-8") != std::string::npos);
+  CHECK(run(folder, {}, latin1).error.find("standard input:3: the byte F1") != std::string::npos);
 }
 
 TEST_CASE("perturb reads a column of a CSV file") {
@@ -102,6 +123,8 @@ TEST_CASE("perturb asks WordNet after its own table") {
 TEST_CASE("perturb says what is wrong in one line") {
   const test::TemporaryFolder folder;
   const std::string csv = folder.write("reports.csv", "id,findings\n1,a\n").string();
+  const std::string utf16 = folder.write("utf16.txt", std::string("\xff\xfeL\0u\0\n\0", 8)).string();
+  const std::string zero = folder.write("zero.txt", std::string("Lu\0ngs\n", 7)).string();
   const std::vector<std::pair<Arguments, std::string>> cases{
       {{"missing.txt"}, "missing.txt"},
       {{folder.path().string()}, folder.path().string()},
@@ -109,6 +132,12 @@ TEST_CASE("perturb says what is wrong in one line") {
       {{"--only", ""}, "neither"},
       {{"--scope", "word"}, "scope"},
       {{"--seed", "x"}, "seed"},
+      {{"--seed", "-1"}, "must be a whole number from 0 to 18446744073709551615, but is '-1'"},
+      {{"--seed", "18446744073709551616"}, "but is '18446744073709551616'"},
+      {{"--epoch", "4294967296"}, "from 0 to 4294967295"},
+      {{"--max-words", "99999999999999999999"}, "max-words"},
+      {{utf16}, "utf16.txt: this is UTF-16 text"},
+      {{zero}, "zero.txt:1: a zero byte"},
       {{"--max-words", "0"}, "max-words"},
       {{"--csv", "missing.csv"}, "missing.csv"},
       {{"--csv", csv, "--column", "report"}, "report"},

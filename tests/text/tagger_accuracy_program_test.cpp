@@ -37,6 +37,10 @@ TEST_CASE("tagger_accuracy counts what is scored") {
             "  verb           0.00       100.00           1             0           0           0\n") !=
         std::string::npos);
   CHECK(run(folder, {file.string(), "--weights", VLP_TEST_TAGGER_WEIGHTS}).out == result.out);
+  // The same with a byte order mark, CR line ends and blanks after a tag.
+  const auto marked = folder.write(
+      "marked.tsv", "\xef\xbb\xbfHeart\tNN \rsize\tN\rnormal\tadjective\r.\t.\r\rLungs\tverb\rclear\t?\r");
+  CHECK(run(folder, {marked.string()}).out == result.out);
 }
 
 TEST_CASE("tagger_accuracy says what is wrong in one line") {
@@ -47,7 +51,11 @@ TEST_CASE("tagger_accuracy says what is wrong in one line") {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases{
       {{}, "FILE"},
       {{"missing.tsv"}, "missing.tsv"},
-      {{bad}, "line 2"},
+      {{bad}, "bad.tsv:2: not a token"},
+      {{folder.write("two_tags.tsv", "Heart\tNN\n\nsize\tNN JJ\n").string()}, "two_tags.tsv:3: not a token"},
+      {{folder.write("latin1.tsv", "Heart\tNN\nca\xf1on\tNN\n").string()}, "latin1.tsv:2: the byte F1"},
+      {{folder.write("utf16.tsv", std::string("\xff\xfeH\0\t\0N\0", 8)).string()},
+       "utf16.tsv: this is UTF-16"},
       {{unscored}, "no token is scored"},
       {{good, "--weights", bad}, "vlp-tag1"},
   };
