@@ -1,4 +1,5 @@
 // tagger_train: trains the tagger's weights and writes them as a file and as the header that ships them.
+#include "cli/whole_number.hpp"
 #include "tagger/accuracy.hpp"
 #include "tagger/corpus.hpp"
 #include "tagger/perceptron.hpp"
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <iostream>
 #include <iterator>
@@ -63,8 +65,13 @@ std::string header_of(std::string_view bytes) {
   std::string text =
       "/// \\file\n"
       "/// The tagger's weights as base 85 (see tagger_weights.hpp), written by examples/tagger_train.cpp. "
-      "What they\n"
-      "/// were trained on, and its licences, is in data/README.md.\n"
+      "They were\n"
+      "/// trained on MASC, on sentences drawn from a grammar of vlp, and on the CRAFT corpus of M. Bada and "
+      "others,\n"
+      "/// used under CC BY 3.0 (https://creativecommons.org/licenses/by/3.0/), its tags reduced to four "
+      "classes. The\n"
+      "/// whole attribution is in data/README.md, which is installed as "
+      "share/licenses/vlp/tagger_weights.md.\n"
       "#pragma once\n\nnamespace vlp::text::detail {\n\n// clang-format off\n"
       "inline constexpr const char* shipped_tagger_weights[] = {\n";
   const std::string digits = vlp::text::detail::encode_base85(bytes);
@@ -125,7 +132,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1u, vlp::text::TaggerWeights::max_bits));
   app.add_option("--word-bits", options.training.word_bits, "Binary logarithm of the buckets of words")
       ->check(CLI::Range(1u, vlp::text::TaggerWeights::max_bits));
-  app.add_option("--seed", options.training.seed, "Seed of all draws");
+  app.add_option("--seed", options.training.seed, "Seed of all draws")
+      ->transform(vlp::cli::whole_number<std::uint64_t>());
   try {
     app.parse(argc, argv);
     run(options);

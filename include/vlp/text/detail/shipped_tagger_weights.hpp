@@ -1,6 +1,8 @@
 /// \file
-/// The tagger's weights as base 85 (see tagger_weights.hpp), written by examples/tagger_train.cpp. What they
-/// were trained on, and its licences, is in data/README.md.
+/// The tagger's weights as base 85 (see tagger_weights.hpp), written by examples/tagger_train.cpp. They were
+/// trained on MASC, on sentences drawn from a grammar of vlp, and on the CRAFT corpus of M. Bada and others,
+/// used under CC BY 3.0 (https://creativecommons.org/licenses/by/3.0/), its tags reduced to four classes. The
+/// whole attribution is in data/README.md, which is installed as share/licenses/vlp/tagger_weights.md.
 #pragma once
 
 namespace vlp::text::detail {
