@@ -4,7 +4,6 @@
 
 #include <vlp/text/build_vocabulary.hpp>
 #include <vlp/text/perturber.hpp>
-#include <vlp/text/report.hpp>
 #include <vlp/text/word_piece.hpp>
 #include <vlp/text/words.hpp>
 
@@ -58,14 +57,6 @@ void check_perturbations(const text::Words& words, text::PerturbationScope scope
   }
 }
 
-void check_sections(std::string_view report) {
-  for (const text::Section& section : text::sections(report))
-    promise(
-        section.body.empty() || (section.body.data() >= report.data() &&
-                                 section.body.data() + section.body.size() <= report.data() + report.size()),
-        "sections lie in the report");
-}
-
 void check_pieces(const text::WordPiece& tokeniser, std::string_view report, std::size_t max_pieces) {
   std::vector<text::PieceId> ids;
   std::vector<std::int32_t> words;
@@ -91,7 +82,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   reader.read(report, words);
   check_words(words, report, max_words);
   check_perturbations(words, scope, data[1]);
-  check_sections(report);
   check_pieces(tokeniser, report, max_words + 2);
   check_pieces(tokeniser, words.text, 512);
   return 0;
