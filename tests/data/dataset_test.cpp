@@ -8,6 +8,7 @@
 #include <vlp/data/dataset.hpp>
 #include <vlp/io/file.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <set>
@@ -283,6 +284,21 @@ TEST_CASE("pairs of one image, patient, study or group belong together, through 
   CHECK(notes[1] ==
         "table.csv: names of studies that several patients have, taken for numbers within a patient: 1");
   CHECK(notes[2] == "table.csv: 5 groups of pairs that share an image, a patient, a study or a group");
+}
+
+TEST_CASE("a group of most pairs is not held out while there are smaller ones") {
+  const TemporaryFolder folder;
+  auto table = table_of(folder, 20);
+  const auto held_out = [&](double share) {
+    const data::Split split = data::choose_held_out(table, data::group_pairs(table), share);
+    return std::count(split.held_out.begin(), split.held_out.end(), 1);
+  };
+  for (std::size_t large = 0; large < 20; ++large) {
+    for (std::size_t i = 0; i < 20; ++i) table.pairs[i].patient = i >= large ? "many" : std::to_string(i);
+    CHECK(held_out(0.1) == (large == 0 ? 0 : large == 1 ? 1 : 2));
+  }
+  for (std::size_t i = 0; i < 20; ++i) table.pairs[i].patient = i < 9 ? "fewer" : "many";
+  CHECK(held_out(0.1) == 9);
 }
 
 TEST_CASE("whatever pairs have in common, no group is on both sides of a split") {

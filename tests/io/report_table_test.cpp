@@ -1,12 +1,16 @@
 #include "support/temporary_folder.hpp"
 
+#include <sys/stat.h>
+
 #include <vlp/core/stop.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/report_table.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -104,6 +108,9 @@ TEST_CASE("a manifest that lacks what it must have is refused by file and line")
   CHECK_MESSAGE_HAS(folder.read("image,text\na.png,Clear.\n"), file, "'report'", "image, text");
   CHECK_MESSAGE_HAS(folder.read("image,findings,impression\na.png,,\n"), "no pair",
                     file + ":2: empty report");
+  CHECK_MESSAGE_HAS(folder.read("image,report,report\na.png,Clear.,Effusion.\n"), file,
+                    "two columns are called 'report'");
+  CHECK(folder.read("image,report,x,x\na.png,Clear.,1,2\n").pairs.size() == 1);
   CHECK_MESSAGE_HAS(folder.read("image,report\n"), file, "no pair", "no rows");
   CHECK_MESSAGE_HAS(folder.read("image,report\na.png\n"), file + ":2", "1 fields");
 }
@@ -160,6 +167,15 @@ TEST_CASE("reading a manifest ends when it is asked to") {
   const std::atomic<bool> flag{true};
   const Path path = folder.write("manifest.csv", "image,report\na.png,Clear.\n");
   CHECK_THROWS_AS(read_manifest(path, {}, StopToken(flag)), Stopped);
+  // A pipe into which nobody writes.
+  REQUIRE(::mkfifo((folder / "pipe.csv").c_str(), 0600) == 0);
+  std::atomic<bool> later{false};
+  std::thread signal([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    later = true;
+  });
+  CHECK_THROWS_AS(read_manifest(folder / "pipe.csv", {}, StopToken(later)), Stopped);
+  signal.join();
 }
 
 /// A small Open-I folder: uid 1 whole, uid 2 without impression, uid 3 without any text, uid 4 without

@@ -219,9 +219,20 @@ inline Split draw_split(const io::ReportTable& table, const PairGroups& groups, 
   Random(0, 0x5911).shuffle(order.begin(), order.end());
   const auto wanted =
       static_cast<std::size_t>(std::max(1.0, std::round(share * static_cast<double>(pairs.size()))));
-  std::size_t taken = 0;
-  for (std::size_t g = 0; g + 1 < order.size() && taken < wanted; taken += order[g++]->members.size())
-    for (const std::size_t i : order[g]->members) split.held_out[i] = 1;
+  std::size_t taken = 0, groups_taken = 0;
+  const auto take = [&](const Group& group) {
+    for (const std::size_t i : group.members) split.held_out[i] = 1;
+    taken += group.members.size();
+    ++groups_taken;
+  };
+  // A group that is far too large, of one image in half of the rows, say, is passed over.
+  for (const Group* group : order)
+    if (taken < wanted && taken + group->members.size() <= 2 * wanted && groups_taken + 1 < order.size())
+      take(*group);
+  if (taken == 0 && order.size() > 1)
+    take(**std::min_element(order.begin(), order.end(), [](const Group* a, const Group* b) {
+      return a->members.size() < b->members.size();
+    }));
   return split;
 }
 
@@ -229,7 +240,8 @@ inline Split draw_split(const io::ReportTable& table, const PairGroups& groups, 
 
 /// Says for each pair whether it is held out. Where the table has splits, pairs whose split is not "train",
 /// in capitals or not, are; a pair without a split, and one to train on of whose group another is held out,
-/// are faults. Else whole groups are drawn, until `share` of the pairs are held out.
+/// are faults. Else whole groups are drawn, until `share` of the pairs are held out; a group with which more
+/// than twice as many would be is passed over, unless there is no smaller one.
 [[nodiscard]] inline Split choose_held_out(const io::ReportTable& table, const PairGroups& groups,
                                            double share) {
   return detail::has_splits(table.pairs) ? detail::take_split(table, groups)

@@ -167,7 +167,7 @@ class CsvReader {
 /// file, text that is not UTF-8 (see utf8_text), columns that are separated by semicolons, tabs or vertical
 /// bars, a row of another number of fields, or a stray or unclosed quote; and Stopped.
 [[nodiscard]] inline CsvTable read_csv(const Path& path, StopToken stop = {}) {
-  return detail::CsvReader(path, stop).read(read_file(path));
+  return detail::CsvReader(path, stop).read(read_file(path, {.stop = stop}));
 }
 
 }  // namespace vlp::io

@@ -114,9 +114,13 @@ inline bool is_file(const Path& path) {
 /// table has none of them.
 class Fields {
  public:
+  /// Throws std::runtime_error where two columns have that name.
   Fields(const CsvTable& table, std::initializer_list<std::string_view> columns) : table_(table) {
-    for (const std::string_view column : columns)
+    for (const std::string_view column : columns) {
       if (!column_) column_ = table_.find_column(column);
+      ensure(std::count(table.columns.begin(), table.columns.end(), column) <= 1, table.path,
+             ": two columns are called '", column, "'");
+    }
   }
 
   [[nodiscard]] bool exist() const noexcept { return column_.has_value(); }
