@@ -105,6 +105,7 @@ TEST_CASE("a file too large for the memory is named") {
   const std::string message = vlp::test::message_of([&] { static_cast<void>(read_file(folder / "file")); });
   REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
   CHECK(message.find((folder / "file").string() + ": cannot read: out of memory after ") == 0);
+  CHECK(message.find(" after 0 bytes") == std::string::npos);  // no memory is taken for a size alone
 }
 #endif
 

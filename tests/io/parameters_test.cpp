@@ -319,6 +319,29 @@ TEST_CASE("types that the scalar holds are converted and others do not fit") {
   CHECK(narrow.values("float") == floats);
 }
 
+TEST_CASE("tensors that no parameter can be made of do no harm to the others") {
+  const TemporaryFolder folder;
+  const auto file_of = [&](std::string header, const std::string& data) {
+    std::string length(8, '\0');
+    length[0] = static_cast<char>(header.size() & 0xFF);
+    length[1] = static_cast<char>(header.size() >> 8);
+    return folder.write("a.safetensors", length + header + data);
+  };
+  const Path path = file_of(R"({"mask":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]},)"
+                            R"("q":{"dtype":"F32","shape":[9223372036854775807,0],"data_offsets":[2,2]},)"
+                            R"("k":{"dtype":"F32","shape":[9223372036854775807,0],"data_offsets":[2,2]},)"
+                            R"("scale":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
+                            std::string("\1\0\0\0\x80\x3F", 6));
+  const Model<float> model({{"mask", {2}}, {"qk", {2}}, {"scale", {1}}}, 50);
+  const auto report = read(path, model, {.join = {{"qk", {"q", "k"}}}, .policy = ReadPolicy::what_fits});
+  CHECK(report.read == Names{"scale"});
+  CHECK(report.misfits ==
+        std::vector<Misfit>{
+            {"mask", "BOOL [2]", "F32 [2]"},
+            {"qk", "F32 [9223372036854775807, 0] and F32 [9223372036854775807, 0]", "F32 [2]"}});
+  CHECK(model.values("scale") == std::vector<float>{1});
+}
+
 TEST_CASE("the shards that an index lists are one file") {
   const TemporaryFolder folder;
   const Model<float> one({{"text.weight", {2, 3}}, {"unlisted", {1}}}),

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <set>
 #include <span>
@@ -120,7 +121,8 @@ inline Sources find_sources(const WeightFiles& files, const ReadParametersOption
   for (std::size_t p = 1; p < parts.size(); ++p) {
     const std::vector<Index>& next = files.file_of(parts[p]).shape(parts[p]);
     if (shape.empty() || next.size() != shape.size() ||
-        !std::equal(shape.begin() + 1, shape.end(), next.begin() + 1))
+        !std::equal(shape.begin() + 1, shape.end(), next.begin() + 1) ||
+        shape[0] > std::numeric_limits<Index>::max() - next[0])
       return {-1};
     shape[0] += next[0];
   }
