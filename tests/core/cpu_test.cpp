@@ -37,6 +37,21 @@ int sum_by_loop(Cpu& device) {
   return sum;
 }
 
+/// Says whether a loop of `count` pieces has as many threads at once, within ten seconds.
+bool meet(Cpu& device, int count) {
+  std::atomic<int> here = 0;
+  std::atomic<bool> met = true;
+  device.parallel_for(count, [&](Index, int) {
+    ++here;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (here < count && met) {
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() > end) met = false;
+    }
+  });
+  return met;
+}
+
 /// What a child process makes of `work`: its status, or none if it does not end within 20 seconds.
 template <class Work>
 std::optional<int> status_in_child(Work&& work) {
@@ -106,16 +121,27 @@ TEST_CASE("every index is visited once, by a worker in range") {
   }
 }
 
-TEST_CASE("sleeping threads wake for a loop of fewer pieces than there are threads") {
+TEST_CASE("sleeping threads wake for a loop, of fewer pieces than there are threads too") {
   Cpu device(4);
-  sum_by_loop(device);
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  std::atomic<int> here = 0;
-  device.parallel_for(2, [&](Index, int) {
-    ++here;
-    while (here < 2) std::this_thread::yield();  // ends only if two threads are there
-  });
-  CHECK(here == 2);
+  for (int count : {4, 2, 3}) {
+    sum_by_loop(device);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    CHECK(meet(device, count));
+  }
+}
+
+TEST_CASE("a loop ends when all its pieces have") {
+  Cpu device(2);
+  for (auto pause : {std::chrono::milliseconds(0), std::chrono::milliseconds(20)}) {
+    std::atomic<int> begun = 0, ended = 0;
+    device.parallel_for(2, [&](Index i, int) {
+      ++begun;
+      while (begun < 2) std::this_thread::yield();
+      if (i == 1) std::this_thread::sleep_for(pause);
+      ++ended;
+    });
+    CHECK(ended == 2);
+  }
 }
 
 TEST_CASE("all threads take part in a loop, each as one worker") {
@@ -180,8 +206,30 @@ TEST_CASE("a loop whose body throws throws what the lowest index threw, and the 
       CHECK(sum_by_loop(device) == 499500);
     }
     CHECK_THROWS_AS(device.parallel_for(3, [](Index, int) { throw 7; }), int);
+    std::atomic<int> begun = 0;
+    CHECK_THROWS_AS(device.parallel_for(1000,
+                                        [&](Index i, int) {
+                                          ++begun;
+                                          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                          if (i == 0) throw 7;
+                                        }),
+                    int);
+    CHECK(begun < 500);
     CHECK_NOTHROW(device.scratch().scope());
   }
+}
+
+TEST_CASE("a loop throws what the lowest index threw even if another threw first") {
+  Cpu device(2);
+  std::atomic<bool> other_threw = false;
+  CHECK(message_of([&] {
+          device.parallel_for(2, [&](Index i, int) {
+            while (i == 0 && !other_threw) std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(i == 0 ? 20 : 0));
+            other_threw = true;
+            throw std::runtime_error("piece " + std::to_string(i));
+          });
+        }) == "piece 0");
 }
 
 TEST_CASE("a number of threads out of range is refused") {
@@ -224,6 +272,7 @@ TEST_CASE("a device that two threads use at once says so, whatever they do with 
     }
     CHECK(sum_by_loop(device) == 499500);
     auto scope = device.scratch().scope();
+    CHECK(sum_by_loop(device) == 499500);  // the thread that has the scope may
     std::string loop, scratch, taken;
     std::thread([&] {
       loop = message_of<std::logic_error>([&] { device.parallel_for(5, [](Index, int) {}); });
@@ -233,7 +282,7 @@ TEST_CASE("a device that two threads use at once says so, whatever they do with 
     CHECK(loop == one_caller);
     CHECK(scratch == one_caller);
     CHECK(taken == one_caller);
-    CHECK(sum_by_loop(device) == 499500);  // the thread that has the scope may
+    CHECK(sum_by_loop(device) == 499500);
   }
 }
 
@@ -279,7 +328,8 @@ TEST_CASE("a process forked after a loop runs loops, and ends") {
     return status_in_child([&] {
       Cpu own(3);
       const bool right = sum_by_loop(device) == 499500 && sum_by_loop(unused) == 499500 &&
-                         sum_by_loop(own) == 499500 && sum_by_loop(device) == 499500;
+                         sum_by_loop(own) == 499500 && sum_by_loop(device) == 499500 && meet(device, 2) &&
+                         meet(own, 3);
       const Cpu moved = std::move(device);  // its end must not wait for the parent's threads either
       return right ? 0 : 1;
     });
