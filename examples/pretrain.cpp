@@ -41,9 +41,9 @@ data::Dataset load_dataset(Cpu& device, const Options& options, StopToken stop) 
   const std::string place = options.data.substr(options.data.find(':') + 1);
   return data::read_dataset(device,
                             options.data.starts_with("manifest:")
-                                ? io::read_manifest(place)
-                                : io::read_open_i(place, options.projection),
-                            options.dataset());
+                                ? io::read_manifest(place, {}, stop)
+                                : io::read_open_i(place, options.projection, stop),
+                            options.dataset(), stop);
 }
 
 /// The vocabulary of a run: the one its folder holds, else the file that was named, else one built from the

@@ -63,22 +63,24 @@ inline constexpr Index smallest_image = 32;
                                                 const data::DatasetOptions& options, StopToken stop = {}) {
   require(options.image_size >= smallest_image, "--image-size must be at least ", smallest_image,
           " for the built-in data, but is ", options.image_size);
-  return data::make_dataset(device, count, options, [&](std::size_t i) {
-    stop.check();  // the studies that are left take no time then
-    const Study study = draw_study(seed, static_cast<std::uint32_t>(i), options.image_size);
-    data::Example example;
-    example.name = "built-in study " + std::to_string(i);
-    example.pixels = data::to_pixels(study.image);
-    example.source = hash_of(concat(VLP_VERSION_STRING " ", seed, " ", i, " ", options.image_size));
-    example.report = study.findings + " " + study.impression;
-    example.findings = study.findings;
-    example.impression = study.impression;
-    for (const Finding& finding : study.truth)
-      example.marks.push_back({finding.word,
-                               std::string(finding_kind_names[static_cast<std::size_t>(finding.kind)]),
-                               finding.box});
-    return example;
-  });
+  return data::make_dataset(
+      device, count, options,
+      [&](std::size_t i) {
+        const Study study = draw_study(seed, static_cast<std::uint32_t>(i), options.image_size);
+        data::Example example;
+        example.name = "built-in study " + std::to_string(i);
+        example.pixels = data::to_pixels(study.image);
+        example.source = hash_of(concat(VLP_VERSION_STRING " ", seed, " ", i, " ", options.image_size));
+        example.report = study.findings + " " + study.impression;
+        example.findings = study.findings;
+        example.impression = study.impression;
+        for (const Finding& finding : study.truth)
+          example.marks.push_back({finding.word,
+                                   std::string(finding_kind_names[static_cast<std::size_t>(finding.kind)]),
+                                   finding.box});
+        return example;
+      },
+      stop);
 }
 
 }  // namespace vlp::builtin

@@ -12,11 +12,15 @@
 #include <vlp/core/device.hpp>
 #include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
+#include <vlp/core/hash.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
+#include <vlp/core/numbers.hpp>
 #include <vlp/core/op.hpp>
 #include <vlp/core/parameters.hpp>
+#include <vlp/core/printable.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/core/text_encoding.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/dist/communicator.hpp>

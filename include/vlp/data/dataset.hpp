@@ -161,9 +161,15 @@ inline void read_images(Cpu& device, std::vector<Example>& examples, const Datas
   }
   const auto errors = for_each_index(device, order.size(), stop, [&](std::size_t k) {
     const std::vector<std::size_t>& members = by_image.find(order[k])->second;
-    const io::GrayImage image = io::read_image(examples[members.front()].name, options.max_image_pixels);
+    const std::string& name = examples[members.front()].name;
+    const std::string file = io::read_image_file(name, options.max_image_pixels);
+    const std::uint64_t source = hash_of(file);
+    const io::GrayImage image = io::decode_image(file, name, options.max_image_pixels);
     const std::vector<std::uint16_t> pixels = to_pixels(io::fit_square(image, options.image_size));
-    for (const std::size_t i : members) examples[i].pixels = pixels;
+    for (const std::size_t i : members) {
+      examples[i].source = source;
+      examples[i].pixels = pixels;
+    }
   });
   for (std::size_t k = 0; k < order.size(); ++k) {
     if (!errors[k]) continue;
