@@ -1,11 +1,11 @@
 // The program pretrain, run as a process on tiny data.
+#include "examples/pretrain_process.hpp"
 #include "support/catch.hpp"
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
 #include <signal.h>
 
-#include <vlp/io/csv.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/safetensors.hpp>
@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <initializer_list>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -21,81 +20,7 @@
 #ifdef VLP_TEST_PRETRAIN
 
 using namespace vlp;
-using test::Program;
-using test::ProgramResult;
-using test::TemporaryFolder;
-
-namespace {
-
-using Arguments = std::vector<std::string>;
-
-/// A model and a data set as small as they go, so that a run takes a moment.
-const Arguments tiny{"--studies",     "60", "--image-size", "32", "--width",      "16", "--heads",    "2",
-                     "--text-blocks", "1",  "--embedding",  "8",  "--batch-size", "9",  "--overlays", "1",
-                     "--threads",     "1",  "--held-out",   "0.2"};
-
-/// The program and its arguments; an option that comes again replaces the one before.
-Arguments joined(std::initializer_list<Arguments> parts) {
-  Arguments all{VLP_TEST_PRETRAIN};
-  for (const Arguments& part : parts)
-    for (const std::string& argument : part) {
-      const auto earlier = std::find(all.begin(), all.end(), argument);
-      if (argument.starts_with("--") && earlier != all.end()) all.erase(earlier, earlier + 2);
-      all.push_back(argument);
-    }
-  return all;
-}
-
-ProgramResult pretrain(const TemporaryFolder& folder, std::initializer_list<Arguments> parts) {
-  return test::run_program(folder.path(), joined(parts));
-}
-
-/// One line on stderr that holds `part`, and exit status 2.
-void check_refused(const ProgramResult& result, const std::string& part) {
-  INFO("stderr: " << result.error);
-  CHECK(result.status == 2);
-  CHECK(std::count(result.error.begin(), result.error.end(), '\n') == 1);
-  CHECK(result.error.rfind("pretrain: ", 0) == 0);
-  CHECK(result.error.find(part) != std::string::npos);
-}
-
-std::vector<double> column(const io::Path& csv, const char* name) {
-  const io::CsvTable table = io::read_csv(csv);
-  std::vector<double> values;
-  for (const auto& row : table.rows)
-    values.push_back(std::stod(row[static_cast<std::size_t>(table.column(name))]));
-  return values;
-}
-
-/// Everything that a run computed, as bytes: equal for equal runs.
-std::vector<std::string> results_of(const io::Path& run) {
-  std::vector<std::string> bytes;
-  for (const char* file :
-       {"config.json", "vocab.txt", "log.csv", "held_out.csv", "best.safetensors", "last.safetensors"})
-    bytes.push_back(io::read_file(run / file));
-  return bytes;
-}
-
-io::GrayImage picture(Index width, Index height, int seed) {
-  io::GrayImage image = io::make_gray_image(width, height);
-  for (std::size_t i = 0; i < image.pixels.size(); ++i)
-    image.pixels[i] = static_cast<float>((i * static_cast<std::size_t>(37 + seed)) % 251) / 251.0f;
-  return image;
-}
-
-/// A manifest of six pairs of six patients, with quotes and line breaks in its reports.
-void write_manifest(const TemporaryFolder& folder) {
-  std::string csv = "image,report,patient\n";
-  for (int i = 0; i < 6; ++i) {
-    const std::string name = "image" + std::to_string(i) + ".png";
-    io::write_png(folder / name, picture(40 + i, 50, i));
-    csv += name + ",\"The \"\"left\"\" lung,\nis clear in patient number " + std::to_string(i) + ".\"," +
-           std::to_string(i) + "\n";
-  }
-  folder.write("manifest.csv", csv);
-}
-
-}  // namespace
+using namespace vlp::test;
 
 TEST_CASE("a run trains and evaluates and leaves what it promises") {
   const TemporaryFolder folder;
@@ -324,9 +249,9 @@ TEST_CASE("one run at a time works in a folder") {
   program.send(SIGKILL);
   CHECK(program.finish().status == -SIGKILL);
   // What a killed run was writing is cleared away by the next.
-  io::write_file(run / ".last.safetensors.1-0.tmp", "half");
+  io::write_file(run / ".vlp-last.safetensors.1-0.tmp", "half");
   Program next(other.path(), joined({out, {"--resume"}}));
-  CHECK(next.wait_until([&] { return !std::filesystem::exists(run / ".last.safetensors.1-0.tmp"); }));
+  CHECK(next.wait_until([&] { return !std::filesystem::exists(run / ".vlp-last.safetensors.1-0.tmp"); }));
 }
 
 TEST_CASE("a loss that is not finite stops the run and says where") {
