@@ -84,7 +84,8 @@ TEST_CASE("a report that is right for another image of the batch is in its group
           image == 0 ? std::vector<std::int64_t>{10, 11} : std::vector<std::int64_t>{11, 12});
     return example;
   };
-  all = {pair(0, 10), pair(0, 11), pair(1, 11), pair(1, 12), pair(2, 13), pair(3, 13), pair(4, 14)};
+  all = {pair(0, 10), pair(0, 11), pair(1, 11), pair(1, 12),
+         pair(2, 13), pair(3, 13), pair(4, 14), pair(5, 11)};
   const auto group = [&](const std::vector<Index>& indices) { return maker.make(all, indices, 0).group; };
   using Groups = std::vector<std::int64_t>;
   CHECK(group({0, 1}) == Groups{10, 10});                // one image
@@ -94,6 +95,7 @@ TEST_CASE("a report that is right for another image of the batch is in its group
   CHECK(group({6, 2, 0, 4}) == Groups{14, 11, 11, 13});  // in any order
   CHECK(group({0, 3, 4}) == Groups{10, 12, 13});         // image 0 has no report of image 1 here
   CHECK(group({0, 6, 3, 2}) == Groups{10, 14, 10, 10});  // linked through pair 2
+  CHECK(group({0, 2, 7}) == Groups{10, 10, 10});         // each pair with a report of image 0
   CHECK(group({6, 0, 4, 5, 3, 1}) == Groups{14, 10, 13, 13, 10, 10});
 }
 

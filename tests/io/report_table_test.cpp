@@ -244,11 +244,11 @@ TEST_CASE("bad rows of Open-I are listed while the others are read, and characte
   const OpenIFolder folder;
   folder.write("indiana_reports.csv",
                "uid,MeSH,findings,impression\n1,normal,Nodule &lt; 3 mm &amp; "
-               "calcified.,nan\n2,x,Left.,\n2,x,Right.,\n"
+               "calcified.,Size &gt; 1 mm.\n2,x,Left.,\n2,x,Right.,\n"
                "3,x,&nbsp;,\n");
   const ReportTable table = read_open_i(folder.path());
   REQUIRE(table.pairs.size() == 1);
-  CHECK(table.pairs[0].report == "Nodule < 3 mm & calcified.");
+  CHECK(table.pairs[0].report == "Nodule < 3 mm & calcified. Size > 1 mm.");
   CHECK(table.without_report == 1);
   REQUIRE(table.bad.size() == 2);
   CHECK(table.bad[0].line == 4);
