@@ -105,7 +105,14 @@ TEST_CASE("reading a table ends when it is asked to") {
 TEST_CASE("a column that is not there is named with those that are") {
   const TemporaryFolder folder;
   const CsvTable table = read_csv(folder.write("t.csv", "image,text\n"));
-  CHECK_MESSAGE_HAS(table.column("report"), table.path, "'report'", "image, text");
+  CHECK_MESSAGE_HAS(table.column("report"), table.path, "'report'", "(columns: image, text)");
+  std::string names = "image";
+  for (int i = 0; i < 3000; ++i) names += concat(",c", i);
+  const CsvTable wide = read_csv(folder.write("wide.csv", names + "\n"));
+  const std::string message = test::message_of([&] { static_cast<void>(wide.column("report")); });
+  CHECK(message.find("(columns: image, c0, c1, ") != std::string::npos);
+  CHECK(message.ends_with(", ...)"));
+  CHECK(message.size() < 1200 + wide.path.size());
 }
 
 /// RFC 4180, every field quoted.

@@ -37,11 +37,18 @@ struct CsvTable {
   }
 
   /// Index of the column of that name. Throws std::runtime_error that names the file, the column and the
-  /// columns that exist.
+  /// columns that exist, the first of them where there are many.
   [[nodiscard]] Index column(std::string_view name) const {
     if (const std::optional<Index> found = find_column(name)) return *found;
+    constexpr std::size_t most = 1000;
     std::string present;
-    for (const std::string& column : columns) present += (present.empty() ? "" : ", ") + column;
+    for (const std::string& column : columns) {
+      if (present.size() + column.size() > most) {
+        present += ", ...";
+        break;
+      }
+      present += (present.empty() ? "" : ", ") + column;
+    }
     throw std::runtime_error(concat(path, ": no column '", name, "' (columns: ", present, ")"));
   }
 
