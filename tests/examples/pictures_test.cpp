@@ -127,7 +127,7 @@ TEST_CASE("an unfinished picture replaces nothing") {
   const Folder folder;
   vlp::io::write_file(folder.path / "losses.png", "old");
   const std::vector<Curve> curves{{"total", {0, 1}, {4, 3}}};
-  // What gnuplot leaves on a full disk, or when it fails behind a whole picture, or writes none.
+  // gnuplot on a full disk, failing behind a whole picture, writing none, killed.
   for (const char* body :
        {"printf '\\211PNG begun'", "printf 'IEND\\256B`\\202'; exit 3", ":", "kill -9 $$"}) {
     vlp::io::write_file(folder.path / "gnuplot", std::string("#!/bin/sh\ncat > /dev/null\n") + body + "\n");

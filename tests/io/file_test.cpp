@@ -23,7 +23,7 @@
 
 namespace {
 
-/// What the next fsync and rename of this program fail with, as on a full or failing disk; 0: they work.
+/// Errors of the next fsync and rename of this program, as of a full or failing disk; 0: they work.
 thread_local int fsync_error = 0, rename_error = 0;
 
 int failing_or(int& error, long result) {

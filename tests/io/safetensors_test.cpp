@@ -241,7 +241,7 @@ TEST_CASE("malformed safetensors files are refused by file and tensor") {
   const std::string twice =
       "{\"a\":" + entry("F32", "[1]", "[0,4]") + ",\"a\":" + entry("F32", "[1]", "[4,8]") + "}";
   CHECK_MESSAGE_HAS(reading(twice, 8), file, "'a' occurs twice");
-  // What a name does to a terminal.
+  // A name that would clear a terminal.
   CHECK_MESSAGE_HAS(reading("{\"\\u001b[2J\":3}", 0), "tensor '\\x1b[2J'");
 }
 

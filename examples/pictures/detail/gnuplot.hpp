@@ -78,7 +78,7 @@ inline int run_quietly(std::vector<std::string> command, int input, int output) 
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/// Whether an open file ends as every whole PNG does. gnuplot says nothing of a disk that is full.
+/// Tells whether an open file ends as every whole PNG does. gnuplot says nothing of a disk that is full.
 inline bool ends_as_png(int file) {
   constexpr std::string_view end("IEND\xAE\x42\x60\x82", 8);
   std::array<char, end.size()> bytes{};

@@ -13,8 +13,8 @@ namespace vlp {
 
 namespace detail {
 
-/// Whether a terminal acts on the character instead of showing it: controls, which begin escape sequences,
-/// line breaks, and marks that turn the direction of what follows.
+/// Tells whether a terminal acts on the character instead of showing it: controls, which begin escape
+/// sequences, line breaks, and marks that turn the direction of what follows.
 [[nodiscard]] constexpr bool is_control(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
          (c >= 0x2066 && c <= 0x2069);

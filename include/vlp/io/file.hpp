@@ -149,7 +149,7 @@ inline void wait_for_input(int descriptor, StopToken stop) {
 
 }  // namespace detail
 
-/// Whether vlp gave this file name, without folder, to a file that it was writing.
+/// Tells whether vlp gave this file name, without folder, to a file that it was writing.
 [[nodiscard]] inline bool is_temporary_name(std::string_view name) {
   if (!name.starts_with(detail::temporary_prefix) || !name.ends_with(detail::temporary_suffix)) return false;
   name.remove_suffix(detail::temporary_suffix.size());
@@ -192,7 +192,7 @@ struct ReadFileOptions {
            std::max(size, bytes), " bytes, more than the ", options.max_bytes, " that are read");
   };
   check_size(size);
-  // What is on the disk and not a hole in the file is reserved, but touched only as it is read.
+  // Memory is reserved for the bytes on the disk, holes left out, but touched only as they are read.
   const std::uint64_t on_disk = std::min(size, 512 * static_cast<std::uint64_t>(status.st_blocks));
   constexpr std::size_t least = std::size_t{1} << 12, most = std::size_t{1} << 24;
   std::string bytes;
