@@ -101,7 +101,8 @@ struct UntilTheEnd {
 } until_the_end;
 
 const std::string one_caller =
-    "one device is used by two threads at once, or from inside its own loop; make one Cpu per thread";
+    "one device is used by two threads at once, or from inside its own loop; make one Cpu (or Cuda) for each "
+    "thread";
 
 }  // namespace
 

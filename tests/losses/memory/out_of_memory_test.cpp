@@ -6,6 +6,7 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/losses/all.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
@@ -141,6 +142,24 @@ TEMPLATE_LIST_TEST_CASE("every loss that finds no memory is as it was, or says t
       CHECK(same_bits(large_case.gradient_values(), want));
     }
   }
+}
+
+TEST_CASE("a device that cannot start all its threads does without, and joins those that it has") {
+  long failures = 0;
+  for (bool more = true; more;) {
+    Cpu device(4);
+    std::vector<int> visits(100);
+    const auto loop = [&] {
+      device.parallel_for(100, [&](Index i, int) { ++visits[static_cast<std::size_t>(i)]; });
+    };
+    more = runs_out(failures, loop);
+    failures += more ? 1 : 0;
+    loop();
+    const int most = *std::max_element(visits.begin(), visits.end());
+    CHECK(std::count(visits.begin(), visits.end(), most) == 100);
+    CHECK(most <= 2);
+  }
+  CHECK(failures >= 4);
 }
 
 TEST_CASE("a product that finds no memory inside its loop says so, and the next is right") {

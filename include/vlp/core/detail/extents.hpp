@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <limits>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -38,8 +39,8 @@ constexpr Index checked_size(std::string_view what, const Extents& extents) {
 #endif
   }
   if (!fits) [[unlikely]]
-    require(false, what, ": the extents are ", extents_text(extents),
-            ", but each must be at least 0 and their product below 2^63");
+    throw std::invalid_argument(concat(what, ": the extents are ", extents_text(extents),
+                                       ", but each must be at least 0 and their product below 2^63"));
   return is_empty ? 0 : size;
 }
 
@@ -48,8 +49,9 @@ constexpr Index checked_size(std::string_view what, const Extents& extents) {
 template <class T>
 constexpr std::size_t checked_bytes(std::string_view what, Index count) {
   constexpr Index most = std::numeric_limits<Index>::max() / 4 / static_cast<Index>(sizeof(T));
-  require(count >= 0 && count <= most, what, ": there is no memory of ", count, " elements of ", sizeof(T),
-          " bytes");
+  if (count < 0 || count > most) [[unlikely]]
+    throw std::invalid_argument(
+        concat(what, ": there is no memory of ", count, " elements of ", sizeof(T), " bytes"));
   return static_cast<std::size_t>(count) * sizeof(T);
 }
 

@@ -37,7 +37,8 @@ class OneCaller {
 
   [[noreturn]] static void refuse() {
     throw std::logic_error(
-        "one device is used by two threads at once, or from inside its own loop; make one Cpu per thread");
+        "one device is used by two threads at once, or from inside its own loop; make one Cpu (or Cuda) for "
+        "each thread");
   }
 
  private:

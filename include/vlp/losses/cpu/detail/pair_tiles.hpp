@@ -37,7 +37,7 @@ class PairTiles {
     const auto row_bytes = static_cast<std::size_t>(text.rows()) * sizeof(Scalar);
     const auto rows_that_fit = static_cast<Index>(kept_bytes / row_bytes);
     kept_rows_ = rows_that_fit < image.rows() ? rows_that_fit / tile_rows * tile_rows : image.rows();
-    kept_.resize(kept_rows_ * text.rows());
+    kept_.reshape(kept_rows_, text.rows());
     Scalar* row_factor = row_factor_.resize(image.rows());
     Scalar* inverse_image = inverse_image_.resize(image.rows());
     Scalar* inverse_text = inverse_text_.resize(text.rows());
