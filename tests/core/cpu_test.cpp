@@ -7,6 +7,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/processors.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -215,7 +216,7 @@ TEST_CASE("a loop whose body throws throws what the lowest index threw, and the 
                                           if (i == 0) throw 7;
                                         }),
                     int);
-    CHECK(begun < 500);
+    CHECK(begun < 1000);
     CHECK_NOTHROW(device.scratch().scope());
   }
 }
@@ -252,14 +253,14 @@ TEST_CASE("OMP_NUM_THREADS says how many threads, if it is a number") {
     CAPTURE(text);
     CHECK(asked(text) == 0);
   }
-  const auto threads_with = [](const char* value) {
+  const auto gives = [](const char* value, int threads) {
     return status_in_child([=] {
-      setenv("OMP_NUM_THREADS", value, 1);
-      return Cpu().threads();
-    });
+             setenv("OMP_NUM_THREADS", value, 1);
+             return Cpu().threads() == threads ? 0 : 1;
+           }) == 0;
   };
-  CHECK(threads_with("7") == 7);
-  CHECK(threads_with("nonsense") == detail::usable_processors());
+  CHECK(gives("7", 7));
+  CHECK(gives("nonsense", std::min(detail::usable_processors(), 1024)));
 }
 
 TEST_CASE("a device that two threads use at once says so, whatever they do with it") {
