@@ -18,6 +18,11 @@ using namespace vlp;
 using namespace vlp::io;
 using vlp::test::TemporaryFolder;
 
+/// A file of tests/io/data/images.
+Path stored(const std::string& name) {
+  return Path(VLP_TEST_DATA_DIR) / "../io/data/images" / name;
+}
+
 TEST_CASE("a grey PNG image is read at 8 and at 16 bits") {
   const GrayImage eight = decode_image(test::png(3, 2, 1, 8, {0, 51, 102, 153, 204, 255}), "x");
   REQUIRE(eight.width == 3);
@@ -123,6 +128,19 @@ TEST_CASE("transparency, colour profiles and text of a PNG image change nothing"
   CHECK(decode_image(test::png(form, 2, 1, {2, 0}), "x").at(0, 0) == Approx('c' / 255.0));
 }
 
+TEST_CASE("a PNG image that notes too small a window of compression is read all the same") {
+  const TemporaryFolder folder;
+  RgbImage image = make_rgb_image(300, 40);  // equal rows, further apart than the window that is noted
+  for (std::size_t i = 0; i < image.pixels.size(); ++i)
+    image.pixels[i] = static_cast<std::uint8_t>(i % 900 * (i % 900) * 31 % 251);
+  write_png(folder / "x.png", image);
+  std::string bytes = read_file(folder / "x.png");
+  const std::size_t data = bytes.find("IDAT") + 4, size = bytes.size() - 12 - 4 - data;
+  const std::string noted = bytes.substr(data, size).replace(0, 2, "\x08\x1D");  // 256 bytes
+  bytes.replace(data - 8, size + 12, test::png_chunk("IDAT", noted));
+  CHECK(decode_image(bytes, "x").pixels == read_image(folder / "x.png").pixels);
+}
+
 /// A picture that has no axis of symmetry.
 std::vector<std::uint8_t> slope(int width, int height) {
   std::vector<std::uint8_t> samples;
@@ -141,6 +159,20 @@ TEST_CASE("a JPEG image of any coding is the same image") {
   CHECK(same([](jpeg_compress_struct& j) { j.optimize_coding = TRUE; }));
   CHECK(same([](jpeg_compress_struct& j) { j.restart_interval = 2; }));
   CHECK(same([](jpeg_compress_struct& j) { j.write_JFIF_header = FALSE; }));
+}
+
+TEST_CASE("a JPEG image in arithmetic coding is the same image, where the library has that") {
+  std::vector<std::uint8_t> samples;
+  for (int i = 0; i < 16 * 16; ++i) samples.push_back(static_cast<std::uint8_t>(i * 7 % 251));
+  const std::string baseline =
+      test::jpeg(16, 16, 1, samples, [](jpeg_compress_struct& j) { jpeg_set_quality(&j, 50, TRUE); });
+  GrayImage image;
+  const std::string message = test::message_of([&] { image = read_image(stored("arithmetic.jpg")); });
+  if (message == "no error") {
+    CHECK(image.pixels == decode_image(baseline, "x").pixels);
+  } else {
+    CHECK_THAT(message, ContainsSubstring("a JPEG image of a kind that is not supported"));
+  }
 }
 
 TEST_CASE("the grey of a colour JPEG image is its luma") {
@@ -174,11 +206,6 @@ TEST_CASE("the grey of a CMYK JPEG image is that of its colours on paper") {
         test::jpeg(edge, edge, 4, cmyk, [&](jpeg_compress_struct& j) { jpeg_set_colorspace(&j, coded); });
     CHECK(decode_image(bytes, "x").at(7, 7) == Approx(expected).margin(0.006));
   }
-}
-
-/// A file of tests/io/data/images.
-Path stored(const std::string& name) {
-  return Path(VLP_TEST_DATA_DIR) / "../io/data/images" / name;
 }
 
 void check_corners(const GrayImage& image) {
@@ -305,6 +332,13 @@ TEST_CASE("a PNG image is written as it is") {
   CHECK_THROWS_AS(write_png(folder / "no.png", GrayImage{}), std::invalid_argument);
   CHECK_MESSAGE_HAS(write_png(folder / "no/such.png", image), "no/such.png", "No such file");
   CHECK_THROWS_AS(make_gray_image(0, 3), std::invalid_argument);
+  constexpr Index too_long = max_image_edge + 1, wraps = Index{1} << 32;  // 2^32 x 2^32 is 0 modulo 2^64
+  CHECK_THROWS_AS(make_gray_image(wraps, wraps), std::invalid_argument);
+  CHECK_THROWS_AS(make_rgb_image(wraps, wraps), std::invalid_argument);
+  const GrayImage line{too_long, 1, std::vector<float>(static_cast<std::size_t>(too_long))};
+  CHECK_THROWS_WITH(write_png(folder / "no.png", line),
+                    "write_png: size 1000001 x 1; an edge has at most 1000000 pixels");
+  CHECK(folder.file_count() == 2);
 }
 
 TEST_CASE("real radiographs are read", "[data]") {
