@@ -60,6 +60,23 @@ class JpegReader {
   static JpegReader& self(j_common_ptr jpeg) { return *static_cast<JpegReader*>(jpeg->client_data); }
   static JpegReader& self(j_decompress_ptr jpeg) { return *static_cast<JpegReader*>(jpeg->client_data); }
 
+  /// True for the errors by which libjpeg refuses a sound image.
+  static bool is_unsupported(int code) {
+    switch (code) {
+#if JPEG_LIB_VERSION < 70  // later interfaces always have arithmetic coding
+      case JERR_ARITH_NOTIMPL:
+#endif
+      case JERR_SOF_UNSUPPORTED:
+      case JERR_BAD_PRECISION:
+      case JERR_CONVERSION_NOTIMPL:
+      case JERR_FRACT_SAMPLE_NOTIMPL:
+      case JERR_CCIR601_NOTIMPL:
+        return true;
+      default:
+        return false;
+    }
+  }
+
   /// Calls libjpeg, and throws what it complains of.
   template <class Step>
   void call(const Step& step) {
@@ -68,17 +85,16 @@ class JpegReader {
     const int code = errors_.msg_code;
     ensure(code != JERR_OUT_OF_MEMORY, name_, ": not enough memory to decode it");
     const bool is_jpeg_ls = code == JERR_UNKNOWN_MARKER && errors_.msg_parm.i[0] == 0xF7;
-    const bool unsupported = code == JERR_SOF_UNSUPPORTED || code == JERR_BAD_PRECISION ||
-                             code == JERR_ARITH_NOTIMPL || code == JERR_CONVERSION_NOTIMPL ||
-                             code == JERR_FRACT_SAMPLE_NOTIMPL || code == JERR_CCIR601_NOTIMPL;
     char reason[JMSG_LENGTH_MAX];
     (*errors_.format_message)(reinterpret_cast<j_common_ptr>(&jpeg_), reason);
-    ensure(!is_jpeg_ls && !unsupported, name_, ": a JPEG image of a kind that is not supported (",
+    ensure(!is_jpeg_ls && !is_unsupported(code), name_, ": a JPEG image of a kind that is not supported (",
            is_jpeg_ls ? "JPEG-LS" : reason, ")");
     ensure(false, name_, ": damaged or truncated JPEG image (", reason, ")");
   }
 
-  static void on_error(j_common_ptr jpeg) { std::longjmp(self(jpeg).jump_, 1); }
+  static void on_error(j_common_ptr jpeg) {
+    std::longjmp(self(jpeg).jump_, 1);
+  }
 
   static void on_message(j_common_ptr jpeg, int level) {
     if (level >= 0) return;  // a remark
