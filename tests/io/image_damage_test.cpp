@@ -43,6 +43,15 @@ std::vector<std::string> jpegs() {
           })};
 }
 
+/// The same in two scans, of which each brings its coefficients whole.
+std::string in_two_scans() {
+  static const std::array<jpeg_scan_info, 2> script{{{1, {0}, 0, 0, 0, 0}, {1, {0}, 1, 63, 0, 0}}};
+  return test::jpeg(33, 21, 1, noise(33 * 21), [](jpeg_compress_struct& j) {
+    j.scan_info = script.data();
+    j.num_scans = static_cast<int>(script.size());
+  });
+}
+
 std::string refusal(std::string_view bytes) {
   return test::message_of([&] { static_cast<void>(decode_image(bytes, "scan")); });
 }
@@ -104,7 +113,8 @@ TEST_CASE("a JPEG image that is cut short and closed with an end marker is refus
 }
 
 TEST_CASE("a JPEG image that lacks a whole scan is refused") {
-  const std::vector<std::string> files = jpegs();
+  std::vector<std::string> files = jpegs();
+  files.push_back(in_two_scans());
   for (std::size_t i = 2; i < files.size(); ++i) {
     std::string bytes = files[i];
     for (int scans = 0; bytes.rfind("\xFF\xDA") != bytes.find("\xFF\xDA"); ++scans) {
@@ -262,6 +272,17 @@ TEST_CASE("an image of more pixels than allowed is refused before it is decoded"
         "scan: truncated PNG image (57 bytes cannot hold 11000 x 11000 pixels)");
 }
 
+TEST_CASE("a caller is asked before memory is taken for an image's pixels") {
+  for (const std::string& bytes : {jpegs()[0], jpegs()[2], test::png({}, 3, 2, {0, 1, 2, 3, 4, 5})}) {
+    Index asked = 0;
+    const GrayImage image =
+        decode_image(bytes, "x", default_max_pixels, [&](Index pixels) { asked += pixels; });
+    CHECK(asked == image.width * image.height);
+    const auto refuse = [](Index) { throw std::runtime_error("not now"); };
+    CHECK_THROWS_WITH(decode_image(bytes, "x", default_max_pixels, refuse), "not now");
+  }
+}
+
 TEST_CASE("a file that is larger than any image is refused unread") {
   const TemporaryFolder folder;
   const Path path = folder.write("sparse.png", test::png_signature);
@@ -277,11 +298,7 @@ TEST_CASE("a PNG image with far more data than pixels is refused before they are
 }
 
 TEST_CASE("a JPEG image in more scans than any encoder makes is refused") {
-  static const std::array<jpeg_scan_info, 2> script{{{1, {0}, 0, 0, 0, 0}, {1, {0}, 1, 63, 0, 0}}};
-  const std::string bytes = test::jpeg(33, 21, 1, noise(33 * 21), [](jpeg_compress_struct& j) {
-    j.scan_info = script.data();
-    j.num_scans = static_cast<int>(script.size());
-  });
+  const std::string bytes = in_two_scans();
   const std::size_t last = bytes.rfind("\xFF\xDA");
   const std::string scan = bytes.substr(last, bytes.size() - 2 - last);
   std::string many = bytes.substr(0, last);

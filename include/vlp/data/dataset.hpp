@@ -11,6 +11,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/data/detail/number_pairs.hpp>
+#include <vlp/data/detail/pixel_budget.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/data/report_part.hpp>
 #include <vlp/data/split.hpp>
@@ -54,19 +55,24 @@ struct DatasetOptions {
   Index max_words = 50;   ///< words of a report that are read; it serves notes alone
   ReportPart report_part = ReportPart::report;  ///< becomes Example::report; reports without it are left out
   BadRows bad_rows = BadRows::stop;             ///< serves read_dataset
-  /// Pixels that an image file may have. A larger one is an error; each thread takes memory for one at a
-  /// time, 8 bytes a pixel beside the file (12 for a JPEG of several scans).
+  /// Pixels that an image file may have; a larger one is an error. Each thread decodes one at a time, which
+  /// takes 8 bytes a pixel beside the file (12 for a JPEG of several scans). Threads wait for each other
+  /// where that would come to more than half of this machine's memory.
   Index max_image_pixels = io::default_max_pixels;
 };
 
 namespace detail {
 
+/// Bytes of memory that this machine has.
+inline double memory_present() {
+  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
+}
+
 /// Throws std::runtime_error unless `count` images of that size fit into this machine's memory.
 inline void require_memory(std::size_t count, Index image_size) {
   constexpr double gib = 1 << 30;
   const double wanted = 2.0 * static_cast<double>(count) * static_cast<double>(image_size * image_size) / gib;
-  const double present =
-      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE)) / gib;
+  const double present = memory_present() / gib;
   ensure(wanted < present, count, " images of ", image_size, " x ", image_size, " pixels take ",
          std::ceil(wanted), " GiB of memory, but this machine has ", std::floor(present),
          "; a smaller image-size or fewer studies would do");
@@ -159,12 +165,16 @@ inline void read_images(Cpu& device, std::vector<Example>& examples, const Datas
     if (members.empty()) order.push_back(examples[i].image_id);
     members.push_back(i);
   }
+  constexpr double bytes_a_pixel = 12;
+  PixelBudget budget(static_cast<Index>(memory_present() / 2 / bytes_a_pixel));
   const auto errors = for_each_index(device, order.size(), stop, [&](std::size_t k) {
+    PixelBudget::Share share(budget);
+    const auto admit = [&](Index pixels) { share.take(pixels); };
     const std::vector<std::size_t>& members = by_image.find(order[k])->second;
     const std::string& name = examples[members.front()].name;
     const std::string file = io::read_image_file(name, options.max_image_pixels);
     const std::uint64_t source = hash_of(file);
-    const io::GrayImage image = io::decode_image(file, name, options.max_image_pixels);
+    const io::GrayImage image = io::decode_image(file, name, options.max_image_pixels, admit);
     const std::vector<std::uint16_t> pixels = to_pixels(io::fit_square(image, options.image_size));
     for (const std::size_t i : members) {
       examples[i].source = source;

@@ -61,12 +61,14 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
 ///
 /// Throws std::runtime_error, which begins with `name`, for other formats, for images that are too large, and
 /// for damaged or truncated contents: wrong checksums, missing data, and whatever a decoder would have to
-/// guess. Bytes behind the image's end are no damage.
+/// guess. Bytes behind the image's end are no damage. `admit`, where given, is called once the
+/// header has been read.
 [[nodiscard]] inline GrayImage decode_image(std::string_view bytes, const std::string& name,
-                                            Index max_pixels = default_max_pixels) {
+                                            Index max_pixels = default_max_pixels, const Admit& admit = {}) {
   require(max_pixels > 0, "decode_image: max_pixels must be positive, but is ", max_pixels);
-  if (bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n") return detail::PngReader(bytes, name).read(max_pixels);
-  if (bytes.substr(0, 3) == "\xFF\xD8\xFF") return detail::JpegReader(bytes, name).read(max_pixels);
+  if (bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n")
+    return detail::PngReader(bytes, name).read(max_pixels, admit);
+  if (bytes.substr(0, 3) == "\xFF\xD8\xFF") return detail::JpegReader(bytes, name).read(max_pixels, admit);
   const std::string_view format = detail::format_name(bytes);
   ensure(false, name, ": ", format, format.empty() ? "" : ", ", "neither a PNG nor a JPEG image");
   return {};

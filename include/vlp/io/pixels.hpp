@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace vlp::io {
@@ -30,6 +31,10 @@ struct RgbImage {
 
 /// The longest edge, in pixels, of an image that is made, read or written.
 inline constexpr Index max_image_edge = 1'000'000;
+
+/// Function that is called with an image's number of pixels before memory is taken for them. It may wait, and
+/// it may throw.
+using Admit = std::function<void(Index pixels)>;
 
 namespace detail {
 

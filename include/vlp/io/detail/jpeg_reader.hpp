@@ -34,12 +34,13 @@ class JpegReader {
   JpegReader& operator=(const JpegReader&) = delete;
   ~JpegReader() { jpeg_destroy_decompress(&jpeg_); }
 
-  /// The image, upright. To be called once.
-  GrayImage read(Index max_pixels) {
+  /// The image, upright, after `admit(pixels)`. To be called once.
+  GrayImage read(Index max_pixels, const Admit& admit) {
     read_header();
     const Index width = jpeg_.image_width, height = jpeg_.image_height;
     ensure_size(name_, width, height, max_pixels);
     choose_colours();
+    if (admit) admit(width * height);
     const int turned = orientation();  // which libjpeg forgets at the end
     const bool many_scans = jpeg_has_multiple_scans(&jpeg_) != 0;
     jpeg_.buffered_image = many_scans ? TRUE : FALSE;

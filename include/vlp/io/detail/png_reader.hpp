@@ -31,12 +31,13 @@ class PngReader {
   PngReader& operator=(const PngReader&) = delete;
   ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
 
-  /// The image, upright. To be called once.
-  GrayImage read(Index max_pixels) {
+  /// The image, upright, after `admit(pixels)`. To be called once.
+  GrayImage read(Index max_pixels, const Admit& admit) {
     read_header();
     GrayImage image{width_, height_, {}};
     ensure_size(name_, image.width, image.height, max_pixels);
     ensure_data();
+    if (admit) admit(width_ * height_);
     if (depth_ <= 8 && channels_ == 1) make_table();
     call([this] {
       png_set_packing(png_);  // samples of less than 8 bits, each to a byte
