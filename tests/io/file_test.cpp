@@ -100,7 +100,8 @@ TEST_CASE("a file too large for the memory is named") {
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
   rlimit small = before;
-  small.rlim_cur = std::size_t{1} << 28;
+  const std::size_t pages = std::stoul(read_file("/proc/self/statm"));
+  small.rlim_cur = pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + (std::size_t{1} << 28);
   REQUIRE(::setrlimit(RLIMIT_AS, &small) == 0);
   const std::string message = vlp::test::message_of([&] { static_cast<void>(read_file(folder / "file")); });
   REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
