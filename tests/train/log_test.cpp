@@ -75,14 +75,19 @@ TEST_CASE("a log is appended to, and written whole where another program has cha
   std::filesystem::remove(path);
   log.save();
   CHECK(io::read_file(path) == "step,loss\n1,1\n2,0.5\n3,0.5\n4,0.25\n");
+  const auto anew = file_number(path);
+  log.append({5, 0.125});
+  log.save();
+  CHECK(file_number(path) == anew);
+  CHECK(io::read_file(path) == "step,loss\n1,1\n2,0.5\n3,0.5\n4,0.25\n5,0.125\n");
   // A link in its place is replaced, not followed.
   const std::string victim = folder.write("victim", io::read_file(path)).string();
   std::filesystem::remove(path);
   std::filesystem::create_symlink("victim", path);
-  log.append({5, 0.125});
+  log.append({6, 1});
   log.save();
-  CHECK(io::read_file(victim) == "step,loss\n1,1\n2,0.5\n3,0.5\n4,0.25\n");
-  CHECK(io::read_file(path) == "step,loss\n1,1\n2,0.5\n3,0.5\n4,0.25\n5,0.125\n");
+  CHECK(io::read_file(victim) == "step,loss\n1,1\n2,0.5\n3,0.5\n4,0.25\n5,0.125\n");
+  CHECK(io::read_file(path) == "step,loss\n1,1\n2,0.5\n3,0.5\n4,0.25\n5,0.125\n6,1\n");
 }
 
 TEST_CASE("a log goes on after any rows that a killed run left behind the last checkpoint") {
