@@ -142,6 +142,19 @@ TEST_CASE("odd environments change nothing") {
   }
 }
 
+#if !defined(__SANITIZE_ADDRESS__)  // which takes more memory than any limit
+TEST_CASE("lack of memory is said with what the program was doing") {
+  const TemporaryFolder folder;
+  const io::Path run = folder / "run";
+  Arguments command{"/bin/sh", "-c", "ulimit -v 1000000 && exec \"$@\"", "sh"};
+  for (const std::string& argument : joined({tiny, {"--width", "8192", "--out", run.string()}}))
+    command.push_back(argument);
+  check_refused(run_program(folder.path(), command),
+                "out of memory while making the model; a smaller --width takes less");
+  CHECK_FALSE(std::filesystem::exists(run));
+}
+#endif
+
 #ifdef VLP_TEST_FAULT_INJECTION
 
 namespace {
