@@ -22,17 +22,17 @@ using test::TemporaryFolder;
 
 namespace {
 
-/// Pairs of a table whose images are copies of one small file.
+/// Pairs of a table with small images that all differ.
 io::ReportTable table_of(const TemporaryFolder& folder, int pairs) {
   io::GrayImage image = io::make_gray_image(9, 7);
   for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<float>(i) / 63.0f;
-  io::write_png(folder / "image0.png", image);
-  const std::string bytes = io::read_file(folder / "image0.png");
   io::ReportTable table;
   table.path = "table.csv";
   for (int i = 0; i < pairs; ++i) {
     io::ReportImagePair pair;
-    pair.image = folder.write("image" + std::to_string(i) + ".png", bytes);
+    image.pixels[0] = static_cast<float>(i) / 255.0f;
+    pair.image = folder / ("image" + std::to_string(i) + ".png");
+    io::write_png(pair.image, image);
     pair.findings = "Finding number " + std::to_string(i % 5) + ".";
     pair.impression = "Normal.";
     pair.report = pair.findings + " " + pair.impression;
@@ -285,6 +285,21 @@ TEST_CASE("symbolic links to an image, or to its folder, are the image") {
   table.pairs[1].image = folder / "linked.png";
   table.pairs[2].image = folder / "here/image0.png";
   CHECK(data::group_pairs(table).image == std::vector<std::int64_t>{0, 0, 0, 1});
+}
+
+TEST_CASE("copies of an image under other names are counted in a note") {
+  const TemporaryFolder folder;
+  Cpu device(1);
+  auto table = table_of(folder, 6);
+  for (const char* name : {"image2.png", "image4.png", "image5.png"})
+    folder.write(name, io::read_file(folder / "image1.png"));
+  for (std::size_t i = 0; i < 6; ++i) table.pairs[i].split = i < 3 ? "train" : "test";
+  const auto dataset = data::read_dataset(device, table, {.image_size = 8});
+  CHECK(dataset.notes.at(1) ==
+        "table.csv: 3 image files are copies of others under other names and count as different images; 2 "
+        "pairs held "
+        "out show a copy of an image that is trained on");
+  CHECK(dataset.train[1].image_id != dataset.train[2].image_id);
 }
 
 TEST_CASE("pairs of one image, patient, study or group belong together, through others too") {

@@ -30,6 +30,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -191,6 +192,35 @@ inline void read_images(Cpu& device, std::vector<Example>& examples, const Datas
   }
 }
 
+/// Notes how many image files have the bytes of another file, and how many of these pairs are held out while
+/// the others are trained on: they count as different images, as the table has it.
+inline void note_copies(const std::string& path, const std::vector<Example>& examples,
+                        const std::vector<char>& kept, const std::vector<char>& held_out,
+                        std::vector<std::string>& notes) {
+  struct Source {
+    std::unordered_set<std::int64_t> images;
+    Index pairs[2] = {0, 0};  // to train on, held out
+  };
+  std::unordered_map<std::uint64_t, Source> sources;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    if (!kept[i]) continue;
+    Source& source = sources[examples[i].source];
+    source.images.insert(examples[i].image_id);
+    ++source.pairs[held_out[i] != 0];
+  }
+  std::size_t copies = 0;
+  Index divided = 0;
+  for (const auto& [hash, source] : sources) {
+    copies += source.images.size() - 1;
+    divided += source.pairs[0] > 0 ? source.pairs[1] : 0;
+  }
+  if (copies > 0)
+    notes.push_back(
+        concat(path, ": ", copies,
+               " image files are copies of others under other names and count as different images; ", divided,
+               " pairs held out show a copy of an image that is trained on"));
+}
+
 /// Divides the examples that are kept, numbers their reports, and notes how many examples and different
 /// reports there are.
 inline void fill(Dataset& dataset, std::vector<Example> examples, const std::vector<char>& kept,
@@ -288,6 +318,7 @@ template <class Make>
   detail::read_images(device, examples, options, kept, faults, stop);
   faults.settle(dataset.notes);
   detail::require_both_sides(table, split, kept);
+  detail::note_copies(table.path, examples, kept, split.held_out, dataset.notes);
   detail::fill(dataset, std::move(examples), kept, split.held_out, options, stop);
   return dataset;
 }
