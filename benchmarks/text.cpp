@@ -3,7 +3,7 @@
 // Reports are those of Open-I where they are (the folder VLP_DATA_DIR, or shared/data beside the checkout),
 // else built-in ones; the label says which. One iteration is one pass over all of them; items are reports,
 // for word_piece pieces. `allocations` counts those of a pass, per report, after two passes that warm up.
-#include "pretrain/builtin_data.hpp"
+#include "builtin/study.hpp"
 #include "support/allocations.hpp"
 
 #include <benchmark/benchmark.h>
@@ -48,7 +48,7 @@ struct Corpus {
     } else {
       name = "built-in";
       for (std::uint32_t i = 0; i < 2000; ++i) {
-        const vlp::pretrain::BuiltinStudy study = vlp::pretrain::draw_builtin_study(0, i, 32);
+        const vlp::builtin::Study study = vlp::builtin::draw_study(0, i, 32);
         reports.push_back(study.findings + ' ' + study.impression);
       }
     }

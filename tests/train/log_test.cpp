@@ -118,7 +118,7 @@ TEST_CASE("a log goes on after any rows that a killed run left behind the last c
 TEST_CASE("a log that lacks rows, or whose rows are no numbers, is refused with its line") {
   const TemporaryFolder folder;
   const std::string path = (folder / "log.csv").string();
-  const auto loading = [&](const std::string& text, double last = 3) {
+  const auto loading = [&](const std::string& text, Index last = 3) {
     folder.write("log.csv", text);
     Log log = log_of(path, 1);
     const std::string message = message_of([&] { log.load(last); });

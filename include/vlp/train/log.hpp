@@ -28,11 +28,10 @@ class Log {
   Log(std::string path, std::vector<std::string> columns)
       : path_(std::move(path)), columns_(std::move(columns)) {}
 
-  /// Takes over the first `last` rows that an earlier run saved. Anything behind them, whole or not, is cut
+  /// Takes over the first `count` rows that an earlier run saved. Anything behind them, whole or not, is cut
   /// off by the next `save`. Throws std::runtime_error, naming file and line, unless all of them are there,
   /// and then leaves this as it was; a log of no rows need not have a file.
-  void load(double last) {
-    const auto count = static_cast<Index>(last);
+  void load(Index count) {
     std::vector<std::vector<double>> rows;
     const std::string text = count > 0 ? io::read_file(path_) : std::string();
     std::string_view rest = text;

@@ -88,9 +88,8 @@ class Trainer {
     const Checkpoint last = read("last.safetensors");
     std::string note = load_checkpoint(device_, last, parameters_, &optimiser_, provenance_);
     progression_ = last.progression;
-    const auto step = static_cast<double>(progression_.step);
-    load(log_, log_hash_, step, progression_.log);
-    load(held_out_log_, held_out_hash_, std::floor(step / static_cast<double>(task_.steps_per_epoch())),
+    load(log_, log_hash_, progression_.step, progression_.log);
+    load(held_out_log_, held_out_hash_, progression_.step / task_.steps_per_epoch(),
          progression_.held_out_log);
     if (progression_.best_step > 0) check_best();
     return note.empty() ? std::vector<std::string>{} : std::vector{std::move(note)};
@@ -177,19 +176,18 @@ class Trainer {
     }
   }
 
-  /// Takes over the rows of a log up to a key, which must be those that the checkpoint was saved with.
-  void load(Log& log, Hash& hash, double last, const std::string& expected) const {
+  /// Takes over the first `count` rows of a log, which must be those that the checkpoint was saved with.
+  void load(Log& log, Hash& hash, Index count, const std::string& expected) const {
     std::string fault;
     try {
-      log.load(last);
+      log.load(count);
     } catch (const std::runtime_error& error) {
       fault = error.what();
     }
     hash = {};
     for (const auto& row : log.rows()) hash.add(std::span<const double>(row));
     if (fault.empty() && hash.text() != expected)
-      fault = concat(log.path(), ": ", log.rows().size(), " rows up to ", log.columns().front(), " ", last,
-                     " are not as they were written");
+      fault = concat(log.path(), ": its first ", count, " rows are not as they were written");
     ensure(fault.empty(), fault, "; ", begin_again());
   }
 
