@@ -62,19 +62,65 @@ std::string hash_of_pieces(const text::Vocabulary& vocabulary) {
   return hash.text();
 }
 
-/// Settings that a run goes on with: those in its config.json, where its paths stand as they were first
-/// given. Throws std::invalid_argument where --vocabulary names another file by now, with other pieces. Adds
-/// to `notes` where --weights does.
-train::Settings settings_to_go_on(const Options& options, const train::RunFolder& folder,
-                                  const std::string& pieces, std::vector<std::string>& notes) {
+/// Settings of a run: those in its config.json, where its paths stand as they were first given, or those of a
+/// new one. Throws std::invalid_argument where --vocabulary names another file by now, with other pieces.
+train::Settings settings_of_run(const Options& options, const train::RunFolder& folder,
+                                const std::string& pieces) {
+  if (!options.goes_on()) return train::settings_of(options);
   train::Settings saved = folder.settings();
   if (!options.vocabulary.empty() && saved["vocabulary"] != options.vocabulary)
     require(hash_of_pieces(text::Vocabulary::load(options.vocabulary)) == pieces,
             "--vocabulary: ", options.vocabulary, " has other pieces than ", folder.file("vocab.txt"),
             ", with which the run goes on");
-  if (!options.weights.empty() && saved["weights"] != options.weights)
-    notes.push_back("--weights " + options.weights + " is not read: a run goes on from its own checkpoint");
   return saved;
+}
+
+/// Brings the parameters to where the run is to start or, with --eval-only, to be evaluated. Returns
+/// sentences for the user.
+template <class Trainer, class Task>
+std::vector<std::string> take_up(const Options& options, Cpu& device, train::RunFolder& folder,
+                                 const train::Settings& settings, Trainer& trainer, Task& task) {
+  std::vector<std::string> notes;
+  if (options.eval_only) {
+    trainer.load_best();
+    return notes;
+  }
+  if (options.resume) {
+    folder.lock();
+    notes = trainer.resume();
+  }
+  const Index step = trainer.progression().step;
+  if (step > 0) {
+    std::printf("going on after step %td\n", step);
+    if (settings.at("weights") != options.weights)
+      notes.push_back("--weights " + options.weights + " is not read: a run goes on from its own checkpoint");
+  } else if (!options.weights.empty()) {
+    notes.push_back(
+        text_of(io::read_parameters(device, options.weights, task.parameters(),
+                                    {.ignore = {"optimiser"}, .policy = io::ReadPolicy::what_fits})));
+  }
+  return notes;
+}
+
+/// Evaluates the trained model, and prints and writes what it is worth. Returns false when it was stopped.
+template <class Trainer, class Task>
+bool finish(const Options& options, Cpu& device, const train::RunFolder& folder, Trainer& trainer, Task& task,
+            StopToken stop) {
+  trainer.load_best();  // what is reported, and drawn, is the checkpoint that a user would take
+  try {
+    std::vector<tasks::AttendedPair> attended;
+    const tasks::ContrastiveEvaluation evaluation =
+        evaluate(task, device, device, static_cast<std::size_t>(options.overlays), attended, stop);
+    std::printf("\n%s", tables(evaluation).c_str());
+    for (const std::string& note : write_summary(options, evaluation, task.terms(), trainer, attended, stop))
+      std::printf("%s\n", printable(note).c_str());
+  } catch (const Stopped&) {
+    std::printf("stopped while evaluating; the run is trained to its end: --resume --out %s evaluates it\n",
+                options.out.c_str());
+    return false;
+  }
+  std::printf("\nsummary: %s\n", folder.file("summary.md").c_str());
+  return true;
 }
 
 /// Returns false when the run was stopped by a signal before its end.
@@ -92,33 +138,22 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
   tasks::Contrastive task(device, options.task, dataset, std::move(vocabulary));
   std::vector<std::string> notes = dataset.notes;
   for (const std::string& note : task.word_piece().vocabulary().notes()) notes.push_back(note);
-  const train::Settings settings =
-      options.goes_on() ? settings_to_go_on(options, folder, pieces, notes) : train::settings_of(options);
+  const train::Settings settings = settings_of_run(options, folder, pieces);
   train::Trainer trainer(device, task, options.training, folder,
                          {settings, data::fingerprint(dataset), {{"vocab.txt", pieces}}});
-  if (options.eval_only) {
-    trainer.load_best();
-  } else if (options.resume) {
-    folder.lock();
-    for (std::string& note : trainer.resume()) notes.push_back(std::move(note));
-    if (trainer.progression().step > 0) std::printf("going on after step %td\n", trainer.progression().step);
-  } else if (!options.weights.empty()) {
-    notes.push_back(
-        text_of(io::read_parameters(device, options.weights, task.parameters(),
-                                    {.ignore = {"optimiser"}, .policy = io::ReadPolicy::what_fits})));
-  }
+  for (std::string& note : take_up(options, device, folder, settings, trainer, task))
+    notes.push_back(std::move(note));
   for (const std::string& note : notes) std::printf("%s\n", printable(note).c_str());
   std::printf("%td parameters, %zu word pieces, %td steps of %td pairs, %d threads\n", task.size(),
               task.word_piece().vocabulary().size(), trainer.total_steps(), task.examples_per_step(),
               device.threads());
   std::fflush(stdout);
 
-  std::vector<tasks::AttendedPair> attended;
-  const auto overlays = static_cast<std::size_t>(options.overlays);
   const Phase evaluating{"evaluating", "a smaller --batch-size"};
   if (options.eval_only) {
     phase = evaluating;
-    std::printf("\n%s", tables(evaluate(task, device, device, overlays, attended, stop)).c_str());
+    std::vector<tasks::AttendedPair> none;
+    std::printf("\n%s", tables(evaluate(task, device, device, 0, none, stop)).c_str());
     return true;
   }
   stop.check();  // before anything is written
@@ -133,19 +168,7 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
     return false;
   }
   phase = evaluating;
-  trainer.load_best();  // what is reported, and drawn, is the checkpoint that a user would take
-  try {
-    const tasks::ContrastiveEvaluation evaluation = evaluate(task, device, device, overlays, attended, stop);
-    std::printf("\n%s", tables(evaluation).c_str());
-    for (const std::string& note : write_summary(options, evaluation, task.terms(), trainer, attended, stop))
-      std::printf("%s\n", note.c_str());
-  } catch (const Stopped&) {
-    std::printf("stopped while evaluating; the run is trained to its end: --resume --out %s evaluates it\n",
-                options.out.c_str());
-    return false;
-  }
-  std::printf("\nsummary: %s\n", folder.file("summary.md").c_str());
-  return true;
+  return finish(options, device, folder, trainer, task, stop);
 }
 
 /// Says on stderr what ended the program, and returns its exit status.

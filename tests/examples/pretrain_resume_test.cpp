@@ -143,6 +143,11 @@ TEST_CASE("--vocabulary and --weights given anew are compared by what they hold,
   INFO(same.error);
   CHECK(same.status == 0);
   CHECK(same.out.find("elsewhere is not read: a run goes on from its own checkpoint") != std::string::npos);
+  // A run that was killed before its first checkpoint starts from the same weights.
+  const auto expected = results_of(run);
+  std::filesystem::remove(run / "last.safetensors");
+  REQUIRE(pretrain(folder, {resume}).status == 0);
+  CHECK(results_of(run) == expected);
   folder.write("copy.txt", io::read_file(vocabulary) + "extra\n");
   check_refused(pretrain(folder, {resume, {"--vocabulary", (folder / "copy.txt").string()}}),
                 "copy.txt has other pieces than");
