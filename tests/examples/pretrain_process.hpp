@@ -25,6 +25,8 @@ inline const Arguments tiny{
     "--studies",   "60", "--image-size", "32", "--width",    "16", "--heads",   "2", "--text-blocks", "1",
     "--embedding", "8",  "--batch-size", "9",  "--overlays", "1",  "--threads", "1", "--held-out",    "0.2"};
 
+#ifdef VLP_TEST_PRETRAIN  // the program, where it is built
+
 /// The program and its arguments; an option that comes again replaces the one before.
 inline Arguments joined(std::initializer_list<Arguments> parts) {
   Arguments all{VLP_TEST_PRETRAIN};
@@ -40,6 +42,8 @@ inline Arguments joined(std::initializer_list<Arguments> parts) {
 inline ProgramResult pretrain(const TemporaryFolder& folder, std::initializer_list<Arguments> parts) {
   return run_program(folder.path(), joined(parts));
 }
+
+#endif
 
 /// One line on stderr that holds `part`, and exit status 2.
 inline void check_refused(const ProgramResult& result, const std::string& part) {
