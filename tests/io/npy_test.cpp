@@ -176,6 +176,7 @@ TEST_CASE("an array of no elements has none, whatever its other extents") {
   // A shape that a caller filled in.
   CHECK_MESSAGE_HAS((NpyArray{"b.npy", {Index{1} << 62, 4}, "f4", ""}.size()), "b.npy: the shape");
   CHECK_MESSAGE_HAS((NpyArray{"b.npy", {-1, 4}, "f4", ""}.size()), "b.npy: the shape");
+  CHECK_MESSAGE_HAS((NpyArray{"b.npy", {-1, 0}, "f4", ""}.size()), "b.npy: the shape");
 }
 
 TEST_CASE("a .npy file is the same whatever the global locale") {
