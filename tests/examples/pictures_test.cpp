@@ -259,6 +259,12 @@ TEST_CASE("text is wrapped, and what is too long is cut and counted") {
   CHECK(cut[2] == "b");
 }
 
+TEST_CASE("a line of any length is drawn as far as it lies in the picture") {
+  detail::Canvas canvas(64, 16, {0, 0, 0});
+  canvas.text(0, 0, std::string(6'000'000, 'w'), {1, 2, 3});
+  CHECK(count(canvas.image(), {1, 2, 3}) > 50);
+}
+
 TEST_CASE("a report of any length makes a picture of a page") {
   const auto image = vlp::io::make_gray_image(32, 32);
   std::string report;
