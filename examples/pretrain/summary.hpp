@@ -6,6 +6,7 @@
 #include "pictures/plots.hpp"
 #include "pretrain/options.hpp"
 
+#include <vlp/core/printable.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/io/file.hpp>
@@ -95,6 +96,7 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
   picture("structure.png", "structure discrimination",
           pictures::plot_structure_accuracy(out / "structure.png", evaluation.structure));
   std::filesystem::create_directories(out / "overlays");
+  io::remove_temporaries(out / "overlays");
   for (std::size_t i = 0; i < attended.size(); ++i) {
     stop.check();
     const tasks::AttendedPair& pair = attended[i];
@@ -107,7 +109,7 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
     const std::string file = "overlays/" + std::to_string(i + 1) + ".png";
     io::write_png(out / file, pictures::draw_attention(data::image_of(*pair.example, options.task.image_size),
                                                        panels, pair.example->report));
-    picture(file, "attention, " + pair.example->name, "");
+    picture(file, "attention, " + printable(pair.example->name), "");
   }
 
   std::string text = "# Pretraining run\n\n";

@@ -287,8 +287,7 @@ TEST_CASE("a file that is larger than any image is refused unread") {
   const TemporaryFolder folder;
   const Path path = folder.write("sparse.png", test::png_signature);
   std::filesystem::resize_file(path, std::uintmax_t{9} << 30);
-  CHECK_MESSAGE_HAS(read_image(path), path.string(), "9663676416 bytes are too many");
-  CHECK_MESSAGE_HAS(read_file("/dev/zero", 1000), "/dev/zero", "are too many; at most 1000");
+  CHECK_MESSAGE_HAS(read_image(path), path.string() + ": has 9663676416 bytes, more than the");
 }
 
 TEST_CASE("a PNG image with far more data than pixels is refused before they are decompressed") {

@@ -6,6 +6,7 @@
 #include <csv.h>
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/printable.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/core/text_encoding.hpp>
@@ -49,7 +50,7 @@ struct CsvTable {
       }
       present += (present.empty() ? "" : ", ") + column;
     }
-    throw std::runtime_error(concat(path, ": no column '", name, "' (columns: ", present, ")"));
+    throw std::runtime_error(printable(concat(path, ": no column '", name, "' (columns: ", present, ")")));
   }
 
   /// "path:line" of a row, to begin a message with.
