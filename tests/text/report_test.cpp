@@ -176,6 +176,9 @@ TEST_CASE("a rule or a line such as FINAL REPORT ends a section") {
        {"Seen by\n ___\n at noon", "A\n --- b", "A ________ b", "A\n____ b", "A\n_-_-_-\nb",
         "See the\nfinal report\nof May", "A\nFINAL REPORTS\nb", "A\nFINAL REPORT of May"})
     CHECK(sections_of(inside) == Pairs{{"", inside}});
+  CHECK(sections_of("A. ____\nb") == Pairs{{"", "A. ____\nb"}});
+  CHECK(sections_of("FINDINGS: Clear\n____\nMore") == Pairs{{"findings", "Clear"}, {"", "More"}});
+  CHECK(sections_of("FINDINGS: a\n123 A: x") == Pairs{{"findings", "a\n123 A: x"}});
   // Nor does a rule alone make a section.
   CHECK(sections_of("____\n____\n").empty());
 }
