@@ -6,6 +6,7 @@
 #include <vlp/eval/retrieval.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -230,4 +231,15 @@ TEST_CASE("retrieval refuses bad input") {
                     "retrieval: there are 3 pairs but 2 image ids");
   CHECK_THROWS_AS(retrieval(square, {}, zero), std::invalid_argument);
   CHECK_THROWS_AS(retrieval(device, square, wide), std::invalid_argument);
+}
+
+TEST_CASE("retrieval from embeddings ends when it is asked to") {
+  const float values[12] = {};
+  const MatrixView<const float> rows(values, {3, 4});
+  vlp::Cpu device;
+  std::atomic<bool> flag{false};
+  const vlp::StopToken stop(flag);
+  CHECK_NOTHROW(retrieval(device, rows, rows, {}, vlp::eval::usual_recall_cutoffs, stop));
+  flag = true;
+  CHECK_THROWS_AS(retrieval(device, rows, rows, {}, vlp::eval::usual_recall_cutoffs, stop), vlp::Stopped);
 }

@@ -6,6 +6,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/core/view.hpp>
 
 #include <algorithm>
@@ -179,13 +180,14 @@ inline void check_retrieval(Index pairs, const PairIds& ids, std::span<const Ind
 /// Ranks of all queries [N, D] among all candidates [N, D], a block of similarities at a time.
 template <class Scalar>
 std::vector<Index> ranks_of(Cpu& device, MatrixView<const Scalar> queries,
-                            MatrixView<const Scalar> candidates, const Hits& hits) {
+                            MatrixView<const Scalar> candidates, const Hits& hits, StopToken stop) {
   constexpr Index block_rows = 256;
   const Index count = queries.rows();
   std::vector<Index> ranks(static_cast<std::size_t>(count));
   auto scope = device.scratch().scope();
   const auto block = scope.template take_view<Scalar>(std::min(block_rows, count), count);
   for (Index begin = 0; begin < count; begin += block_rows) {
+    stop.check();
     const Index rows = std::min(block_rows, count - begin);
     const auto similarity = block.slice(0, rows);
     matmul<Scalar>(device, queries.slice(begin, rows), Op::none, candidates, Op::transpose, similarity);
@@ -227,18 +229,19 @@ template <class T>
 
 /// The same from embeddings: `image` and `text` [N, D]; the similarity is their dot product (the cosine, when
 /// the rows have unit length). Takes O(N * 256) scratch memory, never N * N.
-/// Throws std::invalid_argument also unless image and text have the same extents.
+/// Throws std::invalid_argument also unless image and text have the same extents, and Stopped.
 template <class T>
 [[nodiscard]] Retrieval retrieval(Cpu& device, MatrixView<T> image,
                                   std::type_identity_t<MatrixView<const T>> text, const PairIds& ids = {},
-                                  std::span<const Index> cutoffs = usual_recall_cutoffs) {
+                                  std::span<const Index> cutoffs = usual_recall_cutoffs,
+                                  StopToken stop = {}) {
   const Index count = image.rows();
   require(count == text.rows() && image.cols() == text.cols(), "retrieval: image is ", count, " x ",
           image.cols(), " but text is ", text.rows(), " x ", text.cols());
   detail::check_retrieval(count, ids, cutoffs);
   const detail::Hits texts(count, ids.image, ids.text), images(count, ids.text, ids.image);
-  const auto of_image = detail::ranks_of<std::remove_const_t<T>>(device, image, text, texts);
-  const auto of_text = detail::ranks_of<std::remove_const_t<T>>(device, text, image, images);
+  const auto of_image = detail::ranks_of<std::remove_const_t<T>>(device, image, text, texts, stop);
+  const auto of_text = detail::ranks_of<std::remove_const_t<T>>(device, text, image, images, stop);
   return {count, detail::recalls(of_image, texts, cutoffs), detail::recalls(of_text, images, cutoffs)};
 }
 

@@ -214,9 +214,9 @@ template <class Scalar, class Device>
     image_ids.push_back(example.image_id);
     text_ids.push_back(example.text_id);
   }
-  out.retrieval =
-      eval::retrieval(host, MatrixView<const Scalar>(image.data(), {count, embedding}),
-                      MatrixView<const Scalar>(report.data(), {count, embedding}), {image_ids, text_ids});
+  out.retrieval = eval::retrieval(host, MatrixView<const Scalar>(image.data(), {count, embedding}),
+                                  MatrixView<const Scalar>(report.data(), {count, embedding}),
+                                  {image_ids, text_ids}, eval::usual_recall_cutoffs, stop);
   return out;
 }
 
