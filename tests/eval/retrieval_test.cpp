@@ -218,6 +218,13 @@ TEST_CASE("recall grows with k and is the same for any monotone scale of the sim
   }));
 }
 
+TEST_CASE("a query whose right answers are all NaN is not found, however large the cut-off") {
+  const float values[4] = {nan_score, 0, 0, 1};
+  const std::vector<Index> cutoffs{1, 2, 3};
+  for (const auto& recall : retrieval(MatrixView<const float>(values, {2, 2}), {}, cutoffs).image_to_text)
+    CHECK(recall.recall == 0.5);
+}
+
 TEST_CASE("retrieval refuses bad input") {
   const float values[12] = {};
   const std::vector<std::int64_t> group{1, 2};

@@ -128,7 +128,7 @@ class Hits {
 
 /// Rank, from 1, of the best hit of query i: one more than the number of other candidates that do not score
 /// below it. So a tie with a wrong candidate, or a wrong candidate that is NaN, counts against the query. A
-/// query whose hits are all NaN ranks last of all: one more than there are candidates.
+/// query whose hits are all NaN is never found: its rank is the largest Index, beyond every cut-off.
 template <class Score>
 Index pessimistic_rank(const Hits& hits, Index i, Score&& score) {
   const Index count = hits.queries();
@@ -136,7 +136,7 @@ Index pessimistic_rank(const Hits& hits, Index i, Score&& score) {
   hits.for_each(i, [&](Index j) {
     if (score(j) == score(j) && (best < 0 || score(j) > score(best))) best = j;
   });
-  if (best < 0) return count + 1;
+  if (best < 0) return std::numeric_limits<Index>::max();
   Index rank = 1;
   for (Index j = 0; j < count; ++j) rank += !(score(j) < score(best));
   hits.for_each(i, [&](Index j) { rank -= !(score(j) < score(best)); });
