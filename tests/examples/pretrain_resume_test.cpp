@@ -127,7 +127,7 @@ TEST_CASE("a run goes on with its data wherever they lie by then, from any folde
   check_refused(pretrain_in(folder / "moved", folder, moved), "the data have changed since this run began");
 }
 
-TEST_CASE("--vocabulary and --weights given anew are compared by what they hold, or said to be unread") {
+TEST_CASE("a vocabulary and weights given anew are compared by what they hold, or said to be unread") {
   const TemporaryFolder folder;
   const io::Path first = folder / "first", run = folder / "run";
   REQUIRE(pretrain(folder, {tiny, quick, {"--out", first.string()}}).status == 0);

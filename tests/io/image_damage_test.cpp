@@ -194,7 +194,8 @@ TEST_CASE("bytes between the parts of a JPEG image are padding or damage") {
   CHECK(decode_image(range, "x").pixels == expected.pixels);
 }
 
-TEST_CASE("a JPEG image without Huffman tables has the standard ones; one without quantisation is refused") {
+TEST_CASE(
+    "a JPEG image without Huffman tables has the standard ones, and one without quantisation is refused") {
   const std::string whole = jpegs().front();
   CHECK(decode_image(without(whole, '\xC4'), "x").pixels == decode_image(whole, "x").pixels);
   CHECK(is_refused(without(whole, '\xDB')));
