@@ -13,7 +13,8 @@ target_include_directories(vlp INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}
 find_package(Threads REQUIRED)
 target_link_libraries(vlp INTERFACE Eigen3::Eigen Threads::Threads)
 # Sums marked `omp simd` may be taken in any order, and so in vector registers; nothing else of OpenMP is used.
-target_compile_options(vlp INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-fopenmp-simd>)
+target_compile_options(vlp INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU,Clang,AppleClang>:-fopenmp-simd>
+                                     $<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Xcompiler=-fopenmp-simd>)
 
 set(vlp_has_blas OFF)
 if(VLP_BLAS)
