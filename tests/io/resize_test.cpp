@@ -133,3 +133,10 @@ TEST_CASE("sizes without pixels are refused") {
 }
 
 }  // namespace
+
+TEST_CASE("values stay within those of the image, however many are averaged") {
+  GrayImage image = make_gray_image(16, 10'256);
+  for (float& pixel : image.pixels) pixel = 1;
+  image.at(0, 0) = 0;
+  for (const float pixel : resize(image, 8, 8).pixels) CHECK((pixel >= 0 && pixel <= 1));
+}

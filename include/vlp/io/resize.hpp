@@ -86,6 +86,9 @@ inline ResizeWeights resize_weights(Index source, Index target) {
       for (Index x = 0; x < width; ++x) out.at(x, y) += weight * narrowed.at(x, from);
     }
   }
+  // A mean of thousands of equal values is off by its rounding.
+  const auto [low, high] = std::minmax_element(image.pixels.begin(), image.pixels.end());
+  for (float& pixel : out.pixels) pixel = std::clamp(pixel, *low, *high);
   return out;
 }
 
