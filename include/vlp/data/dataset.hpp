@@ -43,7 +43,7 @@ struct Dataset {
   std::vector<std::string> notes;  ///< sentences for the user about what was read
 };
 
-/// What happens when rows of a table are faulty.
+/// The policy for faulty rows of a table.
 enum class BadRows {
   stop,  ///< reading ends with an error that names them
   skip   ///< they are left out, and a note names them

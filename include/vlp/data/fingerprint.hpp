@@ -12,7 +12,8 @@
 
 namespace vlp::data {
 
-/// What data are recognised by: hashes of 16 hexadecimal digits. Paths play no part.
+/// Two hashes, of 16 hexadecimal digits each, by which a run recognises its data. They do not depend on
+/// paths.
 struct Fingerprint {
   std::string values;   ///< of the reports, and of the images' pixels as they are learned from
   std::string sources;  ///< of the reports, and of what the images were made of; empty where that is unknown

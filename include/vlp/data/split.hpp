@@ -29,7 +29,7 @@
 
 namespace vlp::data {
 
-/// What pairs of a table have in common.
+/// The images and the groups that the pairs of a table belong to.
 struct PairGroups {
   std::vector<std::int64_t> image;  ///< [N] number of the image: equal for pairs of one image file
   std::vector<std::size_t> group;   ///< [N] the first pair of the group: pairs that belong together
@@ -88,9 +88,10 @@ inline Index unite_studies(const std::vector<io::ReportImagePair>& pairs, Disjoi
 
 /// Whether the table's split says that the pair is trained on.
 inline bool is_train(std::string_view split) {
+  constexpr std::string_view train = "train";
   split = trimmed(split);
-  return std::equal(split.begin(), split.end(), std::string_view("train").begin(),
-                    std::string_view("train").end(), [](char a, char b) { return (a | 0x20) == b; });
+  return std::equal(split.begin(), split.end(), train.begin(), train.end(),
+                    [](char a, char b) { return (a | 0x20) == b; });
 }
 
 inline bool has_splits(const std::vector<io::ReportImagePair>& pairs) {

@@ -32,7 +32,7 @@ void check_input(std::string_view loss, std::string_view name, const View<T, Ran
   require(input.given(), loss, ": ", name, " has no data");
 }
 
-/// What is written has a place of its own for each element.
+/// An output has a place of its own in memory for each of its elements.
 template <class T, std::size_t Rank>
 void check_places(std::string_view loss, std::string_view of, std::string_view name,
                   const View<T, Rank>& output) {
