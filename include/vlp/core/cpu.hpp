@@ -28,9 +28,11 @@ namespace vlp {
 /// machine whose other processors are busy, all threads are about as fast as one.
 class Cpu {
  public:
+  /// Kind of its memory.
+  using Memory = HostMemory;
   /// Type of memory kept between calls.
   template <class T>
-  using Buffer = vlp::Buffer<T>;
+  using Buffer = vlp::Buffer<T, Memory>;
 
   /// The most threads that a `Cpu` may have.
   static constexpr int most_threads = detail::most_threads;

@@ -7,6 +7,7 @@
 /// memory of the device itself: it calls operations.
 #pragma once
 
+#include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/scalar.hpp>
 
@@ -57,10 +58,12 @@ concept Transfers = requires(D& device, T* data, std::span<const T> from, std::s
 };
 }  // namespace detail
 
-/// A device: memory kept between calls (D::Buffer<T>), scratch memory for one call (device.scratch(), see
-/// BasicArena), and the four transfers `fill`, `copy`, `upload` and `download` that stand above for the Cpu.
+/// A device: the kind of its memory (D::Memory), memory kept between calls (D::Buffer<T>), scratch memory for
+/// one call (device.scratch(), see BasicArena), and the four transfers `fill`, `copy`, `upload` and
+/// `download` that stand above for the Cpu.
 template <class D>
 concept Device = detail::Transfers<D, float> && detail::Transfers<D, Index> && requires(D& device) {
+  requires std::same_as<typename D::template Buffer<float>, Buffer<float, typename D::Memory>>;
   device.scratch().scope();
 };
 

@@ -6,13 +6,15 @@
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/losses/contrast.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
-#include <vlp/losses/detail/loss_shell.hpp>
+#include <vlp/losses/detail/block_shell.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -20,7 +22,7 @@ namespace vlp {
 
 /// Options of InfoNce.
 struct InfoNceOptions {
-  /// How pairs of one group count for each other; without group ids all pairs differ.
+  /// How texts of one group count for each other; without group ids all pairs differ.
   DuplicatePolicy duplicate_policy = DuplicatePolicy::negatives;
   /// Share of each target that is spread over all kept columns, in [0, 1).
   double label_smoothing = 0;
@@ -32,6 +34,11 @@ struct InfoNceOptions {
   /// Bytes that forward may keep of S for backward. Rows of S that fit, in whole runs, are not computed
   /// again; with room for all, B * B * sizeof(Accumulator), a step takes 6 B^2 D flop instead of 8 B^2 D.
   std::size_t kept_score_bytes = 0;
+  /// Leaves probable false negatives out of the denominators: a text whose cosine with an image exceeds that
+  /// of the image's own text by more than this, from the image's; an image whose cosine with a text exceeds
+  /// that of the text's own image by more, from the text's. The choice is not differentiated. Infinite: none
+  /// is left out. Needs the whole batch in one call and labels that are not smoothed.
+  double false_negative_margin = std::numeric_limits<double>::infinity();
 
   /// Both directions alike: Radford et al., "Learning transferable visual models from natural language
   /// supervision", ICML 2021.
@@ -46,7 +53,7 @@ struct InfoNceOptions {
 };
 
 namespace detail {
-/// Computes InfoNce; see LossShell. losses/cpu/info_nce.hpp has it for the CPU, cuda/losses/info_nce.cuh for
+/// Computes InfoNce; see BlockShell. losses/cpu/info_nce.hpp has it for the CPU, cuda/losses/info_nce.cuh for
 /// CUDA devices.
 template <class Scalar, class Device>
 class InfoNceBackend;
@@ -62,21 +69,30 @@ struct InfoNceInterface {
 
   struct Inputs {
     MatrixView<const Scalar> image;          ///< [B, D]; rows may be strided
-    MatrixView<const Scalar> text;           ///< [B, D]; row i is the report of image i
+    MatrixView<const Scalar> text;           ///< [N, D], N >= B; rows may be strided
     const Accumulator* log_scale = nullptr;  ///< s
-    std::span<const std::int64_t> group{};   ///< [B] equal ids for equal reports, or empty
+    std::span<const std::int64_t> group{};   ///< [N] equal ids for equal texts, or empty
+    VectorView<const std::uint8_t> valid{};  ///< [N], 0 leaves an extra text out; or empty: all are valid
+    PairBlock block{};  ///< which text is an image's own, and which part of a batch this is
   };
   struct Outputs {
     Accumulator* loss = nullptr;
   };
   struct Gradients {
-    MatrixView<Scalar> image, text;  ///< [B, D]
+    MatrixView<Scalar> image;  ///< [B, D]
+    MatrixView<Scalar> text;   ///< [N, D]; 0 for texts that are not valid
     Accumulator* log_scale = nullptr;
     Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
-  static constexpr std::string_view size_names = "pairs x features";
-  static std::array<Index, 2> sizes(const Inputs& inputs) { return inputs.image.extents(); }
+  static constexpr std::string_view size_names = "images x texts x features";
+  static std::array<Index, 3> sizes(const Inputs& inputs) {
+    return {inputs.image.rows(), inputs.text.rows(), inputs.image.cols()};
+  }
+  /// Images and texts given.
+  static std::array<Index, 2> block_extents(const Inputs& inputs) {
+    return {inputs.image.rows(), inputs.text.rows()};
+  }
 
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
@@ -84,6 +100,13 @@ struct InfoNceInterface {
     visit("text", inputs.text, gradients.text);
     visit("log_scale", inputs.log_scale, gradients.log_scale);
     visit("group", inputs.group);
+    visit("valid", inputs.valid);
+  }
+
+  /// Numbers of the inputs that the host holds.
+  template <class InputsType, class Visit>
+  static void for_each_host_number(InputsType& inputs, Visit&& visit) {
+    detail::for_each_number(inputs.block, visit);
   }
 
   template <class OptionsType, class Visit>
@@ -93,13 +116,17 @@ struct InfoNceInterface {
     visit("image_to_text_weight", options.image_to_text_weight);
     visit("text_to_image_weight", options.text_to_image_weight);
     visit("kept_score_bytes", options.kept_score_bytes);
+    visit("false_negative_margin", options.false_negative_margin);
   }
 
   static void check_options(const Options& options) { detail::check_contrast_options(name, options); }
 
+  /// Options that a part of a batch can have.
+  static void check_block_options(const Options& options) { detail::check_block_options(name, options); }
+
   static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_pairs(name, inputs.image, inputs.text, inputs.log_scale);
-    detail::check_group(name, inputs.group, inputs.image.rows());
+    detail::check_pair_block(name, inputs);
   }
 
   static void check_gradients(const Inputs& inputs, const Gradients& gradients) {
@@ -110,16 +137,22 @@ struct InfoNceInterface {
 
 /// InfoNCE over the pairs of a batch (van den Oord et al., 2018), with a learnable scale:
 ///
-///   S = exp(s) X^ Y^T,   X^, Y^ = image, text with rows normalised by max(norm, 1e-12),
-///   L = w_i2t mean_i CE(S[i, :], q[i, :]) + w_t2i mean_j CE(S[:, j], q[j, :]),
+///   S = exp(s) X^ Y^T [B, N],   X^, Y^ = image, text with rows normalised by max(norm, 1e-12),
+///   L = w_i2t mean_i CE(S[i, :], q[i, :]) + w_t2i mean_i CE(S[:, t_i], q[:, t_i]),
 ///
-/// with targets q by InfoNceOptions. S exists a tile at a time: forward keeps O(B) numbers, backward computes
-/// each tile once more; together 8 B^2 D flop. More memory spares work: see InfoNceOptions::kept_score_bytes.
+/// with t_i image i's own text (i, unless Inputs::block says otherwise) and targets q by InfoNceOptions.
+/// Texts that are no image's own are negatives of every image and have no cross-entropy of their own: with
+/// the perturbed reports of the batch as such texts this is NegCLIP (Yuksekgonul et al., "When and why
+/// vision-language models behave like bags-of-words, and what to do about it?", ICLR 2023).
+///
+/// S exists a tile at a time: forward saves O(B + N) numbers, backward computes each tile once more; together
+/// 8 B N D flop. More memory spares work: see InfoNceOptions::kept_score_bytes. S may also be cut into blocks
+/// of rows and columns: see BlockShell.
 template <class Scalar, class Device = Cpu>
 class InfoNce
-    : public detail::LossShell<InfoNceInterface<Scalar>, Device, detail::InfoNceBackend<Scalar, Device>> {
+    : public detail::BlockShell<InfoNceInterface<Scalar>, Device, detail::InfoNceBackend<Scalar, Device>> {
  public:
-  using InfoNce::LossShell::LossShell;
+  using InfoNce::BlockShell::BlockShell;
 };
 
 }  // namespace vlp

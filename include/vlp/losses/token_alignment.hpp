@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -80,6 +81,9 @@ struct TokenAlignmentInterface {
 
   static void check_inputs(const Inputs& inputs, const Options&) {
     detail::check_regions_and_words(name, inputs.regions, inputs.words);
+    require(inputs.regions.extent(0) == inputs.words.extent(0), name, ": regions is ",
+            detail::extents_text(inputs.regions), " but words is ", detail::extents_text(inputs.words),
+            "; there must be as many images as reports");
     detail::check_word_count(name, inputs.word_count, inputs.words.extent(0));
   }
 

@@ -44,6 +44,8 @@ struct CudaOptions {
 /// call was captured is not freed before they are.
 class Cuda {
  public:
+  /// Kind of its memory.
+  using Memory = cuda::DeviceMemory;
   /// Type of memory kept between calls.
   template <class T>
   using Buffer = cuda::Buffer<T>;
