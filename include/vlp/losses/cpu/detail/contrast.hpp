@@ -6,87 +6,102 @@
 
 #include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/into.hpp>
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/losses/contrast.hpp>
+#include <vlp/losses/cpu/detail/margin_thresholds.hpp>
 #include <vlp/losses/cpu/detail/pair_targets.hpp>
-#include <vlp/losses/loss.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <limits>
-#include <span>
+#include <type_traits>
 
 namespace vlp::detail {
 
-/// L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_j CE(S[:, j], q[j, :]) of a score matrix S [B, B] that
-/// exists only a tile at a time, with the targets q of PairTargets. Keeps, for backward, the maximum and the
-/// sum of exponentials of every row and column.
+/// A block, of b rows and n columns, of the score matrix S of
 ///
-/// Forward: begin; take each tile, with merge_rows for its rows; finish. Backward: differentiate each tile.
-/// Tiles that share columns must be taken one after the other, always in the same order; so must merge_rows.
-/// If all of S is in memory, call forward and backward instead.
-template <class Scalar>
+///   L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_i CE(S[:, t_i], q[:, t_i])
+///
+/// over the B images of a batch, with the targets q of PairTargets. S exists only a tile at a time; the
+/// log-sum-exps of rows and columns, numbers of type `Sum`, are the caller's.
+///
+/// Forward: take each tile, with merge_rows for its rows. Backward: differentiate each tile, once the sums
+/// are those of whole rows and columns. Tiles that share columns must be taken one after the other, always in
+/// the same order; so must merge_rows. If all of the block is in memory, call take_all and differentiate
+/// instead.
+template <class Scalar, class Sum = Scalar>
 class Contrast {
  public:
-  using Accumulator = AccumulatorOf<Scalar>;
-
-  /// Starts a batch. `group` is empty or has `batch` ids.
+  /// Starts a block with the sums `sums` and takes O(b + n) scratch.
   template <class Options>
-  void begin(Index batch, std::span<const std::int64_t> group, const Options& options) {
-    targets_.prepare(batch, group, options.duplicate_policy, options.label_smoothing);
-    row_weight_ = options.image_to_text_weight;
-    column_weight_ = options.text_to_image_weight;
-    for (auto* side : {&rows_, &columns_}) {
-      std::fill_n(side->max.resize(batch), batch, std::numeric_limits<Scalar>::lowest());
-      std::fill_n(side->sum.resize(batch), batch, Scalar(0));
+  Contrast(Arena::Scope& scratch, const PairTargets& targets, const ContrastSums<Sum>& sums,
+           const Options& options, const MarginThresholds<Scalar>& margin = {})
+      : targets_(&targets),
+        sums_(sums),
+        margin_(margin),
+        row_weight_(options.image_to_text_weight),
+        column_weight_(options.text_to_image_weight),
+        images_(sums.rows.max.extent(0)),
+        texts_(sums.columns.max.extent(0)) {
+    const PairBlock& block = targets.block();
+    Scalar* const weight = scratch.take<Scalar>(texts_);
+    Scalar* const row_smoothing = scratch.take<Scalar>(images_);
+    Scalar* const column_smoothing = scratch.take<Scalar>(texts_);
+    for (Index r = 0; r < images_; ++r)
+      row_smoothing[r] = static_cast<Scalar>(targets.row_smoothing(block.first_image + r));
+    for (Index c = 0; c < texts_; ++c) {
+      const Index image = block.image_of(block.first_text + c);
+      weight[c] = image < 0 ? Scalar(0) : static_cast<Scalar>(column_weight_);
+      column_smoothing[c] = image < 0 ? Scalar(0) : static_cast<Scalar>(targets.column_smoothing(image));
     }
-    Scalar* smoothing = smoothing_.resize(batch);
-    for (Index i = 0; i < batch; ++i) smoothing[i] = static_cast<Scalar>(targets_.smoothing(i));
+    weight_ = weight;
+    row_smoothing_ = row_smoothing;
+    column_smoothing_ = column_smoothing;
   }
 
-  [[nodiscard]] Index batch() const noexcept { return rows_.max.size(); }
-
-  /// Takes in the scores [R, C] of pairs from (row, column) on. Writes each row's maximum and sum of
-  /// exp(score - maximum) within the tile to row_max, row_sum [R], for merge_rows. Returns the tile's share
-  /// of the weighted sum of target scores, for finish. Dropped scores in the tile become -inf.
-  double take(MatrixView<Scalar> tile, Index row, Index column, Scalar* row_max, Scalar* row_sum) {
-    const double target_score = take_targets(tile, row, column);
-    auto scores = as_eigen(tile).array();
-    if (row_weight_ > 0) {
-      for (Index r = 0; r < tile.rows(); ++r) {
-        row_max[r] = std::max(scores.row(r).maxCoeff(), std::numeric_limits<Scalar>::lowest());
-        row_sum[r] = (scores.row(r) - row_max[r]).exp().sum();
-      }
+  /// Makes the sums those of no score.
+  void clear() const {
+    for (const auto* side : {&sums_.rows, &sums_.columns}) {
+      std::fill_n(side->max.data(), side->max.extent(0), std::numeric_limits<Sum>::lowest());
+      std::fill_n(side->sum.data(), side->sum.extent(0), Sum(0));
     }
-    if (column_weight_ > 0) take_columns(tile, column);
+    *sums_.target_score = 0;
+  }
+
+  /// Takes in the scores [R, C] of pairs from (row, column) of the block on. Writes each row's maximum and
+  /// sum of exp(score - maximum) within the tile to row_max, row_sum [R], for merge_rows. Returns the tile's
+  /// share of the weighted sum of target scores, which the caller adds up. Scores in the tile that are in no
+  /// denominator become -inf.
+  double take(MatrixView<Scalar> tile, Index row, Index column, Scalar* row_max, Scalar* row_sum) const {
+    const double target_score = take_targets(tile, row, column);
+    for (Index r = 0; r < tile.rows(); ++r) {
+      if (row_weight_ > 0) take_row(tile, r, row, column, row_max[r], row_sum[r]);
+    }
+    if (column_weight_ > 0) take_columns(tile, row, column);
     return target_score;
   }
 
-  /// Adds what take wrote for rows [row, row + count).
-  void merge_rows(Index row, Index count, const Scalar* max, const Scalar* sum) {
+  /// Adds what take wrote for rows [row, row + count) of the block.
+  void merge_rows(Index row, Index count, const Scalar* max, const Scalar* sum) const {
     if (row_weight_ == 0) return;
-    for (Index r = 0; r < count; ++r) {
-      Scalar& all_max = rows_.max[row + r];
-      Scalar& all_sum = rows_.sum[row + r];
-      const Scalar both = std::max(all_max, max[r]);
-      all_sum = all_sum * std::exp(all_max - both) + sum[r] * std::exp(max[r] - both);
-      all_max = both;
-    }
+    for (Index r = 0; r < count; ++r) add(sums_.rows, row + r, max[r], sum[r]);
   }
 
-  /// The loss, once all tiles are in. `target_score` is the sum of what take returned.
-  [[nodiscard]] Accumulator finish(double target_score) const {
-    double sum = -target_score;
-    for (Index i = 0; i < batch(); ++i) {
-      if (row_weight_ > 0) sum += row_weight_ * rows_.log_sum_exp(i);
-      if (column_weight_ > 0) sum += column_weight_ * columns_.log_sum_exp(i);
-    }
-    return static_cast<Accumulator>(sum / static_cast<double>(batch()));
+  /// Takes in all scores of the block [b, n]. Needs as much scratch.
+  void take_all(Cpu& device, MatrixView<const Scalar> scores) const {
+    auto scratch = device.scratch().scope();
+    const auto copy = scratch.take_view<Scalar>(images_, texts_);
+    as_eigen(copy) = as_eigen(scores);
+    Scalar* max = scratch.take<Scalar>(images_);
+    Scalar* sum = scratch.take<Scalar>(images_);
+    *sums_.target_score += take(copy, 0, 0, max, sum);
+    merge_rows(0, images_, max, sum);
   }
 
   /// Writes upstream * dL/dscores of a tile to gradient [R, C], which may be the scores' own memory.
-  void differentiate(MatrixView<const Scalar> tile, Index row, Index column, Accumulator upstream,
+  void differentiate(MatrixView<const Scalar> tile, Index row, Index column, double upstream,
                      MatrixView<Scalar> gradient) const {
     for (Index c = 0; c < tile.cols(); c += chunk) {
       const Index width = std::min(chunk, tile.cols() - c);
@@ -95,113 +110,213 @@ class Contrast {
     }
   }
 
-  /// The loss of a whole score matrix [B, B]; needs B x B scratch.
-  [[nodiscard]] Accumulator forward(Cpu& device, MatrixView<const Scalar> scores) {
-    auto scratch = device.scratch().scope();
-    const auto copy = scratch.take_view<Scalar>(batch(), batch());
-    as_eigen(copy) = as_eigen(scores);
-    Scalar* max = scratch.take<Scalar>(batch());
-    Scalar* sum = scratch.take<Scalar>(batch());
-    const double target_score = take(copy, 0, 0, max, sum);
-    merge_rows(0, batch(), max, sum);
-    return finish(target_score);
+  /// Adds the sums `from` to `to`, side by side, except sides that are not given.
+  static void merge(const ContrastSums<Sum>& from, const ContrastSums<Sum>& to) {
+    const auto merge_side = [](const LogSumExps<Sum>& in, const LogSumExps<Sum>& out) {
+      for (Index i = 0; in.max.given() && i < in.max.extent(0); ++i)
+        add(out, i, static_cast<Scalar>(in.max[i]), static_cast<Scalar>(in.sum[i]));
+    };
+    merge_side(from.rows, to.rows);
+    merge_side(from.columns, to.columns);
+    if (from.target_score != nullptr) *to.target_score += *from.target_score;
   }
 
-  /// Writes upstream * dL/dscores for the scores given to forward. d_scores may be the scores' own memory.
-  void backward(MatrixView<const Scalar> scores, Accumulator upstream, MatrixView<Scalar> d_scores) const {
-    differentiate(scores, 0, 0, upstream, d_scores);
+  /// The share of the loss that is of the sums given, which are those of whole rows and columns.
+  template <class Options>
+  [[nodiscard]] static double finish(const PairBlock& block, const ContrastSums<Sum>& sums,
+                                     const Options& options) {
+    const auto log_sum_exp = [](const LogSumExps<Sum>& side, Index i) {
+      return static_cast<double>(side.max[i]) + std::log(static_cast<double>(side.sum[i]));
+    };
+    double sum = sums.target_score == nullptr ? 0 : -*sums.target_score;
+    if (sums.rows.max.given() && options.image_to_text_weight > 0)
+      for (Index r = 0; r < sums.rows.max.extent(0); ++r)
+        sum += options.image_to_text_weight * log_sum_exp(sums.rows, r);
+    if (sums.columns.max.given() && options.text_to_image_weight > 0)
+      for (Index c = 0; c < sums.columns.max.extent(0); ++c)
+        if (block.image_of(block.first_text + c) >= 0)
+          sum += options.text_to_image_weight * log_sum_exp(sums.columns, c);
+    return sum / static_cast<double>(block.images);
   }
 
  private:
   /// Columns that are worked on together, so that their running values stay in the first-level cache.
   static constexpr Index chunk = 128;
+  template <class T>
+  using Row = Eigen::Array<T, 1, Eigen::Dynamic, Eigen::RowMajor>;
   using Chunk = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor, 1, static_cast<int>(chunk)>;
-  using ConstMap = Eigen::Map<const Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor>>;
-  using Map = Eigen::Map<Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor>>;
+  using ConstMap = Eigen::Map<const Row<Scalar>>;
+  using SumMap = Eigen::Map<Row<Sum>>;
+  static constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
 
-  struct Side {
-    Buffer<Scalar> max, sum;
+  /// Adds a maximum and the sum that goes with it to element i. A maximum is rounded to the type of sums
+  /// before anything is summed that it is taken off from.
+  static void add(const LogSumExps<Sum>& to, Index i, Scalar max, Scalar sum) {
+    const auto before = static_cast<Scalar>(to.max[i]);
+    const auto both = static_cast<Scalar>(static_cast<Sum>(std::max(before, max)));
+    to.sum[i] = static_cast<Sum>(static_cast<Scalar>(to.sum[i]) * std::exp(before - both) +
+                                 sum * std::exp(max - both));
+    to.max[i] = static_cast<Sum>(both);
+  }
 
-    [[nodiscard]] double log_sum_exp(Index i) const {
-      return static_cast<double>(max[i]) + std::log(static_cast<double>(sum[i]));
-    }
-  };
+  /// Calls visit(c, row target, column target, drops) for the columns of the tile, from `column` on with
+  /// `width` of them, that are of the group of row `row`.
+  template <class Visit>
+  void for_each_member(Index row, Index column, Index width, Visit&& visit) const {
+    const PairBlock& block = targets_->block();
+    const Index image = block.first_image + row, first = block.first_text + column;
+    targets_->for_each_member(image, first, first + width, [&](Index j, double of_row, double of_column) {
+      visit(j - first, of_row, of_column, targets_->drops(image, j));
+    });
+  }
 
-  /// Sum over the tile of (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets dropped scores to -inf.
+  /// Sum over the tile of (w_r q[i, j] + w_c q[j, i]) S[i, j]; sets scores in no denominator to -inf.
   double take_targets(MatrixView<Scalar> tile, Index row, Index column) const {
-    const auto row_weight = static_cast<Scalar>(row_weight_),
-               column_weight = static_cast<Scalar>(column_weight_);
+    const auto row_weight = static_cast<Scalar>(row_weight_);
+    const Index first = targets_->block().first_text + column;
+    targets_->for_each_invalid(first, first + tile.cols(),
+                               [&](Index j) { as_eigen(tile).col(j - first).setZero(); });
+    const ConstMap weight(weight_ + column, tile.cols()), smoothing(column_smoothing_ + column, tile.cols());
     double sum = 0;
     for (Index r = 0; r < tile.rows(); ++r) {
-      const Index i = row + r;
-      if (targets_.smooths()) {
-        const ConstMap smoothing(smoothing_.data() + column, tile.cols());
-        const auto weight = row_weight * smoothing_[i] + column_weight * smoothing;
-        sum += static_cast<double>((weight * as_eigen(tile).row(r).array()).sum());
+      if (targets_->smooths()) {
+        const auto target = row_weight * row_smoothing_[row + r] + weight * smoothing;
+        sum += static_cast<double>((target * as_eigen(tile).row(r).array()).sum());
       }
-      targets_.for_each_member(i, column, column + tile.cols(), [&](Index j, double target) {
-        Scalar& score = tile(r, j - column);
-        sum += (row_weight_ + column_weight_) * target * static_cast<double>(score);
-        if (targets_.drops(i, j)) {
-          sum -= static_cast<double>((row_weight * smoothing_[i] + column_weight * smoothing_[j]) * score);
-          score = -std::numeric_limits<Scalar>::infinity();
-        }
-      });
+      for_each_member(
+          row + r, column, tile.cols(), [&](Index c, double of_row, double of_column, bool drops) {
+            Scalar& score = tile(r, c);
+            const auto column_weight = static_cast<double>(weight[c]);
+            sum += (row_weight_ * of_row + column_weight * of_column) * static_cast<double>(score);
+            if (!drops) return;
+            sum -= static_cast<double>((row_weight * row_smoothing_[row + r] + weight[c] * smoothing[c]) *
+                                       score);
+            score = -infinity;
+          });
     }
+    targets_->for_each_invalid(first, first + tile.cols(),
+                               [&](Index j) { as_eigen(tile).col(j - first).setConstant(-infinity); });
     return sum;
   }
 
-  void take_columns(MatrixView<Scalar> tile, Index column) {
+  /// Scores of row r of a tile with those above `threshold`, a number or one for each column, at -inf, except
+  /// those of the row's group.
+  template <class Threshold>
+  [[nodiscard]] Chunk without_false_negatives(MatrixView<const Scalar> tile, Index r, Index row, Index column,
+                                              const Threshold& threshold) const {
+    const auto scores = as_eigen(tile).row(r).array();
+    Chunk out = (scores > threshold).select(-infinity, scores);
+    for_each_member(row + r, column, tile.cols(), [&](Index c, double, double, bool) { out[c] = scores[c]; });
+    return out;
+  }
+
+  void take_row(MatrixView<const Scalar> tile, Index r, Index row, Index column, Scalar& max,
+                Scalar& sum) const {
+    const auto take = [&](const auto& scores, Scalar below, Scalar before) {
+      const Scalar both = std::max({scores.maxCoeff(), below, std::numeric_limits<Scalar>::lowest()});
+      sum = before * std::exp(below - both) + (scores - both).exp().sum();
+      max = both;
+    };
+    if (margin_.rows == nullptr) {
+      const auto scores = as_eigen(tile).row(r).array();
+      max = std::max(scores.maxCoeff(), std::numeric_limits<Scalar>::lowest());
+      sum = (scores - max).exp().sum();
+      return;
+    }
+    max = std::numeric_limits<Scalar>::lowest();
+    sum = 0;
+    for (Index c = 0; c < tile.cols(); c += chunk) {
+      const auto part = block(tile, 0, c, tile.rows(), std::min(chunk, tile.cols() - c));
+      const Chunk threshold = Chunk::Constant(part.cols(), margin_.rows[row + r]);
+      take(without_false_negatives(part, r, row, column + c, threshold), max, sum);
+    }
+  }
+
+  void take_columns(MatrixView<const Scalar> tile, Index row, Index column) const {
     for (Index c = 0; c < tile.cols(); c += chunk) {
       const Index width = std::min(chunk, tile.cols() - c);
-      const auto scores = as_eigen(block(tile, 0, c, tile.rows(), width)).array();
-      Map max(columns_.max.data() + column + c, width), sum(columns_.sum.data() + column + c, width);
-      Chunk new_max = max;
-      for (Index r = 0; r < tile.rows(); ++r) new_max = new_max.max(scores.row(r));
-      Chunk new_sum = sum * (max - new_max).exp();
-      for (Index r = 0; r < tile.rows(); ++r) new_sum += (scores.row(r) - new_max).exp();
-      max = new_max;
-      sum = new_sum;
+      const auto part = block(tile, 0, c, tile.rows(), width);
+      if (margin_.columns == nullptr) {
+        const auto scores = as_eigen(part).array();
+        take_chunk(column + c, width, tile.rows(), [&](Index r) { return scores.row(r); });
+      } else {
+        const ConstMap threshold(margin_.columns + column + c, width);
+        take_chunk(column + c, width, tile.rows(),
+                   [&](Index r) { return without_false_negatives(part, r, row, column + c, threshold); });
+      }
     }
   }
 
-  void differentiate_chunk(MatrixView<const Scalar> tile, Index row, Index column, Accumulator upstream,
+  /// Takes in `rows` rows of `width` columns, given by scores_of(r).
+  template <class ScoresOf>
+  void take_chunk(Index column, Index width, Index rows, const ScoresOf& scores_of) const {
+    SumMap max(sums_.columns.max.data() + column, width), sum(sums_.columns.sum.data() + column, width);
+    const Chunk before = max.template cast<Scalar>();
+    Chunk new_max = before;
+    for (Index r = 0; r < rows; ++r) new_max = new_max.max(scores_of(r));
+    if constexpr (!std::is_same_v<Scalar, Sum>)
+      new_max = new_max.template cast<Sum>().template cast<Scalar>();
+    Chunk new_sum = sum.template cast<Scalar>() * (before - new_max).exp();
+    for (Index r = 0; r < rows; ++r) new_sum += (scores_of(r) - new_max).exp();
+    max = new_max.template cast<Sum>();
+    sum = new_sum.template cast<Sum>();
+  }
+
+  void differentiate_chunk(MatrixView<const Scalar> tile, Index row, Index column, double upstream,
                            MatrixView<Scalar> out) const {
-    const double factor = static_cast<double>(upstream) / static_cast<double>(batch());
+    const double factor = upstream / static_cast<double>(targets_->block().images);
     const auto row_factor = static_cast<Scalar>(row_weight_ * factor);
-    const auto column_factor = static_cast<Scalar>(column_weight_ * factor);
+    const auto column_factor = static_cast<Scalar>(factor);
     const Index width = tile.cols();
-    const ConstMap column_max(columns_.max.data() + column, width);
-    const ConstMap column_sum(columns_.sum.data() + column, width);
-    const ConstMap smoothing(smoothing_.data() + column, width);
-    Chunk column_scale = Chunk::Zero(width);
-    if (column_weight_ > 0) column_scale = column_factor / column_sum;
+    const Chunk column_max = SumMap(sums_.columns.max.data() + column, width).template cast<Scalar>();
+    const Chunk column_sum = SumMap(sums_.columns.sum.data() + column, width).template cast<Scalar>();
+    const ConstMap weight(weight_ + column, width), smoothing(column_smoothing_ + column, width);
+    const Chunk column_scale = (weight > Scalar(0)).select(column_factor * weight / column_sum, Scalar(0));
 
     Chunk gradient(width);
-    for (Index r = 0; r < tile.rows(); ++r) {
+    const auto differentiate = [&](const auto& row_scores, const auto& column_scores, Index r) {
       const Index i = row + r;
-      const auto scores = as_eigen(tile).row(r).array();
       if (row_weight_ > 0)
-        gradient = (scores - rows_.max[i]).exp() * (row_factor / rows_.sum[i]);
+        gradient = (row_scores - static_cast<Scalar>(sums_.rows.max[i])).exp() *
+                   (row_factor / static_cast<Scalar>(sums_.rows.sum[i]));
       else
         gradient.setZero();
-      if (column_weight_ > 0) gradient += (scores - column_max).exp() * column_scale;
-      if (targets_.smooths()) gradient -= row_factor * smoothing_[i] + column_factor * smoothing;
-      targets_.for_each_member(i, column, column + width, [&](Index j, double target) {
-        Scalar& g = gradient[j - column];
-        if (targets_.drops(i, j))
-          g = 0;
+      if (column_weight_ > 0) gradient += (column_scores - column_max).exp() * column_scale;
+      if (targets_->smooths())
+        gradient -= row_factor * row_smoothing_[i] + column_factor * weight * smoothing;
+      for_each_member(i, column, width, [&](Index c, double of_row, double of_column, bool drops) {
+        if (drops)
+          gradient[c] = 0;
         else
-          g -= static_cast<Scalar>(target * (row_weight_ + column_weight_) * factor);
+          gradient[c] -= static_cast<Scalar>(
+              (row_weight_ * of_row + static_cast<double>(weight[c]) * of_column) * factor);
       });
       as_eigen(out).row(r).array() = gradient;
+    };
+    for (Index r = 0; r < tile.rows(); ++r) {
+      if (margin_.rows == nullptr) {
+        const auto scores = as_eigen(tile).row(r).array();
+        differentiate(scores, scores, r);
+        continue;
+      }
+      const Chunk threshold = Chunk::Constant(width, margin_.rows[row + r]);
+      const Chunk of_row = without_false_negatives(tile, r, row, column, threshold);
+      differentiate(of_row,
+                    without_false_negatives(tile, r, row, column, ConstMap(margin_.columns + column, width)),
+                    r);
     }
+    const Index first = targets_->block().first_text + column;
+    targets_->for_each_invalid(first, first + width,
+                               [&](Index j) { as_eigen(out).col(j - first).setZero(); });
   }
 
-  PairTargets targets_;
-  double row_weight_ = 0, column_weight_ = 0;
-  Side rows_, columns_;
-  Buffer<Scalar> smoothing_;  // of each row's kept columns
+  const PairTargets* targets_;
+  ContrastSums<Sum> sums_;
+  MarginThresholds<Scalar> margin_;
+  double row_weight_, column_weight_;
+  Index images_, texts_;
+  const Scalar* weight_ = nullptr;  // [n] w_c for columns with a cross-entropy, else 0
+  const Scalar *row_smoothing_ = nullptr, *column_smoothing_ = nullptr;  // [b], [n]
 };
 
 }  // namespace vlp::detail

@@ -1,0 +1,34 @@
+/// \file
+/// Where the margin of probable false negatives lies.
+#pragma once
+
+#include <vlp/core/buffer.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/losses/contrast.hpp>
+
+#include <algorithm>
+
+namespace vlp::detail {
+
+/// Scores above which pairs of a batch are probable false negatives. Null without a margin.
+template <class Scalar>
+struct MarginThresholds {
+  const Scalar* rows = nullptr;     ///< [B] of each image's row
+  const Scalar* columns = nullptr;  ///< [N] of each text's column
+};
+
+/// The score of each image with its own text plus `margin`, for the rows and the columns of a whole batch;
+/// columns that are no image's own have `of_others`. `scores` has score(image, text).
+template <class Scores, class Scalar>
+MarginThresholds<Scalar> own_thresholds(Arena::Scope& scratch, const Scores& scores, const PairBlock& block,
+                                        double margin, Scalar of_others) {
+  Scalar* const rows = scratch.take<Scalar>(block.images);
+  Scalar* const columns = scratch.take<Scalar>(block.texts);
+  std::fill_n(columns, block.texts, of_others);
+  for (Index i = 0; i < block.images; ++i)
+    rows[i] = columns[block.text_of(i)] =
+        static_cast<Scalar>(static_cast<double>(scores.score(i, block.text_of(i))) + margin);
+  return {rows, columns};
+}
+
+}  // namespace vlp::detail
