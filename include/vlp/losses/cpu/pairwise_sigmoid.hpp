@@ -147,7 +147,6 @@ class PairwiseSigmoidBackend<ScalarType, Cpu> : PairwiseSigmoidInterface<ScalarT
                    VectorView<Scalar> logits) const {
       constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
       const Index width = scores.extent(0), i = image(row);
-      // What members of the group are is kept from the margin, which would overwrite it in place.
       const auto is_false_negative = [&](Index c) {
         return margin.rows != nullptr && scores[c] > margin.rows[row] &&
                scores[c] > margin.columns[column + c];

@@ -1,5 +1,5 @@
 /// \file
-/// One thread's share of local alignment: all words of a batch against a strip of images.
+/// One thread's share of local alignment: all words of a block against a strip of its images.
 #pragma once
 
 #include <Eigen/Core>
@@ -17,9 +17,9 @@
 
 namespace vlp::detail {
 
-/// How a batch is cut, by its shape alone, so that results do not depend on the number of threads.
+/// How a block is cut, by its shape alone, so that results do not depend on the number of threads.
 struct AlignmentShape {
-  Index batch = 0;                                 ///< B images, B reports
+  Index all_images = 0;                            ///< b images of the block
   Index regions = 0;                               ///< R of an image
   Index features = 0;                              ///< D
   Index words = 0;                                 ///< of all reports together
@@ -34,12 +34,12 @@ struct AlignmentShape {
   static constexpr Index tile_elements = 1 << 16;
 
   [[nodiscard]] Index strips() const {
-    const Index wanted = (batch * regions + strip_regions - 1) / strip_regions;
-    return std::min(batch, std::max((wanted + 3) / 4 * 4, fewest_strips));  // fours, to share out evenly
+    const Index wanted = (all_images * regions + strip_regions - 1) / strip_regions;
+    return std::min(all_images, std::max((wanted + 3) / 4 * 4, fewest_strips));  // fours, to share out evenly
   }
-  [[nodiscard]] Index first_image(Index strip) const { return strip * batch / strips(); }
+  [[nodiscard]] Index first_image(Index strip) const { return strip * all_images / strips(); }
   [[nodiscard]] Index images(Index strip) const { return first_image(strip + 1) - first_image(strip); }
-  [[nodiscard]] Index most_images() const { return (batch + strips() - 1) / strips(); }
+  [[nodiscard]] Index most_images() const { return (all_images + strips() - 1) / strips(); }
   template <class Scalar>
   [[nodiscard]] Index columns() const {
     return padded<Scalar>(most_images() * regions);
@@ -54,18 +54,25 @@ struct AlignmentShape {
 /// word.
 template <class Scalar>
 struct WordsInImages {
-  MatrixView<Scalar> dot;            ///< [B, words] <t_w, c_w>
-  MatrixView<Scalar> squared_norm;   ///< [B, words] |c_w|^2
-  MatrixView<Scalar> inverse_sum;    ///< [B, words] what detail::attend leaves, times this, is the attention
-  MatrixView<const Scalar> d_dot;    ///< [B, words] gradient of dot
-  MatrixView<const Scalar> d_norm2;  ///< [B, words] twice the gradient of squared_norm
+  MatrixView<Scalar> dot;            ///< [b, words] <t_w, c_w>
+  MatrixView<Scalar> squared_norm;   ///< [b, words] |c_w|^2
+  MatrixView<Scalar> inverse_sum;    ///< [b, words] what detail::attend leaves, times this, is the attention
+  MatrixView<const Scalar> d_dot;    ///< [b, words] gradient of dot
+  MatrixView<const Scalar> d_norm2;  ///< [b, words] twice the gradient of squared_norm
 };
 
-/// All words, and all regions, of the batch as matrices.
+/// All words, and all regions, of the block as matrices.
 template <class Scalar>
 struct AlignmentRows {
   MatrixView<const Scalar> words;    ///< [words, D]
-  MatrixView<const Scalar> regions;  ///< [B * R, D]
+  MatrixView<const Scalar> regions;  ///< [b * R, D]
+};
+
+/// Attention that is an output: that of each image's own report.
+template <class Scalar>
+struct OwnAttention {
+  BatchView<Scalar> attention;  ///< [b, W, R], or not given
+  const Index* report;  ///< [b] place in the block of each image's own report, which may be outside it
 };
 
 /// The tiles of one thread, and the passes over them.
@@ -86,22 +93,22 @@ class AlignmentWorker {
     std::fill_n(scores_.data(), scores_.size(), Scalar(0));
   }
 
-  /// Fills dot and squared_norm for the images of a strip. Copies the attention of its matched pairs to
-  /// `matched` [B, W, R] if that was given.
+  /// Fills dot and squared_norm for the images of a strip. Copies the attention of its images with their
+  /// own reports to `own` if that was given.
   void forward(Index strip, const AlignmentRows<Scalar>& given, Scalar temperature,
-               const WordsInImages<Scalar>& out, const BatchView<Scalar>& matched) {
+               const WordsInImages<Scalar>& out, const OwnAttention<Scalar>& own) {
     begin(strip, given.regions);
     words_->for_each_tile(shape_.tile_rows<Scalar>(), [&](ReportRange reports) {
       const Tile tile = attend(reports, given.words, temperature);
       contexts_.form(tile.attention, tile.context_dots, false);
       for (Index row = 0; row < tile.rows; ++row)
         for (Index i = 0; i < images_; ++i) keep(tile, row, i, out);
-      if (matched.given()) copy_matched(reports, tile, out, matched);
+      if (own.attention.given()) copy_own(reports, tile, out, own);
     });
   }
 
   /// Writes the gradients of the scores between all words and the regions of a strip to d_scores [words,
-  /// columns], and those of its regions to `d_regions` [B, R, D] if that was given.
+  /// columns], and those of its regions to `d_regions` [b, R, D] if that was given.
   void backward(Index strip, const AlignmentRows<Scalar>& rows, Scalar temperature,
                 const WordsInImages<Scalar>& given, const MatrixView<Scalar>& d_scores,
                 const BatchView<Scalar>& d_regions, Into into) {
@@ -173,18 +180,19 @@ class AlignmentWorker {
         inverse * inverse * contexts_.squared_norm(tile.attention, tile.context_dots, row, i);
   }
 
-  void copy_matched(ReportRange reports, const Tile& tile, const WordsInImages<Scalar>& kept,
-                    const BatchView<Scalar>& matched) const {
-    const Index begin = std::max(reports.first, first_image_),
-                end = std::min(reports.last, first_image_ + images_);
-    for (Index j = begin; j < end; ++j)
+  void copy_own(ReportRange reports, const Tile& tile, const WordsInImages<Scalar>& kept,
+                const OwnAttention<Scalar>& own) const {
+    for (Index i = first_image_; i < first_image_ + images_; ++i) {
+      const Index j = own.report[i];
+      if (j < reports.first || j >= reports.last) continue;
       for (Index w = 0; w < words_->count(j); ++w) {
         const Index word = words_->begin(j) + w;
-        const Scalar* attention = image(tile.attention, word - tile.first_word, j - first_image_);
-        const Scalar inverse = kept.inverse_sum(j, word);
-        std::transform(attention, attention + shape_.regions, matched[j][w].data(),
+        const Scalar* attention = image(tile.attention, word - tile.first_word, i - first_image_);
+        const Scalar inverse = kept.inverse_sum(i, word);
+        std::transform(attention, attention + shape_.regions, own.attention[i][w].data(),
                        [&](Scalar a) { return inverse * a; });
       }
+    }
   }
 
   /// For the words [first, first + count) of a report: writes the gradients of their scores to d_scores, and

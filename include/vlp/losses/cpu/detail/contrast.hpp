@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <type_traits>
 
 namespace vlp::detail {
 
@@ -25,18 +24,18 @@ namespace vlp::detail {
 ///   L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_i CE(S[:, t_i], q[:, t_i])
 ///
 /// over the B images of a batch, with the targets q of PairTargets. S exists only a tile at a time; the
-/// log-sum-exps of rows and columns, numbers of type `Sum`, are the caller's.
+/// log-sum-exps of rows and columns are the caller's.
 ///
 /// Forward: take each tile, with merge_rows for its rows. Backward: differentiate each tile, once the sums
 /// are those of whole rows and columns. Tiles that share columns must be taken one after the other, always in
 /// the same order; so must merge_rows. If all of the block is in memory, call take_all and differentiate
 /// instead.
-template <class Scalar, class Sum = Scalar>
+template <class Scalar>
 class Contrast {
  public:
   /// Starts a block with the sums `sums` and takes O(b + n) scratch.
   template <class Options>
-  Contrast(Arena::Scope& scratch, const PairTargets& targets, const ContrastSums<Sum>& sums,
+  Contrast(Arena::Scope& scratch, const PairTargets& targets, const ContrastSums<Scalar>& sums,
            const Options& options, const MarginThresholds<Scalar>& margin = {})
       : targets_(&targets),
         sums_(sums),
@@ -64,8 +63,8 @@ class Contrast {
   /// Makes the sums those of no score.
   void clear() const {
     for (const auto* side : {&sums_.rows, &sums_.columns}) {
-      std::fill_n(side->max.data(), side->max.extent(0), std::numeric_limits<Sum>::lowest());
-      std::fill_n(side->sum.data(), side->sum.extent(0), Sum(0));
+      std::fill_n(side->max.data(), side->max.extent(0), std::numeric_limits<Scalar>::lowest());
+      std::fill_n(side->sum.data(), side->sum.extent(0), Scalar(0));
     }
     *sums_.target_score = 0;
   }
@@ -111,10 +110,9 @@ class Contrast {
   }
 
   /// Adds the sums `from` to `to`, side by side, except sides that are not given.
-  static void merge(const ContrastSums<Sum>& from, const ContrastSums<Sum>& to) {
-    const auto merge_side = [](const LogSumExps<Sum>& in, const LogSumExps<Sum>& out) {
-      for (Index i = 0; in.max.given() && i < in.max.extent(0); ++i)
-        add(out, i, static_cast<Scalar>(in.max[i]), static_cast<Scalar>(in.sum[i]));
+  static void merge(const ContrastSums<Scalar>& from, const ContrastSums<Scalar>& to) {
+    const auto merge_side = [](const LogSumExps<Scalar>& in, const LogSumExps<Scalar>& out) {
+      for (Index i = 0; in.max.given() && i < in.max.extent(0); ++i) add(out, i, in.max[i], in.sum[i]);
     };
     merge_side(from.rows, to.rows);
     merge_side(from.columns, to.columns);
@@ -123,9 +121,9 @@ class Contrast {
 
   /// The share of the loss that is of the sums given, which are those of whole rows and columns.
   template <class Options>
-  [[nodiscard]] static double finish(const PairBlock& block, const ContrastSums<Sum>& sums,
+  [[nodiscard]] static double finish(const PairBlock& block, const ContrastSums<Scalar>& sums,
                                      const Options& options) {
-    const auto log_sum_exp = [](const LogSumExps<Sum>& side, Index i) {
+    const auto log_sum_exp = [](const LogSumExps<Scalar>& side, Index i) {
       return static_cast<double>(side.max[i]) + std::log(static_cast<double>(side.sum[i]));
     };
     double sum = sums.target_score == nullptr ? 0 : -*sums.target_score;
@@ -142,21 +140,17 @@ class Contrast {
  private:
   /// Columns that are worked on together, so that their running values stay in the first-level cache.
   static constexpr Index chunk = 128;
-  template <class T>
-  using Row = Eigen::Array<T, 1, Eigen::Dynamic, Eigen::RowMajor>;
   using Chunk = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor, 1, static_cast<int>(chunk)>;
-  using ConstMap = Eigen::Map<const Row<Scalar>>;
-  using SumMap = Eigen::Map<Row<Sum>>;
+  using Row = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor>;
+  using ConstMap = Eigen::Map<const Row>;
+  using Map = Eigen::Map<Row>;
   static constexpr Scalar infinity = std::numeric_limits<Scalar>::infinity();
 
-  /// Adds a maximum and the sum that goes with it to element i. A maximum is rounded to the type of sums
-  /// before anything is summed that it is taken off from.
-  static void add(const LogSumExps<Sum>& to, Index i, Scalar max, Scalar sum) {
-    const auto before = static_cast<Scalar>(to.max[i]);
-    const auto both = static_cast<Scalar>(static_cast<Sum>(std::max(before, max)));
-    to.sum[i] = static_cast<Sum>(static_cast<Scalar>(to.sum[i]) * std::exp(before - both) +
-                                 sum * std::exp(max - both));
-    to.max[i] = static_cast<Sum>(both);
+  /// Adds a maximum and the sum that goes with it to element i.
+  static void add(const LogSumExps<Scalar>& to, Index i, Scalar max, Scalar sum) {
+    const Scalar both = std::max(to.max[i], max);
+    to.sum[i] = to.sum[i] * std::exp(to.max[i] - both) + sum * std::exp(max - both);
+    to.max[i] = both;
   }
 
   /// Calls visit(c, row target, column target, drops) for the columns of the tile, from `column` on with
@@ -250,16 +244,13 @@ class Contrast {
   /// Takes in `rows` rows of `width` columns, given by scores_of(r).
   template <class ScoresOf>
   void take_chunk(Index column, Index width, Index rows, const ScoresOf& scores_of) const {
-    SumMap max(sums_.columns.max.data() + column, width), sum(sums_.columns.sum.data() + column, width);
-    const Chunk before = max.template cast<Scalar>();
-    Chunk new_max = before;
+    Map max(sums_.columns.max.data() + column, width), sum(sums_.columns.sum.data() + column, width);
+    Chunk new_max = max;
     for (Index r = 0; r < rows; ++r) new_max = new_max.max(scores_of(r));
-    if constexpr (!std::is_same_v<Scalar, Sum>)
-      new_max = new_max.template cast<Sum>().template cast<Scalar>();
-    Chunk new_sum = sum.template cast<Scalar>() * (before - new_max).exp();
+    Chunk new_sum = sum * (max - new_max).exp();
     for (Index r = 0; r < rows; ++r) new_sum += (scores_of(r) - new_max).exp();
-    max = new_max.template cast<Sum>();
-    sum = new_sum.template cast<Sum>();
+    max = new_max;
+    sum = new_sum;
   }
 
   void differentiate_chunk(MatrixView<const Scalar> tile, Index row, Index column, double upstream,
@@ -268,8 +259,8 @@ class Contrast {
     const auto row_factor = static_cast<Scalar>(row_weight_ * factor);
     const auto column_factor = static_cast<Scalar>(factor);
     const Index width = tile.cols();
-    const Chunk column_max = SumMap(sums_.columns.max.data() + column, width).template cast<Scalar>();
-    const Chunk column_sum = SumMap(sums_.columns.sum.data() + column, width).template cast<Scalar>();
+    const ConstMap column_max(sums_.columns.max.data() + column, width);
+    const ConstMap column_sum(sums_.columns.sum.data() + column, width);
     const ConstMap weight(weight_ + column, width), smoothing(column_smoothing_ + column, width);
     const Chunk column_scale = (weight > Scalar(0)).select(column_factor * weight / column_sum, Scalar(0));
 
@@ -277,8 +268,7 @@ class Contrast {
     const auto differentiate = [&](const auto& row_scores, const auto& column_scores, Index r) {
       const Index i = row + r;
       if (row_weight_ > 0)
-        gradient = (row_scores - static_cast<Scalar>(sums_.rows.max[i])).exp() *
-                   (row_factor / static_cast<Scalar>(sums_.rows.sum[i]));
+        gradient = (row_scores - sums_.rows.max[i]).exp() * (row_factor / sums_.rows.sum[i]);
       else
         gradient.setZero();
       if (column_weight_ > 0) gradient += (column_scores - column_max).exp() * column_scale;
@@ -311,7 +301,7 @@ class Contrast {
   }
 
   const PairTargets* targets_;
-  ContrastSums<Sum> sums_;
+  ContrastSums<Scalar> sums_;
   MarginThresholds<Scalar> margin_;
   double row_weight_, column_weight_;
   Index images_, texts_;

@@ -21,32 +21,39 @@ struct ReportRange {
   Index first = 0, last = 0;
 };
 
-/// Where each report's words lie. Word w of report j of a batch [B, W, D] is row begin(j) + w.
+/// Where each report's words lie. Word w of report j of reports [n, W, D] is row begin(j) + w.
 class PackedWords {
  public:
-  /// `count` has one number in [1, max_words] for each report, or is empty when all reports have `max_words`.
-  /// Throws std::invalid_argument, naming the report, otherwise.
-  void prepare(std::string_view loss, Index reports, Index max_words, std::span<const std::int64_t> count) {
-    const auto words_of = [&](Index j) {
-      return count.empty() ? max_words : count[static_cast<std::size_t>(j)];
-    };
-    for (Index j = 0; j < reports; ++j)
-      require(words_of(j) >= 1 && words_of(j) <= max_words, loss, ": word_count of report ", j, " is ",
-              words_of(j), ", not in 1 to ", max_words);
-    Index* begin = begin_.resize(reports + 1);
-    begin[0] = longest_ = 0;
-    for (Index j = 0; j < reports; ++j) {
-      begin[j + 1] = begin[j] + words_of(j);
-      longest_ = std::max(longest_, words_of(j));
+  /// `count` has one number for each report, or is empty when all reports have `max_words`. Throws
+  /// std::invalid_argument, naming the report, for a number that is not in [1, max_words].
+  static void check(std::string_view loss, Index reports, Index max_words,
+                    std::span<const std::int64_t> count) {
+    for (Index j = 0; !count.empty() && j < reports; ++j) {
+      const std::int64_t words = count[static_cast<std::size_t>(j)];
+      require(words >= 1 && words <= max_words, loss, ": word_count of report ", j, " is ", words,
+              ", not in 1 to ", max_words);
     }
   }
 
-  [[nodiscard]] Index reports() const noexcept { return std::max<Index>(begin_.size() - 1, 0); }
-  [[nodiscard]] Index rows() const noexcept { return begin_.size() == 0 ? 0 : begin_[reports()]; }
+  /// For numbers that have been checked.
+  PackedWords(Arena::Scope& scratch, Index reports, Index max_words, std::span<const std::int64_t> count)
+      : reports_(reports) {
+    Index* begin = scratch.take<Index>(reports + 1);
+    begin[0] = 0;
+    for (Index j = 0; j < reports; ++j) {
+      const Index words = count.empty() ? max_words : count[static_cast<std::size_t>(j)];
+      begin[j + 1] = begin[j] + words;
+      longest_ = std::max(longest_, words);
+    }
+    begin_ = begin;
+  }
+
+  [[nodiscard]] Index reports() const noexcept { return reports_; }
+  [[nodiscard]] Index rows() const noexcept { return begin_[reports_]; }
   [[nodiscard]] Index begin(Index report) const noexcept { return begin_[report]; }
   [[nodiscard]] Index count(Index report) const noexcept { return begin_[report + 1] - begin_[report]; }
 
-  /// Copies the words of a batch [B, W, D] to rows [rows(), D].
+  /// Copies the words of reports [n, W, D] to rows [rows(), D].
   template <class Scalar>
   void pack(const BatchView<const Scalar>& words, const MatrixView<Scalar>& rows) const {
     for (Index j = 0; j < reports(); ++j)
@@ -89,7 +96,8 @@ class PackedWords {
   }
 
  private:
-  Buffer<Index> begin_;  // [B + 1]
+  Index reports_;
+  const Index* begin_ = nullptr;  // [n + 1]
   Index longest_ = 0;
 };
 
