@@ -6,6 +6,7 @@
 #include "support/gradients.hpp"
 #include "support/loss_case.hpp"
 
+#include <vlp/core/enum_names.hpp>
 #include <vlp/io/npy.hpp>
 
 #include <cstdlib>
@@ -27,11 +28,9 @@ inline Array read_array(const std::filesystem::path& file) {
   return {array.shape, array.as<double>()};
 }
 
-inline void parse_option(const std::string& text, DuplicatePolicy& option) {
-  const std::map<std::string, DuplicatePolicy> names{{"negatives", DuplicatePolicy::negatives},
-                                                     {"positives", DuplicatePolicy::positives},
-                                                     {"ignore", DuplicatePolicy::ignore}};
-  option = names.at(text);
+template <NamedEnum Enum>
+void parse_option(const std::string& text, Enum& option) {
+  from_text(text, option);
 }
 
 template <class T>

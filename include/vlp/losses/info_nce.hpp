@@ -71,7 +71,9 @@ struct InfoNceInterface {
     MatrixView<const Scalar> image;          ///< [B, D]; rows may be strided
     MatrixView<const Scalar> text;           ///< [N, D], N >= B; rows may be strided
     const Accumulator* log_scale = nullptr;  ///< s
-    std::span<const std::int64_t> group{};   ///< [N] equal ids for equal texts, or empty
+    /// Equal ids for equal texts of the batch: [N], or [B] of the images' own texts, when other texts are in
+    /// no group; or empty
+    std::span<const std::int64_t> group{};
     VectorView<const std::uint8_t> valid{};  ///< [N], 0 leaves an extra text out; or empty: all are valid
     PairBlock block{};  ///< which text is an image's own, and which part of a batch this is
   };
@@ -108,6 +110,10 @@ struct InfoNceInterface {
   static void for_each_host_number(InputsType& inputs, Visit&& visit) {
     detail::for_each_number(inputs.block, visit);
   }
+
+  /// Visits each output except the loss, by name: none.
+  template <class OutputsType, class Visit>
+  static void for_each_output(OutputsType&, Visit&&) {}
 
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType& options, Visit&& visit) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -26,6 +27,10 @@ enum class LocalAlignmentForm {
   gram,       ///< through the Gram matrix of the regions: fewer operations when R is small against D
   direct      ///< explicitly
 };
+
+template <>
+inline constexpr std::array<std::string_view, 3> enum_names<LocalAlignmentForm>{"automatic", "gram",
+                                                                                "direct"};
 
 /// Options of LocalAlignment.
 struct LocalAlignmentOptions {
@@ -74,7 +79,7 @@ struct LocalAlignmentInterface {
     BatchView<const Scalar> regions;             ///< [B, R, D]
     BatchView<const Scalar> words;               ///< [N, W, D], N >= B
     std::span<const std::int64_t> word_count{};  ///< [N] in 1 to W; empty: all W. Padding is never read.
-    std::span<const std::int64_t> group{};       ///< [N] ids of equal reports of the batch; empty: all differ
+    std::span<const std::int64_t> group{};       ///< ids of equal reports of the batch; see InfoNce
     /// Upper bound that the host knows for the sum of word_count; 0 stands for N W. Where word_count is in
     /// device memory, products take that many rows: pass the sum itself if it is known.
     Index word_capacity = 0;
@@ -124,7 +129,6 @@ struct LocalAlignmentInterface {
     visit("attention", outputs.attention);
   }
 
-  /// All options that change the result.
   template <class OwnOptions, class Visitor>
   static void for_each_option(OwnOptions& options, Visitor&& visit) {
     visit("attention_temperature", options.attention_temperature);
@@ -134,6 +138,7 @@ struct LocalAlignmentInterface {
     visit("label_smoothing", options.label_smoothing);
     visit("image_to_text_weight", options.image_to_text_weight);
     visit("text_to_image_weight", options.text_to_image_weight);
+    visit("form", options.form);
     visit("false_negative_margin", options.false_negative_margin);
   }
 
@@ -159,7 +164,7 @@ struct LocalAlignmentInterface {
     detail::check_word_count(name, inputs.word_count, inputs.words.extent(0));
     const auto [images, reports] = block_extents(inputs);
     detail::check_block(name, inputs.block, images, reports);
-    detail::check_group(name, inputs.group, inputs.block.of(images, reports).texts);
+    detail::check_group(name, inputs.group, inputs.block.of(images, reports));
     detail::check_word_capacity(name, inputs.word_capacity, inputs.words.extent(0));
   }
 

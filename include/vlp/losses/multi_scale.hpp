@@ -30,6 +30,15 @@ struct MultiScaleOptions {
   PerturbationSensitivityOptions perturbation{};
   double alpha = 0.1;  ///< weight of local alignment, >= 0; 0 skips its work
   double beta = 0.1;   ///< weight of perturbation sensitivity, >= 0; 0 skips its work
+  /// Makes the perturbed reports of the batch further texts of the global term: negatives of every image,
+  /// those of an equal report too. They take the room of K further batches of reports there.
+  bool perturbed_as_negatives = false;
+
+  /// The global term alone, with perturbed reports as negatives: Yuksekgonul et al., "When and why
+  /// vision-language models behave like bags-of-words, and what to do about it?" (NegCLIP), ICLR 2023.
+  [[nodiscard]] static MultiScaleOptions neg_clip() {
+    return {.alpha = 0, .beta = 0, .perturbed_as_negatives = true};
+  }
 };
 
 namespace detail {
@@ -48,16 +57,21 @@ struct MultiScaleInterface {
   static constexpr std::string_view name = "multi_scale";
 
   struct Inputs {
-    MatrixView<const Scalar> image;          ///< [B, D]
-    BatchView<const Scalar> text;            ///< [B, 1 + K, D], the report first; K >= 1 unless beta = 0
-    const Accumulator* log_scale = nullptr;  ///< of the global term
+    MatrixView<const Scalar> image;  ///< [B, D]
+    /// [B, 1 + K, D], the report first; K >= 1 where perturbed reports are used. With
+    /// MultiScaleOptions::perturbed_as_negatives all rows, and those of the gradient, must lie evenly:
+    /// stride(0) = (1 + K) stride(1).
+    BatchView<const Scalar> text;
+    const Accumulator* log_scale = nullptr;               ///< of the global term
     const Accumulator* perturbation_log_scale = nullptr;  ///< of the perturbation term
-    MatrixView<const std::uint8_t> valid{};               ///< [B, 1 + K], see PerturbationSensitivity
-    BatchView<const Scalar> regions{};                    ///< [B, R, E]
-    BatchView<const Scalar> words{};                      ///< [B, W, E]
-    std::span<const std::int64_t> word_count{};           ///< [B], see LocalAlignment
-    std::span<const std::int64_t> group{};                ///< [B] equal ids for equal reports, or empty
-    Index word_capacity = 0;                              ///< see LocalAlignment
+    /// [B, 1 + K], see PerturbationSensitivity; contiguous with MultiScaleOptions::perturbed_as_negatives
+    MatrixView<const std::uint8_t> valid{};
+    BatchView<const Scalar> regions{};           ///< [B, R, E]
+    BatchView<const Scalar> words{};             ///< [B, W, E]
+    std::span<const std::int64_t> word_count{};  ///< [B], see LocalAlignment
+    std::span<const std::int64_t> group{};       ///< [B] equal ids for equal reports, or empty;
+                                                 ///< perturbed reports are in no group
+    Index word_capacity = 0;                     ///< see LocalAlignment
   };
   struct Outputs {
     Accumulator* loss = nullptr;
@@ -77,8 +91,13 @@ struct MultiScaleInterface {
     Into into = Into::overwrite;  ///< replaces the gradients or is added to them
   };
 
-  static constexpr std::string_view size_names = "pairs x texts x features";
-  static std::array<Index, 3> sizes(const Inputs& inputs) { return inputs.text.extents(); }
+  static constexpr std::string_view size_names =
+      "pairs x texts x features x regions x words x local features";
+  static std::array<Index, 6> sizes(const Inputs& inputs) {
+    const auto& [pairs, texts, features] = inputs.text.extents();
+    return {
+        pairs, texts, features, inputs.regions.extent(1), inputs.words.extent(1), inputs.regions.extent(2)};
+  }
 
   template <class InputsType, class GradientsType, class Visit>
   static void for_each_input(InputsType& inputs, GradientsType& gradients, Visit&& visit) {
@@ -93,11 +112,28 @@ struct MultiScaleInterface {
     visit("group", inputs.group);
   }
 
-  /// alpha, beta, and the options of the terms as global.*, local.*, perturbation.*
+  /// Numbers of the inputs that the host holds.
+  template <class InputsType, class Visit>
+  static void for_each_host_number(InputsType& inputs, Visit&& visit) {
+    visit("word_capacity", inputs.word_capacity);
+  }
+
+  /// Visits each output except the loss, by name.
+  template <class OutputsType, class Visit>
+  static void for_each_output(OutputsType& outputs, Visit&& visit) {
+    visit("global", outputs.global);
+    visit("local", outputs.local);
+    visit("perturbation", outputs.perturbation);
+    visit("similarity", outputs.similarity);
+    visit("attention", outputs.attention);
+  }
+
+  /// The objective's own options, and those of the terms as global.*, local.*, perturbation.*
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType& options, Visit&& visit) {
     visit("alpha", options.alpha);
     visit("beta", options.beta);
+    visit("perturbed_as_negatives", options.perturbed_as_negatives);
     const auto of = [&](std::string_view term) {
       return [&visit, term](std::string_view option, auto& value) {
         visit(std::string_view(std::string(term).append(option)), value);
@@ -122,6 +158,7 @@ struct MultiScaleInterface {
     detail::check_input(name, "text", inputs.text);
     require(beta == 0 || inputs.text.extent(1) >= 2, name, ": text is ", detail::extents_text(inputs.text),
             ", without perturbations, but beta is ", beta);
+    if (options.perturbed_as_negatives) check_negatives(inputs, options);
     require(alpha == 0 || !inputs.regions.given() || inputs.regions.extent(0) == inputs.image.rows(), name,
             ": regions is ", detail::extents_text(inputs.regions), " but image is ",
             detail::extents_text(inputs.image));
@@ -137,15 +174,27 @@ struct MultiScaleInterface {
     return static_cast<Accumulator>(static_cast<double>(upstream) * weight);
   }
 
-  /// Slot 0 of each pair's texts, as a strided view [B, D].
+  /// Texts of the global term, or the gradients for them, as rows of a matrix: the report of each pair [B,
+  /// D], or all texts of one pair after the other [B (1 + K), D]. Throws std::invalid_argument, calling them
+  /// `of` text, where the rows would not lie evenly.
   template <class T>
-  static MatrixView<T> first_report(const BatchView<T>& text) {
-    return MatrixView<T>(text.data(), {text.extent(0), text.extent(2)}, {text.stride(0), 1});
+  static MatrixView<T> global_texts(std::string_view of, const BatchView<T>& text, const Options& options) {
+    const auto& [pairs, texts, features] = text.extents();
+    if (!options.perturbed_as_negatives) return {text.data(), {pairs, features}, {text.stride(0), 1}};
+    require(pairs <= 1 || text.stride(0) == texts * text.stride(1), name, ": ", of, "text is ",
+            detail::extents_text(text), " with strides of ", detail::extents_text(text.strides()),
+            ", but with perturbed_as_negatives its rows must lie evenly");
+    return {text.data(), {pairs * texts, features}, {text.stride(1), 1}};
   }
 
   /// Inputs of each term.
-  static typename InfoNceInterface<Scalar>::Inputs global_inputs(const Inputs& in) {
-    return {in.image, first_report(in.text), in.log_scale, in.group};
+  static typename InfoNceInterface<Scalar>::Inputs global_inputs(const Inputs& in, const Options& options) {
+    typename InfoNceInterface<Scalar>::Inputs out{in.image, global_texts("", in.text, options), in.log_scale,
+                                                  in.group};
+    if (!options.perturbed_as_negatives) return out;
+    out.valid = {in.valid.data(), {in.valid.size()}};
+    out.block.own_text_step = in.text.extent(1);
+    return out;
   }
   static typename LocalAlignmentInterface<Scalar>::Inputs local_inputs(const Inputs& in) {
     return {in.regions, in.words, in.word_count, in.group, in.word_capacity};
@@ -153,10 +202,32 @@ struct MultiScaleInterface {
   static typename PerturbationSensitivityInterface<Scalar>::Inputs perturbation_inputs(const Inputs& in) {
     return {in.image, in.text, in.perturbation_log_scale, in.valid};
   }
+
+  /// Gradients of the global term.
+  static typename InfoNceInterface<Scalar>::Gradients global_gradients(const Gradients& to, Into into,
+                                                                       const Options& options) {
+    return {to.image, global_texts("the gradient of ", to.text, options), to.log_scale, into};
+  }
+
+ private:
+  /// What perturbed reports as negatives of every image need beyond the other terms.
+  static void check_negatives(const Inputs& inputs, const Options& options) {
+    require(inputs.text.extent(1) >= 2, name, ": text is ", detail::extents_text(inputs.text),
+            ", without perturbations, but perturbed_as_negatives is set");
+    (void)global_texts("", inputs.text, options);
+    if (!inputs.valid.given()) return;
+    require(inputs.valid.rows() == inputs.text.extent(0) && inputs.valid.cols() == inputs.text.extent(1),
+            name, ": valid is ", detail::extents_text(inputs.valid), " but text is ",
+            detail::extents_text(inputs.text));
+    require(inputs.valid.contiguous(), name, ": valid is ", detail::extents_text(inputs.valid),
+            " with strides of ", detail::extents_text(inputs.valid.strides()),
+            ", but with perturbed_as_negatives it must be contiguous");
+  }
 };
 
 /// L = L_global + alpha L_local + beta L_perturbation: InfoNce of images and reports, LocalAlignment of
-/// regions and words, PerturbationSensitivity of images and perturbed reports.
+/// regions and words, PerturbationSensitivity of images and perturbed reports. The perturbed reports may also
+/// be negatives of the global term; see MultiScaleOptions::perturbed_as_negatives.
 ///
 /// A term of weight 0 costs nothing: its inputs are not looked at and may be missing, it is reported as 0,
 /// and so are the gradients, similarity and attention that only it would write.

@@ -66,7 +66,7 @@ struct PairwiseSigmoidInterface {
     MatrixView<const Scalar> text;           ///< [n, D]; rows may be strided
     const Accumulator* log_scale = nullptr;  ///< s
     const Accumulator* bias = nullptr;       ///< b
-    std::span<const std::int64_t> group{};   ///< [N] equal ids for equal texts of the batch, or empty
+    std::span<const std::int64_t> group{};   ///< ids of equal texts of the batch; see InfoNce
     VectorView<const std::uint8_t> valid{};  ///< [N], 0 leaves an extra text out; or empty: all are valid
     PairBlock block{};  ///< which text is an image's own, and which part of a batch this is
   };
@@ -105,6 +105,10 @@ struct PairwiseSigmoidInterface {
   static void for_each_host_number(InputsType& inputs, Visit&& visit) {
     detail::for_each_number(inputs.block, visit);
   }
+
+  /// Visits each output except the loss, by name: none.
+  template <class OutputsType, class Visit>
+  static void for_each_output(OutputsType&, Visit&&) {}
 
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType& options, Visit&& visit) {

@@ -62,6 +62,14 @@ struct PerturbationSensitivityInterface {
     visit("valid", inputs.valid);
   }
 
+  /// Numbers of the inputs that the host holds: none.
+  template <class InputsType, class Visit>
+  static void for_each_host_number(InputsType&, Visit&&) {}
+
+  /// Visits each output except the loss, by name: none.
+  template <class OutputsType, class Visit>
+  static void for_each_output(OutputsType&, Visit&&) {}
+
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType&, Visit&&) {}
 

@@ -68,6 +68,16 @@ struct TokenAlignmentInterface {
     visit("word_count", inputs.word_count);
   }
 
+  /// Numbers of the inputs that the host holds: none.
+  template <class InputsType, class Visit>
+  static void for_each_host_number(InputsType&, Visit&&) {}
+
+  /// Visits each output except the loss, by name.
+  template <class OutputsType, class Visit>
+  static void for_each_output(OutputsType& outputs, Visit&& visit) {
+    visit("attention", outputs.attention);
+  }
+
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType& options, Visit&& visit) {
     visit("attention_temperature", options.attention_temperature);

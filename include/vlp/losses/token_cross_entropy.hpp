@@ -70,6 +70,14 @@ struct TokenCrossEntropyInterface {
     visit("target", inputs.target);
   }
 
+  /// Numbers of the inputs that the host holds: none.
+  template <class InputsType, class Visit>
+  static void for_each_host_number(InputsType&, Visit&&) {}
+
+  /// Visits each output except the loss, by name: none.
+  template <class OutputsType, class Visit>
+  static void for_each_output(OutputsType&, Visit&&) {}
+
   template <class OptionsType, class Visit>
   static void for_each_option(OptionsType& options, Visit&& visit) {
     visit("ignore_index", options.ignore_index);

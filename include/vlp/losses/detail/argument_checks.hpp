@@ -122,20 +122,21 @@ inline void check_block(std::string_view loss, const PairBlock& given, Index ima
       " x ", block.own_text_step, ", but there are ", block.texts, " texts");
 }
 
-/// Group ids are not given, or one for each text of the batch.
-inline void check_group(std::string_view loss, std::span<const std::int64_t> group, Index texts) {
-  require(group.empty() || static_cast<Index>(group.size()) == texts, loss, ": group has ", group.size(),
-          " ids but the batch has ", texts, " texts");
+/// Group ids are not given, or one for each image's own text, or one for each text of the batch.
+inline void check_group(std::string_view loss, std::span<const std::int64_t> group, const PairBlock& batch) {
+  const auto ids = static_cast<Index>(group.size());
+  require(ids == 0 || ids == batch.images || ids == batch.texts, loss, ": group has ", ids,
+          " ids but the batch has ", batch.images, " images and ", batch.texts, " texts");
 }
 
 /// Which part of which batch the image and text of a loss over pairs are, its groups and valid texts.
 template <class Inputs>
 void check_pair_block(std::string_view loss, const Inputs& inputs) {
   check_block(loss, inputs.block, inputs.image.rows(), inputs.text.rows());
-  const Index texts = inputs.block.of(inputs.image.rows(), inputs.text.rows()).texts;
-  check_group(loss, inputs.group, texts);
-  require(!inputs.valid.given() || inputs.valid.extent(0) == texts, loss, ": valid has ",
-          inputs.valid.extent(0), " elements but the batch has ", texts, " texts");
+  const PairBlock batch = inputs.block.of(inputs.image.rows(), inputs.text.rows());
+  check_group(loss, inputs.group, batch);
+  require(!inputs.valid.given() || inputs.valid.extent(0) == batch.texts, loss, ": valid has ",
+          inputs.valid.extent(0), " elements but the batch has ", batch.texts, " texts");
 }
 
 /// Visits the numbers of a PairBlock by name.
