@@ -152,7 +152,7 @@ struct MultiScaleInterface {
             ": beta must be finite and not negative, but is ", options.beta);
   }
 
-  /// Checks across the terms; each term checks its own inputs. Inputs of a term of weight 0 are not read.
+  /// Checks across the terms, and those of each. Inputs of a term of weight 0 are not looked at.
   static void check_inputs(const Inputs& inputs, const Options& options) {
     const double alpha = options.alpha, beta = options.beta;
     detail::check_input(name, "text", inputs.text);
@@ -162,6 +162,11 @@ struct MultiScaleInterface {
     require(alpha == 0 || !inputs.regions.given() || inputs.regions.extent(0) == inputs.image.rows(), name,
             ": regions is ", detail::extents_text(inputs.regions), " but image is ",
             detail::extents_text(inputs.image));
+    InfoNceInterface<Scalar>::check_inputs(global_inputs(inputs, options), options.global);
+    if (alpha > 0) LocalAlignmentInterface<Scalar>::check_inputs(local_inputs(inputs), options.local);
+    if (beta > 0)
+      PerturbationSensitivityInterface<Scalar>::check_inputs(perturbation_inputs(inputs),
+                                                             options.perturbation);
   }
 
   static void check_gradients(const Inputs& inputs, const Gradients& gradients) {

@@ -4,12 +4,12 @@
 
 #include <Eigen/Core>
 
-#include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/distillation.hpp>
 #include <vlp/losses/loss.hpp>
 
@@ -30,39 +30,46 @@ class DistillationBackend<ScalarType, Cpu> : DistillationInterface<ScalarType> {
   using typename Interface::Accumulator, typename Interface::Gradients, typename Interface::Inputs,
       typename Interface::Options, typename Interface::Outputs, typename Interface::Scalar;
 
+  /// Numbers saved of a row: the largest logits, and log sum_v exp((logit - largest) / t).
+  struct RowSum {
+    Scalar student_max, teacher_max;
+    Scalar student_log_sum, teacher_log_sum;
+  };
+
  public:
   using Device = Cpu;
+  using State = VectorView<RowSum>;  // [N]; rows that are not valid are not written
 
   explicit DistillationBackend(const Options& options) : options_(options) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Index rows = inputs.student.rows();
-    RowSum* row = rows_.resize(rows);
-    kept_ = 0;
-    for (Index n = 0; n < rows; ++n) kept_ += valid(inputs, n) ? 1 : 0;
+  static State lay_out(SavedArrays<HostMemory>& arrays, const Inputs& inputs) {
+    return arrays.take_view<RowSum>(inputs.student.rows());
+  }
 
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
+    const Index rows = inputs.student.rows();
     auto scratch = device.scratch().scope();
     double* losses = scratch.template take<double>(rows);
     device.parallel_ranges(rows, grain(inputs), [&](Index begin, Index end) {
       for (Index n = begin; n < end; ++n)
-        losses[n] = valid(inputs, n) ? forward_row(inputs.student[n], inputs.teacher[n], row[n]) : 0;
+        losses[n] = valid(inputs, n) ? forward_row(inputs.student[n], inputs.teacher[n], state[n]) : 0;
     });
     const double square = options_.temperature * options_.temperature;
     if (outputs.loss != nullptr)
-      *outputs.loss = static_cast<Accumulator>(square * std::accumulate(losses, losses + rows, 0.0) /
-                                               static_cast<double>(std::max<Index>(kept_, 1)));
+      *outputs.loss =
+          static_cast<Accumulator>(square * std::accumulate(losses, losses + rows, 0.0) / divisor(inputs));
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
     const Index rows = inputs.student.rows();
     if (!gradients.student.given()) return;
 
-    const double factor =
-        static_cast<double>(upstream) * options_.temperature / static_cast<double>(std::max<Index>(kept_, 1));
+    const double factor = static_cast<double>(upstream) * options_.temperature / divisor(inputs);
     device.parallel_ranges(rows, grain(inputs), [&](Index begin, Index end) {
       for (Index n = begin; n < end; ++n) {
         if (valid(inputs, n))
-          backward_row(inputs.student[n], inputs.teacher[n], rows_[n], factor, gradients.student[n],
+          backward_row(inputs.student[n], inputs.teacher[n], state[n], factor, gradients.student[n],
                        gradients.into);
         else if (gradients.into == Into::overwrite)
           as_row(gradients.student[n]).setZero();
@@ -75,14 +82,15 @@ class DistillationBackend<ScalarType, Cpu> : DistillationInterface<ScalarType> {
   static constexpr Index chunk = 512;
   using Chunk = Eigen::Array<Scalar, 1, Eigen::Dynamic, Eigen::RowMajor, 1, static_cast<int>(chunk)>;
 
-  /// Numbers kept of a row: the largest logits, and log sum_v exp((logit - largest) / t).
-  struct RowSum {
-    Scalar student_max, teacher_max;
-    Scalar student_log_sum, teacher_log_sum;
-  };
-
   [[nodiscard]] static bool valid(const Inputs& inputs, Index n) {
     return !inputs.valid.given() || inputs.valid[n] != 0;
+  }
+
+  /// Number of rows that the mean is over, or 1 where there is none.
+  [[nodiscard]] static double divisor(const Inputs& inputs) {
+    Index count = 0;
+    for (Index n = 0; n < inputs.student.rows(); ++n) count += valid(inputs, n) ? 1 : 0;
+    return static_cast<double>(std::max<Index>(count, 1));
   }
 
   /// Rows a task.
@@ -143,8 +151,6 @@ class DistillationBackend<ScalarType, Cpu> : DistillationInterface<ScalarType> {
   }
 
   Options options_;
-  Index kept_ = 0;  // rows that are valid
-  Buffer<RowSum> rows_;
 };
 
 }  // namespace detail

@@ -2,6 +2,7 @@
 /// The multi-scale objective on the CPU.
 #pragma once
 
+#include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
@@ -9,10 +10,12 @@
 #include <vlp/losses/cpu/info_nce.hpp>
 #include <vlp/losses/cpu/local_alignment.hpp>
 #include <vlp/losses/cpu/perturbation_sensitivity.hpp>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/multi_scale.hpp>
 
 #include <cstddef>
+#include <span>
 
 namespace vlp {
 
@@ -28,21 +31,38 @@ class MultiScaleBackend<ScalarType, Cpu> : MultiScaleInterface<ScalarType> {
 
  public:
   using Device = Cpu;
+  /// What each term saves.
+  struct State {
+    std::span<std::byte> global, local, perturbation;
+  };
 
   explicit MultiScaleBackend(const Options& options)
-      : alpha_(options.alpha),
-        beta_(options.beta),
+      : options_(options),
         global_(options.global),
         local_(options.local),
         perturbation_(options.perturbation) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+  State lay_out(SavedArrays<HostMemory>& arrays, const Inputs& inputs) const {
+    const auto take = [&](const auto& term, const auto& of_term) -> std::span<std::byte> {
+      const std::size_t bytes = term.saved_bytes(of_term);
+      return {arrays.take<std::byte>(static_cast<Index>(bytes)), bytes};
+    };
+    State out;
+    out.global = take(global_, Interface::global_inputs(inputs, options_));
+    if (options_.alpha > 0) out.local = take(local_, Interface::local_inputs(inputs));
+    if (options_.beta > 0) out.perturbation = take(perturbation_, Interface::perturbation_inputs(inputs));
+    return out;
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
     Accumulator global = 0, local = 0, perturbation = 0;
-    global_.forward(device, Interface::global_inputs(inputs), {&global});
-    if (beta_ > 0) perturbation_.forward(device, Interface::perturbation_inputs(inputs), {&perturbation});
-    if (alpha_ > 0) {
-      local_.forward(device, Interface::local_inputs(inputs),
-                     {&local, outputs.similarity, outputs.attention});
+    global_.forward(device, Interface::global_inputs(inputs, options_), {&global}, state.global);
+    if (options_.beta > 0)
+      perturbation_.forward(device, Interface::perturbation_inputs(inputs), {&perturbation},
+                            state.perturbation);
+    if (options_.alpha > 0) {
+      local_.forward(device, Interface::local_inputs(inputs), {&local, outputs.similarity, outputs.attention},
+                     state.local);
     } else {
       clear(outputs.similarity);
       clear(outputs.attention);
@@ -50,27 +70,28 @@ class MultiScaleBackend<ScalarType, Cpu> : MultiScaleInterface<ScalarType> {
     report(outputs.global, global);
     report(outputs.local, local);
     report(outputs.perturbation, perturbation);
-    report(outputs.loss,
-           static_cast<Accumulator>(static_cast<double>(global) + alpha_ * static_cast<double>(local) +
-                                    beta_ * static_cast<double>(perturbation)));
+    report(outputs.loss, static_cast<Accumulator>(static_cast<double>(global) +
+                                                  options_.alpha * static_cast<double>(local) +
+                                                  options_.beta * static_cast<double>(perturbation)));
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    if (alpha_ > 0)
-      local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
+    // Image and text will hold the perturbation term, or zeros: the global term is added to them.
+    const auto global_gradients = Interface::global_gradients(gradients, Into::add, options_);
+    if (options_.alpha > 0)
+      local_.backward(device, Interface::local_inputs(inputs), state.local,
+                      Interface::weighted(upstream, options_.alpha),
                       {gradients.regions, gradients.words, gradients.into});
-    if (beta_ > 0)
+    if (options_.beta > 0)
       perturbation_.backward(
-          device, Interface::perturbation_inputs(inputs), Interface::weighted(upstream, beta_),
+          device, Interface::perturbation_inputs(inputs), state.perturbation,
+          Interface::weighted(upstream, options_.beta),
           {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.into});
     if (gradients.into == Into::overwrite) clear_skipped(gradients);
-
-    // Image and text now hold the perturbation term, or zeros: the global term is added to them.
-    const MatrixView<Scalar> report =
-        gradients.text.given() ? Interface::first_report(gradients.text) : MatrixView<Scalar>();
     if (gradients.log_scale != nullptr && gradients.into == Into::overwrite) *gradients.log_scale = 0;
-    global_.backward(device, Interface::global_inputs(inputs), upstream,
-                     {gradients.image, report, gradients.log_scale, Into::add});
+    global_.backward(device, Interface::global_inputs(inputs, options_), state.global, upstream,
+                     global_gradients);
   }
 
  private:
@@ -91,18 +112,18 @@ class MultiScaleBackend<ScalarType, Cpu> : MultiScaleInterface<ScalarType> {
 
   /// Zeroes the gradients that a skipped term would have written.
   void clear_skipped(const Gradients& gradients) const {
-    if (alpha_ == 0) {
+    if (options_.alpha == 0) {
       clear(gradients.regions);
       clear(gradients.words);
     }
-    if (beta_ == 0) {
+    if (options_.beta == 0) {
       clear(gradients.image);
       clear(gradients.text);
       report(gradients.perturbation_log_scale, 0);
     }
   }
 
-  double alpha_, beta_;
+  Options options_;
   InfoNce<Scalar> global_;
   LocalAlignment<Scalar> local_;
   PerturbationSensitivity<Scalar> perturbation_;

@@ -4,7 +4,6 @@
 
 #include <Eigen/Core>
 
-#include <vlp/core/buffer.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/errors.hpp>
@@ -12,6 +11,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/losses/cpu/detail/write_number.hpp>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
 
@@ -34,6 +34,13 @@ class PerturbationSensitivityBackend<ScalarType, Cpu> : PerturbationSensitivityI
 
  public:
   using Device = Cpu;
+  /// What is saved; candidates that are not valid are not written.
+  struct State {
+    VectorView<Scalar> image_inverse;  // 1 / norm, [B]
+    MatrixView<Scalar> text_inverse;   // [B, 1 + K]
+    MatrixView<Scalar> score;          // z [B, 1 + K]
+    MatrixView<Scalar> d_score;        // B dL/dz [B, 1 + K]
+  };
 
   explicit PerturbationSensitivityBackend(const Options&) {}
 
@@ -44,32 +51,37 @@ class PerturbationSensitivityBackend<ScalarType, Cpu> : PerturbationSensitivityI
       require(inputs.valid(b, 0) != 0, name, ": the report (k = 0) of row ", b, " is not valid");
   }
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+  static State lay_out(SavedArrays<HostMemory>& arrays, const Inputs& inputs) {
     const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
-    image_inverse_.resize(batch);
-    score_.resize(batch * candidates);
-    d_score_.resize(batch * candidates);
-    text_inverse_.resize(batch * candidates);
+    State out;
+    out.image_inverse = arrays.take_view<Scalar>(batch);
+    for (auto* matrix : {&out.text_inverse, &out.score, &out.d_score})
+      *matrix = arrays.take_view<Scalar>(batch, candidates);
+    return out;
+  }
 
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
+    const Index batch = inputs.text.extent(0);
     auto scratch = device.scratch().scope();
     double* losses = scratch.template take<double>(batch);
     const double scale = std::exp(static_cast<double>(*inputs.log_scale));
     device.parallel_ranges(batch, grain, [&](Index begin, Index end) {
-      for (Index b = begin; b < end; ++b) losses[b] = forward_row(inputs, scale, b);
+      for (Index b = begin; b < end; ++b) losses[b] = forward_row(inputs, scale, state, b);
     });
     if (outputs.loss != nullptr)
       *outputs.loss =
           static_cast<Accumulator>(std::accumulate(losses, losses + batch, 0.0) / static_cast<double>(batch));
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
     const Index batch = inputs.text.extent(0);
     auto scratch = device.scratch().scope();
     double* dots = scratch.template take<double>(batch);
     const double scale = std::exp(static_cast<double>(*inputs.log_scale));
     const double factor = static_cast<double>(upstream) / static_cast<double>(batch);
     device.parallel_ranges(batch, grain, [&](Index begin, Index end) {
-      for (Index b = begin; b < end; ++b) dots[b] = backward_row(inputs, scale, factor, gradients, b);
+      for (Index b = begin; b < end; ++b) dots[b] = backward_row(inputs, scale, state, factor, gradients, b);
     });
     write_number(std::accumulate(dots, dots + batch, 0.0), gradients.into, gradients.log_scale);
   }
@@ -88,15 +100,13 @@ class PerturbationSensitivityBackend<ScalarType, Cpu> : PerturbationSensitivityI
                                                                                     view.extent(0));
   }
 
-  /// The loss of row b; keeps its scores z and B times the gradients for them.
-  double forward_row(const Inputs& inputs, double scale, Index b) {
+  /// The loss of row b; saves its scores z and B times the gradients for them.
+  static double forward_row(const Inputs& inputs, double scale, const State& state, Index b) {
     const Index candidates = inputs.text.extent(1);
     const auto x = inputs.image[b];
-    Scalar* score = &score_[b * candidates];
-    Scalar* d_score = &d_score_[b * candidates];
-    Scalar* text_inverse = &text_inverse_[b * candidates];
-    image_inverse_[b] = inverse_norm(x.data(), x.extent(0));
-    const auto row_factor = static_cast<Scalar>(scale * static_cast<double>(image_inverse_[b]));
+    const auto score = state.score[b], d_score = state.d_score[b], text_inverse = state.text_inverse[b];
+    const Scalar image_inverse = state.image_inverse[b] = inverse_norm(x.data(), x.extent(0));
+    const auto row_factor = static_cast<Scalar>(scale * static_cast<double>(image_inverse));
     for (Index k = 0; k < candidates; ++k) {
       if (!valid(inputs, b, k)) continue;
       const auto y = inputs.text[b][k];
@@ -122,33 +132,31 @@ class PerturbationSensitivityBackend<ScalarType, Cpu> : PerturbationSensitivityI
   }
 
   /// Writes row b's gradients; returns its share of the gradient of the log scale.
-  double backward_row(const Inputs& inputs, double scale, double factor, const Gradients& gradients,
-                      Index b) const {
+  static double backward_row(const Inputs& inputs, double scale, const State& state, double factor,
+                             const Gradients& gradients, Index b) {
     const Index candidates = inputs.text.extent(1);
+    const auto score = state.score[b], d_scores = state.d_score[b], text_inverse = state.text_inverse[b];
+    const Scalar image_inverse = state.image_inverse[b];
     const auto x = as_vector(inputs.image[b]);
     if (gradients.into == Into::overwrite && gradients.image.given()) as_vector(gradients.image[b]).setZero();
     double dot = 0;
     for (Index k = 0; k < candidates; ++k) {
-      const Index at = b * candidates + k;
       if (gradients.into == Into::overwrite && gradients.text.given())
         as_vector(gradients.text[b][k]).setZero();
       if (!valid(inputs, b, k)) continue;
       const auto y = as_vector(inputs.text[b][k]);
-      const double d_score = factor * static_cast<double>(d_score_[at]);
-      const double product = d_score * static_cast<double>(score_[at]);
-      const auto weight = static_cast<Scalar>(d_score * scale * static_cast<double>(image_inverse_[b]) *
-                                              static_cast<double>(text_inverse_[at]));
+      const double d_score = factor * static_cast<double>(d_scores[k]);
+      const double product = d_score * static_cast<double>(score[k]);
+      const auto weight = static_cast<Scalar>(d_score * scale * static_cast<double>(image_inverse) *
+                                              static_cast<double>(text_inverse[k]));
       if (gradients.image.given()) as_vector(gradients.image[b]) += weight * y;
       if (gradients.text.given())
-        as_vector(gradients.text[b][k]) += weight * x - projection(text_inverse_[at], product) * y;
+        as_vector(gradients.text[b][k]) += weight * x - projection(text_inverse[k], product) * y;
       dot += product;
     }
-    if (gradients.image.given()) as_vector(gradients.image[b]) -= projection(image_inverse_[b], dot) * x;
+    if (gradients.image.given()) as_vector(gradients.image[b]) -= projection(image_inverse, dot) * x;
     return dot;
   }
-
-  Buffer<Scalar> image_inverse_, text_inverse_;  // 1 / norm, [B] and [B, 1 + K]
-  Buffer<Scalar> score_, d_score_;               // z and B dL/dz, [B, 1 + K]
 };
 
 }  // namespace detail

@@ -11,22 +11,22 @@
 #include <vlp/core/matmul.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
-#include <vlp/losses/cpu/detail/packed_words.hpp>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/token_alignment.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
-#include <vector>
 
 namespace vlp {
 
 namespace detail {
 
-/// TokenAlignment on the CPU. Forward keeps nothing but the word counts; backward computes a pair again: 16 W
-/// R D + 8 W^2 D flop a pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
+/// TokenAlignment on the CPU. Forward saves nothing; backward computes a pair again: 16 W R D + 8 W^2 D flop a
+/// pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
 template <class ScalarType>
 class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarType> {
   using Interface = TokenAlignmentInterface<ScalarType>;
@@ -36,41 +36,47 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
 
  public:
   using Device = Cpu;
+  struct State {};
 
   explicit TokenAlignmentBackend(const Options& options) : options_(options) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Index batch = inputs.words.extent(0);
-    words_.prepare(name, batch, inputs.words.extent(1), inputs.word_count);
-    regions_shape_ = inputs.regions.extents();
-    max_words_ = inputs.words.extent(1);
+  static void check_values(const Inputs& inputs) {
+    check_word_counts(name, inputs.word_count, inputs.words.extent(1));
+  }
 
+  static State lay_out(SavedArrays<HostMemory>&, const Inputs&) { return {}; }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, State) const {
+    const Index batch = inputs.words.extent(0), longest = inputs.words.extent(1);
     const SerialProducts serial;
     auto scratch = device.scratch().scope();
-    make_workers(scratch, device, false);
+    const Tiles* const workers = make_workers(scratch, device, inputs, false);
     double* losses = scratch.template take<double>(batch);
     device.parallel_for(batch, [&](Index b, int worker) {
-      const Tiles tiles = tiles_of(b, worker);
+      const Index words = words_of(inputs, b);
+      const Tiles tiles = workers[worker].of(words);
       losses[b] = forward_pair(inputs, b, tiles);
       if (!outputs.attention.given()) return;
       auto attention = as_eigen(outputs.attention[b]);
-      attention.topRows(words_.count(b)) = as_eigen(tiles.attention);
-      attention.bottomRows(max_words_ - words_.count(b)).setZero();
+      attention.topRows(words) = as_eigen(tiles.attention);
+      attention.bottomRows(longest - words).setZero();
     });
     if (outputs.loss != nullptr)
       *outputs.loss =
           static_cast<Accumulator>(std::accumulate(losses, losses + batch, 0.0) / static_cast<double>(batch));
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, State, Accumulator upstream,
+                const Gradients& gradients) const {
     if (!gradients.regions.given() && !gradients.words.given()) return;
 
     const SerialProducts serial;
     auto scratch = device.scratch().scope();
-    make_workers(scratch, device, true);
-    const double factor = static_cast<double>(upstream) / static_cast<double>(regions_shape_[0]);
-    device.parallel_for(regions_shape_[0], [&](Index b, int worker) {
-      backward_pair(inputs, factor, gradients, b, tiles_of(b, worker));
+    const Tiles* const workers = make_workers(scratch, device, inputs, true);
+    const Index batch = inputs.words.extent(0);
+    const double factor = static_cast<double>(upstream) / static_cast<double>(batch);
+    device.parallel_for(batch, [&](Index b, int worker) {
+      backward_pair(inputs, factor, gradients, b, workers[worker].of(words_of(inputs, b)));
     });
   }
 
@@ -93,16 +99,34 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
     MatrixView<Scalar> d_attention;  // [W, R]
     MatrixView<Scalar> d_words;      // [W, D], of o and c before
     MatrixView<Scalar> d_regions;    // [R, D]
+
+    /// The same, cut to a number of words.
+    [[nodiscard]] Tiles of(Index count) const {
+      Tiles tiles = *this;
+      for (auto* rows : {&tiles.words.rows, &tiles.unit_contexts.rows, &tiles.attention, &tiles.d_attention,
+                         &tiles.d_words})
+        *rows = rows->slice(0, count);
+      for (auto* square : {&tiles.scores, &tiles.mirrored}) *square = {square->data(), {count, count}};
+      return tiles;
+    }
   };
 
+  /// The number of words of report b.
+  [[nodiscard]] static Index words_of(const Inputs& inputs, Index b) {
+    return inputs.word_count.empty() ? inputs.words.extent(1)
+                                     : inputs.word_count[static_cast<std::size_t>(b)];
+  }
+
   /// Tiles for the longest report, one set a thread.
-  void make_workers(Arena::Scope& scratch, const Device& device, bool backward) {
-    const Index words = max_words_, regions = regions_shape_[1], features = regions_shape_[2];
+  static Tiles* make_workers(Arena::Scope& scratch, const Device& device, const Inputs& inputs,
+                             bool backward) {
+    const Index words = inputs.words.extent(1), regions = inputs.regions.extent(1),
+                features = inputs.regions.extent(2);
     const auto matrix = [&](Index rows, Index cols) { return scratch.take_view<Scalar>(rows, cols); };
     const auto unit_rows = [&](Index rows) {
       return UnitRows{matrix(rows, features), scratch.take<Scalar>(rows)};
     };
-    workers_.clear();
+    Tiles* const workers = scratch.take<Tiles>(device.threads());
     for (int t = 0; t < device.threads(); ++t) {
       Tiles tiles{unit_rows(words),
                   unit_rows(regions),
@@ -118,19 +142,9 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
         tiles.d_words = matrix(words, features);
         tiles.d_regions = matrix(regions, features);
       }
-      workers_.push_back(tiles);
+      std::construct_at(workers + t, tiles);
     }
-  }
-
-  /// A thread's tiles, cut to the words of report b.
-  [[nodiscard]] Tiles tiles_of(Index b, int worker) const {
-    const Index words = words_.count(b);
-    Tiles tiles = workers_[static_cast<std::size_t>(worker)];
-    for (auto* rows :
-         {&tiles.words.rows, &tiles.unit_contexts.rows, &tiles.attention, &tiles.d_attention, &tiles.d_words})
-      *rows = rows->slice(0, words);
-    for (auto* scores : {&tiles.scores, &tiles.mirrored}) *scores = {scores->data(), {words, words}};
-    return tiles;
+    return workers;
   }
 
   /// out = the first rows of x, each of unit length. x may be out's own rows.
@@ -185,7 +199,7 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
     matmul_serial<Scalar>(tiles.words.rows, Op::none, tiles.regions.rows, Op::transpose, tiles.attention, 1,
                           0);
     const auto attention_temperature = static_cast<Scalar>(options_.attention_temperature);
-    for (Index w = 0; w < words_.count(b); ++w) {
+    for (Index w = 0; w < tiles.attention.rows(); ++w) {
       auto row = as_eigen(tiles.attention).row(w).array();
       row = ((row - row.maxCoeff()) / attention_temperature).exp();
       row /= row.sum();
@@ -197,7 +211,7 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
                           static_cast<Scalar>(1 / options_.contrast_temperature), 0);
     as_eigen(tiles.mirrored) = as_eigen(tiles.scores).transpose();
     const double sum = row_cross_entropy(tiles.scores) + row_cross_entropy(tiles.mirrored);
-    return sum / static_cast<double>(2 * words_.count(b));
+    return sum / static_cast<double>(2 * tiles.attention.rows());
   }
 
   /// Writes `factor` times the gradients of the loss of pair b.
@@ -214,7 +228,7 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
                      const Tiles& tiles) const {
     forward_pair(inputs, b, tiles);
     const auto scale = static_cast<Scalar>(
-        factor / (static_cast<double>(2 * words_.count(b)) * options_.contrast_temperature));
+        factor / (static_cast<double>(2 * tiles.attention.rows()) * options_.contrast_temperature));
     const auto& d_cosines = tiles.scores;
     as_eigen(d_cosines) = scale * (as_eigen(tiles.scores) + as_eigen(tiles.mirrored).transpose());
 
@@ -242,10 +256,6 @@ class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarTyp
   }
 
   Options options_;
-  PackedWords words_;
-  typename BatchView<Scalar>::Extents regions_shape_{};
-  Index max_words_ = 0;
-  std::vector<Tiles> workers_;
 };
 
 }  // namespace detail

@@ -178,6 +178,13 @@ inline void check_word_count(std::string_view loss, std::span<const std::int64_t
           count.size(), " numbers but words has ", reports, " reports");
 }
 
+/// Word counts, which the host can read, are within reports of `words` words.
+inline void check_word_counts(std::string_view loss, std::span<const std::int64_t> count, Index words) {
+  for (std::size_t j = 0; j < count.size(); ++j)
+    require(count[j] >= 1 && count[j] <= words, loss, ": word_count of report ", j, " is ", count[j],
+            ", not in 1 to ", words);
+}
+
 /// A bound on the number of words of all reports is not given, or leaves each its one.
 inline void check_word_capacity(std::string_view loss, Index capacity, Index reports) {
   require(capacity == 0 || capacity >= reports, loss, ": word_capacity is ", capacity,
