@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
+#include "support/saved_memory.hpp"
 
 #ifdef VLP_TEST_CUDA
 #include <vlp/cuda/losses/all.cuh>
@@ -37,48 +38,8 @@ using Losses = vlp::AllLosses<double>;
 
 constexpr LossSizes sizes{5, 7, 6, 4, 20}, others{7, 9, 3, 5, 33};
 
-/// Memory for what a forward saves, between guard bytes.
-class Saved {
- public:
-  /// Every byte is `fill` beforehand.
-  explicit Saved(std::size_t bytes, unsigned char fill = 0xff)
-      : bytes_(bytes), memory_(std::vector<std::byte>(bytes + 3 * alignment, guard)) {
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_.data());
-    begin_ = 2 * alignment - address % alignment;
-    std::fill_n(memory_.host().begin() + static_cast<std::ptrdiff_t>(begin_), bytes, std::byte(fill));
-    memory_.upload();
-  }
-
-  [[nodiscard]] std::span<std::byte> span() { return {memory_.data() + begin_, bytes_}; }
-
-  /// Says whether nothing around the memory was written.
-  [[nodiscard]] bool guards_are_whole() {
-    memory_.download();
-    const auto& host = memory_.host();
-    const auto is_guard = [](std::byte b) { return b == guard; };
-    const auto begin = host.begin() + static_cast<std::ptrdiff_t>(begin_);
-    return std::all_of(host.begin(), begin, is_guard) &&
-           std::all_of(begin + static_cast<std::ptrdiff_t>(bytes_), host.end(), is_guard);
-  }
-
-  /// Takes what another holds.
-  void copy_from(Saved& other) {
-    other.memory_.download();
-    std::copy_n(other.memory_.host().begin() + static_cast<std::ptrdiff_t>(other.begin_), bytes_,
-                memory_.host().begin() + static_cast<std::ptrdiff_t>(begin_));
-    memory_.upload();
-  }
-
- private:
-  static constexpr std::byte guard{0xa5};
-  static constexpr std::size_t alignment = Device::Memory::alignment;
-
-  std::size_t bytes_, begin_ = 0;
-  DeviceArray<std::byte> memory_;
-};
-
 template <vlp::Loss L>
-typename L::Accumulator forward(const L& loss, Device& device, LossCase<L>& given, Saved& saved) {
+typename L::Accumulator forward(const L& loss, Device& device, LossCase<L>& given, SavedMemory& saved) {
   DeviceArray<typename L::Accumulator> value({not_a_result<typename L::Accumulator>()});
   typename L::Outputs outputs{};
   outputs.loss = value.data();
@@ -89,7 +50,7 @@ typename L::Accumulator forward(const L& loss, Device& device, LossCase<L>& give
 }
 
 template <vlp::Loss L>
-Arrays backward(const L& loss, Device& device, LossCase<L>& given, Saved& saved) {
+Arrays backward(const L& loss, Device& device, LossCase<L>& given, SavedMemory& saved) {
   loss.backward(device, given.inputs, saved.span(), 1, given.gradients);
   wait_for(device);
   return given.gradient_values();
@@ -149,8 +110,8 @@ TEMPLATE_LIST_TEST_CASE("every loss may go forward twice before it goes back twi
     auto device = make_device(3);
     for (const std::array<std::size_t, 2> order : {std::array<std::size_t, 2>{0, 1}, {1, 0}}) {
       std::array<LossCase<L>, 2> given{LossCase<L>(arrays[0]), LossCase<L>(arrays[1])};
-      std::array<Saved, 2> saved{Saved(loss.saved_bytes(given[0].inputs)),
-                                 Saved(loss.saved_bytes(given[1].inputs), 0)};
+      std::array<SavedMemory, 2> saved{SavedMemory(loss.saved_bytes(given[0].inputs)),
+                                       SavedMemory(loss.saved_bytes(given[1].inputs), 0)};
       for (const std::size_t i : {0, 1}) CHECK(forward(loss, device, given[i], saved[i]) == want[i].value);
       for (const std::size_t i : order)
         CHECK(same_bits(backward(loss, device, given[i], saved[i]), want[i].gradients));
@@ -168,7 +129,8 @@ TEMPLATE_LIST_TEST_CASE("every loss writes all that it reads of what is saved, a
     const L loss(options);
     for (const int variation : {1, 2, 3}) {
       LossCase<L> given(arrays);
-      Saved saved(loss.saved_bytes(given.inputs), static_cast<unsigned char>(variation == 2 ? 0 : 0xff));
+      SavedMemory saved(loss.saved_bytes(given.inputs),
+                        static_cast<unsigned char>(variation == 2 ? 0 : 0xff));
       auto device = make_device(variation);
       CHECK(forward(loss, device, given, saved) == want.value);
       CHECK(same_bits(backward(loss, device, given, saved), want.gradients));
@@ -187,7 +149,7 @@ TEMPLATE_LIST_TEST_CASE("what every loss saves may be moved, and read on another
     const Alone<L> want(arrays, options);
     LossCase<L> given(arrays), elsewhere(arrays);
     const std::size_t bytes = L(options).saved_bytes(given.inputs);
-    Saved saved(bytes), moved(bytes, 0);
+    SavedMemory saved(bytes), moved(bytes, 0);
     {
       auto device = make_device(2);
       forward(L(options), device, given, saved);
@@ -220,7 +182,7 @@ TEMPLATE_LIST_TEST_CASE("every loss refuses memory that is too little or lies wr
   const std::size_t bytes = loss.saved_bytes(given.inputs);
   if (bytes == 0) return;
   auto device = make_device();
-  Saved saved(bytes + Device::Memory::alignment);
+  SavedMemory saved(bytes + Device::Memory::alignment);
   const auto check_refusal = [&](std::span<std::byte> memory, std::string_view why) {
     for (const bool back : {false, true})
       CHECK_THAT(message_of<std::invalid_argument>([&] {
@@ -246,7 +208,7 @@ TEMPLATE_LIST_TEST_CASE("every loss serves two threads that have a device and me
   std::array<int, 2> right{};
   const auto work = [&](std::size_t i) {
     LossCase<L> given(arrays[i]);
-    Saved saved(loss.saved_bytes(given.inputs));
+    SavedMemory saved(loss.saved_bytes(given.inputs));
     vlp::Cpu device(2);
     for (int n = 0; n < 50; ++n)
       right[i] += forward(loss, device, given, saved) == want[i].value &&

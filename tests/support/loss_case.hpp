@@ -143,9 +143,14 @@ class LossCase {
 
   /// Sets all of a gradient, for what is to be added to it.
   void fill_gradient(const std::string& name, double value) {
-    auto& array = gradient_values_.at(name);
-    std::fill(array.host().begin(), array.host().end(), from_double<Scalar>(value));
-    array.upload();
+    const auto fill = [&](auto& arrays, auto number) {
+      const auto found = arrays.find(name);
+      if (found == arrays.end()) return;
+      std::fill(found->second.host().begin(), found->second.host().end(), number);
+      found->second.upload();
+    };
+    fill(gradient_values_, from_double<Scalar>(value));
+    fill(gradient_numbers_, static_cast<Accumulator>(value));
   }
 
   /// True when every element between rows and matrices of the gradients still is NaN.

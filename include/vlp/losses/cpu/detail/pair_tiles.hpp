@@ -33,6 +33,7 @@ class PairTiles {
 
   /// Rows of S [images, texts] that fit in `bytes`: all of them, or whole strips.
   [[nodiscard]] static Index rows_kept(Index images, Index texts, std::size_t bytes) {
+    if (texts <= 0) return 0;
     const auto rows_that_fit = static_cast<Index>(bytes / (static_cast<std::size_t>(texts) * sizeof(Scalar)));
     return rows_that_fit < images ? rows_that_fit / tile_rows * tile_rows : images;
   }
