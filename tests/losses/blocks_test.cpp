@@ -57,10 +57,9 @@ std::vector<std::vector<Part>> all_cuts(Index images, Index texts) {
 }
 
 template <vlp::Loss L>
-void check_parts(const Arrays& arrays, const PairBlock& block, const typename L::Options& options) {
+void check_parts(const Arrays& arrays, const typename L::Options& options) {
   constexpr double upstream = 0.7;
   LossCase<L> whole(arrays), cut(arrays);
-  whole.inputs.block = cut.inputs.block = block;
   const double loss = to_double(whole.run(options, 1, upstream));
   const Arrays gradients = whole.gradient_values();
   const auto [images, texts] = L::block_extents(whole.inputs);
@@ -87,61 +86,39 @@ void check_parts(const Arrays& arrays, const PairBlock& block, const typename L:
   }
 }
 
-/// Pairs with more texts than images, some of them equal.
-Arrays rectangular_pairs(Random& random, Index images, Index texts, Index features, Index groups) {
-  Arrays out = random_pairs(random, texts, features, static_cast<int>(groups), 5);
-  out["image"] = normal(random, {images, features});
-  return out;
-}
-
-void leave_out(Arrays& arrays, const std::vector<Index>& texts) {
-  const Index count = arrays.at("text").shape[0], features = arrays.at("text").shape[1];
-  Array& valid = arrays["valid"] = {{count}, std::vector<double>(static_cast<std::size_t>(count), 1)};
-  for (const Index j : texts) {
-    valid.values[static_cast<std::size_t>(j)] = 0;
-    for (Index k = 0; k < features; ++k)
-      arrays.at("text").values[static_cast<std::size_t>(j * features + k)] =
-          std::numeric_limits<double>::quiet_NaN();
-  }
-}
-
-constexpr DuplicatePolicy all_policies[] = {DuplicatePolicy::negatives, DuplicatePolicy::positives,
-                                            DuplicatePolicy::ignore};
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("A square InfoNCE is the sum of its blocks", "", VLP_TEST_SCALARS) {
   Random random(31);
-  for (DuplicatePolicy policy : all_policies) {
+  for (DuplicatePolicy policy : policies) {
     vlp::InfoNceOptions options{policy, policy == DuplicatePolicy::ignore ? 0.1 : 0, 0.7, 0.4};
-    check_parts<InfoNce<TestType>>(random_pairs(random, 9, 6, 4, 5), {}, options);
+    check_parts<InfoNce<TestType>>(random_pairs(random, 9, 6, 4, 5), options);
     options.kept_score_bytes = 1 << 20;
-    check_parts<InfoNce<TestType>>(random_pairs(random, 7, 5, 3, 90), {}, options);
+    check_parts<InfoNce<TestType>>(random_pairs(random, 7, 5, 3, 90), options);
   }
-  check_parts<InfoNce<TestType>>(random_pairs(random, 1, 6), {}, {});
-  check_parts<InfoNce<TestType>>(random_pairs(random, 5, 6), {}, {.image_to_text_weight = 0});
-  check_parts<InfoNce<TestType>>(random_pairs(random, 5, 6), {}, {.text_to_image_weight = 0});
+  check_parts<InfoNce<TestType>>(random_pairs(random, 1, 6), {});
+  check_parts<InfoNce<TestType>>(random_pairs(random, 5, 6), {.image_to_text_weight = 0});
+  check_parts<InfoNce<TestType>>(random_pairs(random, 5, 6), {.text_to_image_weight = 0});
 }
 
 TEMPLATE_TEST_CASE("An InfoNCE with extra texts is the sum of its blocks", "", VLP_TEST_SCALARS) {
   Random random(32);
-  for (DuplicatePolicy policy : all_policies)
-    for (const PairBlock& block : {PairBlock{}, PairBlock{.own_text = 1, .own_text_step = 3}}) {
-      Arrays arrays = rectangular_pairs(random, 5, 16, 6, 6);
-      leave_out(arrays, {5, 8, 14});
-      check_parts<InfoNce<TestType>>(arrays, block, {policy, 0, 0.3, 0.9});
-      check_parts<InfoNce<TestType>>(arrays, block, {policy, 0.2, 0.3, 0.9});
+  for (DuplicatePolicy policy : policies)
+    for (const Rectangle& shape :
+         {Rectangle{5, 16, 6, 0, 1, 6, false, true}, Rectangle{5, 16, 6, 1, 3, 6, true, true}}) {
+      const Arrays arrays = random_rectangle(random, shape);
+      check_parts<InfoNce<TestType>>(arrays, {policy, 0, 0.3, 0.9});
+      check_parts<InfoNce<TestType>>(arrays, {policy, 0.2, 0.3, 0.9});
     }
 }
 
 TEMPLATE_TEST_CASE("An InfoNCE over more than a tile is the sum of its blocks", "", VLP_TEST_SCALARS) {
   Random random(33);
   constexpr Index images = on_cpu ? 300 : 150, texts = on_cpu ? 620 : 310;
-  Arrays arrays = rectangular_pairs(random, images, texts, 5, 40);
+  const Arrays arrays = random_rectangle(random, {images, texts, 5, 0, 2, 40});
   const std::vector<Part> all = parts({0, 129, images}, {0, 7, 263, texts});
   const vlp::InfoNceOptions options{DuplicatePolicy::positives, 0.1};
   LossCase<InfoNce<TestType>> whole(arrays), cut(arrays);
-  whole.inputs.block = cut.inputs.block = {.own_text_step = 2};
   const double loss = to_double(whole.run(options));
   clear_gradients(cut);
   CHECK(run_in_parts(cut, options, all) == Approx(loss).epsilon(allowed<TestType>));
@@ -150,28 +127,29 @@ TEMPLATE_TEST_CASE("An InfoNCE over more than a tile is the sum of its blocks", 
 
 TEMPLATE_TEST_CASE("A local alignment is the sum of its blocks", "", VLP_TEST_SCALARS) {
   Random random(34);
-  for (DuplicatePolicy policy : all_policies) {
+  for (DuplicatePolicy policy : policies) {
     const vlp::LocalAlignmentOptions options{.duplicate_policy = policy,
                                              .label_smoothing = policy == DuplicatePolicy::ignore ? 0.1 : 0,
                                              .image_to_text_weight = 0.7,
                                              .text_to_image_weight = 0.4};
     check_parts<LocalAlignment<TestType>>(words_and_regions(random, {.batch = 5, .groups = 3, .scale = 0.3}),
-                                          {}, options);
+                                          options);
     Arrays arrays = words_and_regions(random, {.batch = 8, .groups = 4, .scale = 0.3});
     arrays["regions"] = normal(random, {3, 4, 6}, 0.3);
-    check_parts<LocalAlignment<TestType>>(arrays, {.own_text = 1, .own_text_step = 3}, options);
+    arrays["own_text"] = number(1);
+    arrays["own_text_step"] = number(3);
+    check_parts<LocalAlignment<TestType>>(arrays, options);
   }
 }
 
 TEMPLATE_TEST_CASE("A pairwise sigmoid is the sum of its blocks", "", VLP_TEST_SCALARS) {
   Random random(35);
-  for (DuplicatePolicy policy : all_policies)
+  for (DuplicatePolicy policy : policies)
     for (PositiveWeight weight : {PositiveWeight::one, PositiveWeight::one_over_count}) {
       const vlp::PairwiseSigmoidOptions options{.duplicate_policy = policy, .positive_weight = weight};
-      check_parts<PairwiseSigmoid<TestType>>(random_pairs(random, 7, 6, 3, 5), {}, options);
-      Arrays arrays = rectangular_pairs(random, 5, 16, 6, 6);
-      leave_out(arrays, {5, 8, 14});
-      check_parts<PairwiseSigmoid<TestType>>(arrays, {.own_text = 1, .own_text_step = 3}, options);
+      check_parts<PairwiseSigmoid<TestType>>(random_pairs(random, 7, 6, 3, 5), options);
+      check_parts<PairwiseSigmoid<TestType>>(random_rectangle(random, {5, 16, 6, 1, 3, 6, false, true}),
+                                             options);
     }
 }
 
@@ -181,7 +159,8 @@ TEMPLATE_TEST_CASE("Attention in blocks is that of each image and its own report
   Arrays arrays = words_and_regions(random, {.batch = 6, .scale = 0.3});
   arrays["regions"] = normal(random, {3, 4, 6}, 0.3);
   LossCase<L> whole(arrays);
-  whole.inputs.block = {.own_text = 1, .own_text_step = 2};
+  whole.inputs.block.own_text = 1;
+  whole.inputs.block.own_text_step = 2;
   auto device = make_device(2);
   const L loss;
   const Index words = whole.inputs.words.extent(1);

@@ -9,12 +9,18 @@
 #include <vlp/cuda/losses/info_nce.cuh>
 #else
 #include "literal.hpp"
+#include "literal_contrast.hpp"
 
 #include <rapidcheck.h>
 #endif
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 
 namespace {
 
@@ -59,6 +65,37 @@ TEMPLATE_TEST_CASE("InfoNCE agrees with double at any scale", "", VLP_TEST_SCALA
     check_against<InfoNce<TestType>>(arrays, {DuplicatePolicy::positives, 0.1, 0, 1});
   }
 }
+
+TEMPLATE_TEST_CASE("InfoNCE with extra texts agrees with double", "", VLP_TEST_SCALARS) {
+  Random random(17);
+  for (Rectangle shape : {Rectangle{1, 3, 70, 1}, Rectangle{33, 70, 70}, Rectangle{40, 129, 70, 1, 3},
+                          Rectangle{130, 300, 70, 0, 2}}) {
+    shape.groups = 11;
+    shape.leaves_out = true;
+    for (DuplicatePolicy policy : policies)
+      for (bool smooths : {false, true}) {
+        shape.ids_of_images = smooths;
+        CAPTURE(shape.images, shape.texts, static_cast<int>(policy), smooths);
+        const Arrays arrays = random_rectangle(random, shape);
+        const double floor = shape.images == 1 ? 10 : 1e-3;  // gradients that are what cancels
+        InfoNceOptions options{policy, smooths ? 0.1 : 0, 0.3, 0.9};
+        check_against<InfoNce<TestType>>(arrays, options, {3, 0}, floor);
+        if (smooths) continue;
+        options.false_negative_margin = 0.05;
+        check_against<InfoNce<TestType>>(arrays, options, {}, floor);
+      }
+  }
+}
+
+#ifndef VLP_TEST_CUDA
+TEST_CASE("InfoNCE refuses own texts that are not valid") {
+  Random random(15);
+  Arrays arrays = random_rectangle(random, {3, 7, 4, 1, 2});
+  arrays["valid"] = {{7}, {1, 1, 1, 0, 1, 1, 1}};
+  CHECK(refusal_of<InfoNce<double>>(LossCase<InfoNce<double>>(arrays).inputs) ==
+        "info_nce: text 3, which is image 1's own, is not valid");
+}
+#endif
 
 TEMPLATE_TEST_CASE("InfoNCE gives the same bits with scores kept", "", VLP_TEST_SCALARS) {
   for (DuplicatePolicy policy : policies) check_kept_scores<InfoNce<TestType>>({policy});
@@ -180,8 +217,9 @@ TEST_CASE("InfoNCE says what does not fit") {
   CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), scale, {}}) == "no error");
   CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 5), scale, {}}) ==
         "info_nce: image is 4 x 3 but text is 4 x 5");
-  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(5, 3), scale, {}}) ==
-        "info_nce: image is 4 x 3 but text is 5 x 3");
+  CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(5, 3), scale, {}}) == "no error");
+  CHECK(refusal_of<InfoNce<float>>({view(5, 3), view(4, 3), scale, {}}) ==
+        "info_nce: image 4 of the batch has text 0 + 4 x 1, but there are 4 texts");
   CHECK(refusal_of<InfoNce<float>>({view(0, 3), view(0, 3), scale, {}}) ==
         "info_nce: image is 0 x 3, but every extent must be at least 1");
   CHECK(refusal_of<InfoNce<float>>({view(4, 3), {}, scale, {}}) ==
@@ -189,7 +227,7 @@ TEST_CASE("InfoNCE says what does not fit") {
   CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), nullptr, {}}) ==
         "info_nce: log_scale is not given");
   CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), scale, group.span()}) ==
-        "info_nce: group has 5 ids but the batch has 4 pairs");
+        "info_nce: group has 5 ids but the batch has 4 images and 4 texts");
   const InfoNce<float>::Gradients gradients{{}, view(4, 2)};
   CHECK(refusal_of<InfoNce<float>>({view(4, 3), view(4, 3), scale, {}}, gradients) ==
         "info_nce: the gradient of text is 4 x 2 but text is 4 x 3");
@@ -197,8 +235,9 @@ TEST_CASE("InfoNCE says what does not fit") {
   auto device = make_device();
   InfoNce<float> loss;
   loss.forward(device, {view(4, 3), view(4, 3), scale, {}}, {});
-  CHECK_THROWS_WITH(loss.backward(device, {view(3, 3), view(3, 3), scale, {}}, 1, {}),
-                    ContainsSubstring("backward is given 3 x 3 but forward had 4 x 3 (pairs x features)"));
+  CHECK_THROWS_WITH(
+      loss.backward(device, {view(3, 3), view(3, 3), scale, {}}, 1, {}),
+      ContainsSubstring("backward is given 3 x 3 x 3 but forward had 4 x 4 x 3 (images x texts x features)"));
 }
 
 #if !defined(VLP_TEST_CUDA) || defined(VLP_CUDA_EMULATION)  // memory of the host
@@ -229,37 +268,33 @@ TEST_CASE("InfoNCE reads and writes rows whose offsets exceed 32 bits") {
 #ifndef VLP_TEST_CUDA
 namespace {
 
-/// InfoNCE and its gradients as make_golden.py writes the loss.
-literal::Result literal_info_nce(const Arrays& in, const InfoNceOptions& o) {
-  using literal::Matrix;
+/// InfoNCE and its gradients by their definition.
+literal::Result literal_info_nce(Arrays in, const InfoNceOptions& o) {
+  for (double& x : in.at("text").values) x = std::isnan(x) ? 0 : x;  // texts that are not valid
   const literal::Pairs pairs(in);
-  const std::size_t batch = pairs.image.shape(0);
-  const auto n = static_cast<double>(batch);
-  const Matrix eye = xt::eye<double>(batch), same = literal::same_group(in, batch);
-  Matrix q = eye, keep = xt::ones<double>({batch, batch});
-  if (o.duplicate_policy == DuplicatePolicy::positives) q = same / literal::row_sums(same);
-  if (o.duplicate_policy == DuplicatePolicy::ignore) keep = 1 - (same - eye);
-  q = (1 - o.label_smoothing) * q + o.label_smoothing * keep / literal::row_sums(keep);
-
-  Matrix d_scores = xt::zeros<double>({batch, batch});
-  double loss = 0;
-  const auto add_side = [&](double weight, const Matrix& scores, bool transpose) {
-    const Matrix z = xt::where(keep > 0, scores, -std::numeric_limits<double>::infinity());
-    const Matrix max = literal::row_maxima(z);
-    const Matrix lse = max + xt::log(literal::row_sums(xt::exp(z - max)));
-    loss -= weight / n * xt::sum(q * (scores - lse))();
-    const Matrix d = weight / n * (xt::exp(z - lse) - q);
-    d_scores += transpose ? literal::transpose(d) : d;
-  };
-  add_side(o.image_to_text_weight, pairs.scores, false);
-  add_side(o.text_to_image_weight, literal::transpose(pairs.scores), true);
-  return {loss, pairs.backward(d_scores)};
+  literal::ContrastBatch batch;
+  batch.block = LossCase<InfoNce<double>>(in).inputs.block.of(static_cast<Index>(pairs.scores.shape(0)),
+                                                              static_cast<Index>(pairs.scores.shape(1)));
+  batch.scores.assign(pairs.scores.begin(), pairs.scores.end());
+  if (in.contains("group"))
+    for (double id : in.at("group").values) batch.group.push_back(static_cast<std::int64_t>(id));
+  if (in.contains("valid"))
+    for (double v : in.at("valid").values) batch.valid.push_back(static_cast<std::uint8_t>(v));
+  batch.policy = o.duplicate_policy;
+  batch.label_smoothing = o.label_smoothing;
+  batch.row_weight = o.image_to_text_weight;
+  batch.column_weight = o.text_to_image_weight;
+  batch.margin = pairs.scale * o.false_negative_margin;
+  const literal::ContrastResult result = literal::contrast(batch);
+  literal::Matrix d_scores = pairs.scores;
+  std::copy(result.d_scores.begin(), result.d_scores.end(), d_scores.begin());
+  return {result.loss, pairs.backward(d_scores)};
 }
 
 void check_against_literal(const Arrays& arrays, const InfoNceOptions& options) {
   const literal::Result want = literal_info_nce(arrays, options);
   LossCase<InfoNce<double>> got(arrays);
-  CHECK(relative_error(number(got.run(options, 2)), number(want.loss), 1e-3) < 1e-12);
+  CHECK(relative_error(number(got.run(options, 2)), number(want.loss), 0.1) < 1e-12);
   CHECK(relative_error(got.gradient_values(), want.gradients, 1e-3) < 1e-10);
 }
 
@@ -278,13 +313,55 @@ TEST_CASE("InfoNCE agrees with the literal definition within one tile and beyond
   check_against_literal(random_pairs(random, 600, 3), InfoNceOptions::convirt());
 }
 
+TEST_CASE("InfoNCE with extra texts agrees with the literal definition") {
+  Random random(13);
+  for (Rectangle shape :
+       {Rectangle{1, 4, 5, 2}, Rectangle{7, 19, 5}, Rectangle{5, 16, 5, 1, 3}, Rectangle{90, 300, 5, 0, 3}})
+    for (bool ids_of_images : {false, true})
+      for (bool leaves_out : {false, true}) {
+        shape.groups = 1 + static_cast<int>(shape.images) / 2;
+        shape.ids_of_images = ids_of_images;
+        shape.leaves_out = leaves_out;
+        const Arrays arrays = random_rectangle(random, shape);
+        for (DuplicatePolicy policy : policies)
+          for (double smoothing : {0.0, 0.2}) {
+            CAPTURE(shape.images, ids_of_images, leaves_out, static_cast<int>(policy), smoothing);
+            check_against_literal(arrays, {policy, smoothing, 0.3, 0.9});
+          }
+      }
+}
+
+TEST_CASE("InfoNCE without probable false negatives agrees with the literal definition") {
+  Random random(14);
+  for (const Rectangle& shape : {Rectangle{8, 8, 5}, Rectangle{6, 17, 5, 1, 3}, Rectangle{300, 300, 5}})
+    for (DuplicatePolicy policy : policies)
+      for (double margin : {0.0, 0.2, 5.0})
+        for (double scale : {5.0, 200.0}) {
+          CAPTURE(shape.images, shape.texts, static_cast<int>(policy), margin, scale);
+          Rectangle grouped = shape;
+          grouped.groups = 4;
+          grouped.leaves_out = true;
+          Arrays arrays = random_rectangle(random, grouped);
+          arrays["log_scale"] = number(std::log(scale));
+          InfoNceOptions options{policy, 0, 0.3, 0.9};
+          options.false_negative_margin = margin;
+          check_against_literal(arrays, options);
+          options.kept_score_bytes = std::size_t{1} << 30;
+          check_against_literal(arrays, options);
+        }
+}
+
 TEST_CASE("InfoNCE gradients agree with central differences") {
   CHECK(rc::check([](std::uint64_t seed) {
     Random random(seed);
     const Index batch = *rc::gen::inRange<Index>(1, 9), features = *rc::gen::inRange<Index>(2, 8);
     const InfoNceOptions options{*rc::gen::elementOf(policies), *rc::gen::element(0.0, 0.1, 0.9),
                                  *rc::gen::element(0.0, 0.75), *rc::gen::element(0.25, 1.0)};
-    const Arrays arrays = random_pairs(random, batch, features, *rc::gen::inRange(0, 5), 5);
+    Rectangle shape{batch, batch, features, *rc::gen::inRange<Index>(0, 3), *rc::gen::inRange<Index>(1, 4)};
+    shape.texts = shape.own_text + (batch - 1) * shape.own_text_step + *rc::gen::inRange<Index>(1, 4);
+    shape.groups = *rc::gen::inRange(0, 5);
+    shape.ids_of_images = *rc::gen::arbitrary<bool>();
+    const Arrays arrays = random_rectangle(random, shape);
     const double error = gradient_error<InfoNce<double>>(options, arrays);
     RC_LOG() << "batch " << batch << ", features " << features << ", error " << error << "\n";
     RC_ASSERT(error < 1e-6);

@@ -7,8 +7,12 @@
 #include "support/gradients.hpp"
 #include "support/loss_case.hpp"
 
+#include <vlp/losses/contrast.hpp>
+
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 namespace vlp::test {
@@ -29,6 +33,42 @@ inline Arrays random_pairs(Random& random, Index batch, Index features, int grou
       ids.values.push_back(static_cast<double>(random.below(static_cast<std::uint32_t>(groups))) - 1);
     out["group"] = ids;
   }
+  return out;
+}
+
+/// More texts than images.
+struct Rectangle {
+  Index images, texts, features;
+  Index own_text = 0, own_text_step = 1;
+  int groups = 0;              ///< as many ids, at random, if above 0
+  bool ids_of_images = false;  ///< an id for each image, not for each text
+  bool leaves_out = false;     ///< a third of the extra texts are not valid, and hold NaN
+};
+
+/// image [B, D], text [N, D], log_scale, bias, perhaps group and valid, own_text and
+/// own_text_step.
+inline Arrays random_rectangle(Random& random, const Rectangle& shape) {
+  Arrays out = random_pairs(random, shape.texts, shape.features, shape.groups, 5);
+  out["image"] = normal(random, {shape.images, shape.features});
+  if (shape.groups > 0 && shape.ids_of_images) {
+    out.at("group").shape = {shape.images};
+    out.at("group").values.resize(static_cast<std::size_t>(shape.images));
+  }
+  out["own_text"] = number(static_cast<double>(shape.own_text));
+  out["own_text_step"] = number(static_cast<double>(shape.own_text_step));
+  if (!shape.leaves_out) return out;
+  const PairBlock batch{.images = shape.images,
+                        .texts = shape.texts,
+                        .own_text = shape.own_text,
+                        .own_text_step = shape.own_text_step};
+  Array valid{{shape.texts}, std::vector<double>(static_cast<std::size_t>(shape.texts), 1)};
+  for (Index j = 0; j < shape.texts; ++j) {
+    if (batch.image_of(j) >= 0 || random.below(3) > 0) continue;
+    valid.values[static_cast<std::size_t>(j)] = 0;
+    std::fill_n(out.at("text").values.begin() + j * shape.features, shape.features,
+                std::numeric_limits<double>::quiet_NaN());
+  }
+  out["valid"] = valid;
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace vlp::test {
@@ -76,7 +77,8 @@ struct Padding {
   Index matrix = 0;
 };
 
-/// A loss's inputs, filled from Arrays by name (those not there stay empty), and gradients for all of them.
+/// A loss's inputs, numbers that the host holds among them, filled from Arrays by name (those not there stay
+/// as they are), and gradients for all of them.
 /// Padding is filled with NaN, and so are the gradients, so that a stray read or a missing write shows. All
 /// of it is in the device's memory, and on the host to be looked at.
 template <Loss L>
@@ -92,6 +94,11 @@ class LossCase {
       if (found == arrays.end()) return;
       bind(found->first, found->second, input);
       (bind_gradient(found->first, found->second, gradient), ...);
+    });
+    L::for_each_host_number(inputs, [&](std::string_view name, auto& number) {
+      const auto found = arrays.find(std::string(name));
+      if (found != arrays.end())
+        number = static_cast<std::remove_reference_t<decltype(number)>>(found->second.values.at(0));
     });
   }
   LossCase(const LossCase&) = delete;
