@@ -20,9 +20,13 @@ using vlp::DuplicatePolicy;
 using vlp::Index;
 using vlp::cuda::detail::block_of;
 using vlp::cuda::detail::GroupKey;
-using vlp::cuda::detail::Groups;
 using vlp::cuda::detail::GroupTable;
+using vlp::cuda::detail::lay_out_targets;
 using vlp::cuda::detail::mix;
+using vlp::cuda::detail::PairTargets;
+using vlp::cuda::detail::TargetInputs;
+using vlp::cuda::detail::texts_per_table;
+using vlp::cuda::detail::write_targets;
 using Ids = std::vector<std::int64_t>;
 
 constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(),
@@ -31,55 +35,114 @@ constexpr DuplicatePolicy policies[] = {DuplicatePolicy::negatives, DuplicatePol
                                         DuplicatePolicy::positives};
 
 struct Targets {
-  std::vector<int> group;
-  std::vector<float> member, smoothing;
+  std::vector<int> group;  // of all texts of the batch
+  std::vector<float> image_member, image_smoothing, text_member, text_smoothing;
+
+  bool operator==(const Targets&) const = default;
 };
 
+/// What is known of a batch beside its ids, and which part of it is given.
+struct Part {
+  vlp::PairBlock block{};
+  Index images, texts;                // given
+  std::vector<std::uint8_t> valid{};  // or all are
+};
+
+/// All of a square batch.
+Part square(std::size_t batch) {
+  return {{}, static_cast<Index>(batch), static_cast<Index>(batch)};
+}
+
 template <class T>
-std::vector<T> read(const T* from, std::size_t count) {
-  std::vector<T> out(count);
-  vlp::cuda::check(cudaMemcpy(out.data(), from, count * sizeof(T), cudaMemcpyDeviceToHost), "reading");
+std::vector<T> read(const T* from, Index count) {
+  std::vector<T> out(static_cast<std::size_t>(count));
+  vlp::cuda::check(cudaMemcpy(out.data(), from, out.size() * sizeof(T), cudaMemcpyDeviceToHost), "reading");
   return out;
 }
 
-Targets find(const Ids& ids, DuplicatePolicy policy, double smoothing) {
+Targets find(const Ids& ids, const Part& part, DuplicatePolicy policy, double smoothing) {
   vlp::Cuda device = make_device(static_cast<int>(ids.size() % 3) + 1);
   DeviceArray<std::int64_t> on_device(ids);
-  Groups groups;
-  const auto batch = static_cast<Index>(ids.size());
-  groups.find(device, "test", batch, {}, policy, smoothing, true);  // leaves targets that must not be seen
-  groups.find(device, "test", batch, on_device.span(), policy, smoothing, true);
+  DeviceArray<std::uint8_t> valid(part.valid);
+  TargetInputs in{part.block.of(part.images, part.texts),
+                  part.images,
+                  part.texts,
+                  on_device.span(),
+                  {},
+                  policy,
+                  smoothing};
+  if (!part.valid.empty()) in.valid = {valid.data(), {static_cast<Index>(part.valid.size())}};
+  auto scratch = device.scratch().scope();
+  const PairTargets targets = lay_out_targets(scratch, in, true);
+  write_targets(device, "test", in, targets);
   device.synchronize();
-  const auto& targets = groups.targets();
-  return {read(targets.group, ids.size()), read(targets.member, ids.size()),
-          read(targets.smoothing, ids.size())};
+  return {read(targets.group - in.block.first_text, in.block.texts), read(targets.image_member, part.images),
+          read(targets.image_smoothing, part.images), read(targets.text_member, part.texts),
+          read(targets.text_smoothing, part.texts)};
 }
 
-/// The same by comparing all pairs with each other.
-Targets literal_targets(const Ids& ids, DuplicatePolicy policy, double smoothing) {
+/// The same by comparing all texts with each other.
+Targets literal_targets(const Ids& ids, const Part& part, DuplicatePolicy policy, double smoothing) {
   Targets out;
+  const vlp::PairBlock block = part.block.of(part.images, part.texts);
   const auto e = static_cast<float>(smoothing);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    std::size_t first = ids.size(), count = 0;
-    for (std::size_t j = 0; j < ids.size(); ++j) {
-      if (policy == DuplicatePolicy::negatives ? i != j : ids[i] != ids[j]) continue;
-      first = std::min(first, j);
-      ++count;
+  const auto is_valid = [&](Index j) {
+    return part.valid.empty() || part.valid[static_cast<std::size_t>(j)] != 0;
+  };
+  const auto same = [&](Index j, Index k) {
+    const bool equal = !ids.empty() && policy != DuplicatePolicy::negatives &&
+                       ids[static_cast<std::size_t>(j)] == ids[static_cast<std::size_t>(k)];
+    return is_valid(k) && (j == k || equal);
+  };
+  const auto first_of = [&](Index j) {
+    for (Index k = 0; k < block.texts; ++k)
+      if (same(j, k)) return static_cast<int>(k);
+    return -1;
+  };
+  const auto texts_of = [&](Index j) {
+    int count = 0;
+    for (Index k = 0; k < block.texts; ++k) count += same(j, k) ? 1 : 0;
+    return count;
+  };
+  const auto images_of = [&](Index j) {
+    int count = 0;
+    for (Index image = 0; image < block.images; ++image) count += same(j, block.text_of(image)) ? 1 : 0;
+    return count;
+  };
+  int valid_texts = 0;
+  for (Index j = 0; j < block.texts; ++j) {
+    valid_texts += is_valid(j) ? 1 : 0;
+    out.group.push_back(is_valid(j) ? first_of(j) : -1);
+  }
+  const auto add = [&](int all, int in_group, std::vector<float>& member, std::vector<float>& smoothing_of) {
+    const bool positives = policy == DuplicatePolicy::positives, ignore = policy == DuplicatePolicy::ignore;
+    member.push_back((1 - e) / static_cast<float>(positives ? in_group : 1));
+    smoothing_of.push_back(e / static_cast<float>(all - (ignore ? in_group - 1 : 0)));
+  };
+  for (Index i = 0; i < part.images; ++i)
+    add(valid_texts, texts_of(block.text_of(block.first_image + i)), out.image_member, out.image_smoothing);
+  for (Index j = 0; j < part.texts; ++j) {
+    const Index text = block.first_text + j;
+    if (block.image_of(text) >= 0) {
+      add(static_cast<int>(block.images), images_of(text), out.text_member, out.text_smoothing);
+    } else {
+      out.text_member.push_back(0);
+      out.text_smoothing.push_back(0);
     }
-    out.group.push_back(static_cast<int>(first));
-    out.member.push_back(policy == DuplicatePolicy::positives ? (1 - e) / static_cast<float>(count) : 1 - e);
-    const std::size_t kept = policy == DuplicatePolicy::ignore ? ids.size() - (count - 1) : ids.size();
-    out.smoothing.push_back(e / static_cast<float>(kept));
   }
   return out;
 }
 
-void check(const Ids& ids, DuplicatePolicy policy, double smoothing) {
-  CAPTURE(ids.size(), static_cast<int>(policy), smoothing);
-  const Targets got = find(ids, policy, smoothing), want = literal_targets(ids, policy, smoothing);
+void check(const Ids& ids, const Part& part, DuplicatePolicy policy, double smoothing) {
+  CAPTURE(ids.size(), part.images, part.texts, static_cast<int>(policy), smoothing);
+  const Targets got = find(ids, part, policy, smoothing),
+                want = literal_targets(ids, part, policy, smoothing);
   CHECK(got.group == want.group);
-  CHECK(got.member == want.member);
-  CHECK(got.smoothing == want.smoothing);
+  CHECK(got == want);
+}
+
+void check(const Ids& ids, DuplicatePolicy policy, double smoothing) {
+  check(ids, square(ids.size()), policy, smoothing);
 }
 
 /// Under both policies that count pairs, with numbers that show the counts.
@@ -124,8 +187,7 @@ Ids ids_of_one_block(std::size_t count, unsigned blocks, bool collide) {
 }
 
 unsigned blocks_for(std::size_t count) {
-  return static_cast<unsigned>((static_cast<Index>(count) + Groups::pairs_per_table - 1) /
-                               Groups::pairs_per_table);
+  return static_cast<unsigned>((static_cast<Index>(count) + texts_per_table - 1) / texts_per_table);
 }
 
 }  // namespace
@@ -197,7 +259,7 @@ TEST_CASE("CUDA groups of ids with a pattern are spread over all blocks, and eac
     for (GroupKey step : {1, 12345, 0x10001}) {
       CAPTURE(shift, step);
       std::vector<int> in_block(blocks);
-      for (GroupKey n = 0; n < blocks * Groups::pairs_per_table; ++n)
+      for (GroupKey n = 0; n < blocks * texts_per_table; ++n)
         ++in_block[block_of(mix(n * step << shift), blocks)];
       CHECK(*std::max_element(in_block.begin(), in_block.end()) < GroupTable::slots / 3);
     }
@@ -210,21 +272,75 @@ TEST_CASE("CUDA groups of ids with a pattern are spread over all blocks, and eac
   }
 }
 
-TEST_CASE("CUDA targets that are the identity take no launch") {
+TEST_CASE("CUDA targets of parts of batches, of extra texts and of texts that are not valid") {
+  constexpr Index images = 40, texts = 130;
+  const Ids ids = draw(texts, 30, [](GroupKey n) { return n * 3; });
+  std::vector<std::uint8_t> valid(texts, 1);
+  for (Index j = 2; j < texts; j += 5) valid[static_cast<std::size_t>(j)] = (j - 7) % 3 == 0;  // not own ones
+  const Part parts[] = {
+      {{.own_text = 7, .own_text_step = 3}, images, texts, {}},
+      {{.own_text = 7, .own_text_step = 3}, images, texts, valid},
+      {{.images = images,
+        .texts = texts,
+        .first_image = 5,
+        .first_text = 20,
+        .own_text = 7,
+        .own_text_step = 3},
+       20,
+       33,
+       valid},
+      {{.images = images, .texts = texts, .first_text = 100}, images, 30, {}},  // not one image's own text
+      {{.own_text = 129, .own_text_step = Index{1} << 40}, 1, texts, {}},       // of one image
+  };
+  for (const Part& part : parts)
+    for (DuplicatePolicy policy : policies)
+      for (double smoothing : {0.0, 0.1}) {
+        check(ids, part, policy, smoothing);
+        check({}, part, policy, smoothing);
+      }
+}
+
+TEST_CASE("CUDA texts that are not valid are in no group, however ids collide") {
+  Ids ids = ids_of_one_block(900, blocks_for(900), true);
+  std::copy_n(ids.begin(), 300, ids.begin() + 300);
+  Part part = square(ids.size());
+  part.images = 300;
+  for (std::size_t j = 0; j < ids.size(); ++j) part.valid.push_back(j < 300 || j % 4 != 0);
+  for (DuplicatePolicy policy : policies) check(ids, part, policy, 0.1);
+}
+
+TEST_CASE("CUDA targets that are the identity take no memory and no launch") {
   vlp::Cuda device = make_device();
   DeviceArray<std::int64_t> ids(Ids{3, 3});
-  Groups groups;
-  const auto has_arrays = [&](std::span<const std::int64_t> group, DuplicatePolicy policy, double smoothing,
-                              bool always) {
-    groups.find(device, "test", 2, group, policy, smoothing, always);
-    return groups.targets().group != nullptr;
+  DeviceArray<std::uint8_t> valid({1, 1});
+  const auto has_arrays = [&](const TargetInputs& in, bool always = false) {
+    auto scratch = device.scratch().scope();
+    const PairTargets targets = lay_out_targets(scratch, in, always);
+    write_targets(device, "test", in, targets);
+    return targets.group != nullptr;
   };
-  CHECK(!has_arrays({}, DuplicatePolicy::positives, 0, false));
-  CHECK(!has_arrays(ids.span(), DuplicatePolicy::negatives, 0, false));
-  CHECK(has_arrays({}, DuplicatePolicy::positives, 0, true));
-  CHECK(has_arrays({}, DuplicatePolicy::positives, 0.1, false));
-  CHECK(has_arrays(ids.span(), DuplicatePolicy::ignore, 0, false));
-  CHECK_THROWS_WITH(
-      groups.find(device, "test", vlp::cuda::detail::most_pairs + 1, {}, DuplicatePolicy::ignore, 0),
-      "test: a batch of 1073741825 pairs is more than 1073741824");
+  const auto of = [&](const vlp::PairBlock& block, Index images, Index texts) {
+    return TargetInputs{block.of(images, texts), images, texts, {}, {}, DuplicatePolicy::positives, 0};
+  };
+  TargetInputs in = of({}, 2, 2);
+  CHECK(!has_arrays(in));
+  CHECK(has_arrays(in, true));
+  in.group = ids.span();
+  CHECK(has_arrays(in));
+  in.policy = DuplicatePolicy::negatives;
+  CHECK(!has_arrays(in));
+  in.label_smoothing = 0.1;
+  CHECK(has_arrays(in));
+  in = of({}, 2, 2);
+  in.valid = {valid.data(), {2}};
+  CHECK(has_arrays(in));
+  in.valid = {nullptr, {2}};
+  CHECK(in.masks());
+  CHECK(has_arrays(of({}, 2, 3)));
+  CHECK(has_arrays(of({.own_text = 1}, 1, 2)));
+  CHECK(has_arrays(of({.images = 4, .texts = 4, .first_text = 2}, 2, 2)));
+  CHECK(has_arrays(of({.images = 2, .texts = 4, .own_text_step = 2}, 2, 2)));
+  CHECK(!has_arrays(of({.images = 4, .texts = 4, .first_image = 2, .first_text = 2}, 2, 2)));
+  CHECK_THROWS_WITH(write_targets(device, "test", of({}, 1, vlp::cuda::detail::most_pairs + 1), {}),
+                    "test: a batch of 1073741825 texts is more than 1073741824");
 }

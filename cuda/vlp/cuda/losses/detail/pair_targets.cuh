@@ -6,10 +6,14 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/launch.cuh>
+#include <vlp/cuda/core/reduce.cuh>
+#include <vlp/losses/contrast.hpp>
 #include <vlp/losses/loss.hpp>
 
+#include <algorithm>
 #include <climits>
 #include <cstdint>
 #include <span>
@@ -18,29 +22,75 @@
 
 namespace vlp::cuda::detail {
 
-/// The targets q of vlp::detail::PairTargets, as kernels take them:
-///
-///   q[i, j] = member[i] [j is a member of i] + smoothing[i] [kept(i, j)]
-///
-/// where i's members are i itself or, under DuplicatePolicy::positives, its group. The arrays may be missing
-/// if q is the identity.
-struct PairTargets {
-  const int* group;        // [B] the first pair of i's group: i without groups
-  const float* member;     // [B]
-  const float* smoothing;  // [B]
+/// Pairs are counted in 32 bits.
+inline constexpr Index most_pairs = Index{1} << 30;
+
+/// What the targets of a block of scores depend on.
+struct TargetInputs {
+  PairBlock block;                       // with its numbers filled in
+  Index images, texts;                   // given
+  std::span<const std::int64_t> group;   // [block.texts], or empty; in device memory
+  VectorView<const std::uint8_t> valid;  // [block.texts], or empty; in device memory
   DuplicatePolicy policy;
-  bool grouped;  // else only the diagonal is special
+  double label_smoothing;
+
+  [[nodiscard]] bool grouped() const { return !group.empty() && policy != DuplicatePolicy::negatives; }
+  /// By its extent, since a view without data stands for one of that size.
+  [[nodiscard]] bool masks() const { return valid.extent(0) > 0; }
+  [[nodiscard]] bool smooths() const { return label_smoothing > 0; }
+  /// Where among the texts given the first given image's own would be.
+  [[nodiscard]] Index own_text() const { return block.text_of(block.first_image) - block.first_text; }
+
+  /// Says whether text i is image i's own, of as many, and no other pair is special.
+  [[nodiscard]] bool is_identity() const {
+    return images == texts && own_text() == 0 && (block.own_text_step == 1 || images == 1) && !grouped() &&
+           !smooths() && !masks();
+  }
+};
+
+/// The targets of a block of scores [b, n], as kernels take them: in row i and column j
+///
+///   q[i, j]  = image_member[i] [j is a member of i] + image_smoothing[i] [kept(i, j)],
+///   q'[i, j] = text_member[j] [j is a member of i] + text_smoothing[j] [kept(i, j)],
+///
+/// of the cross-entropies of rows and of columns. Members of image i are its own text or, under
+/// DuplicatePolicy::positives, the valid texts of its group. The arrays may be missing if both are the
+/// identity.
+struct PairTargets {
+  int* group;           // [n] the first valid text of j's group in the batch: j's own place without groups,
+                        // -1 for texts that are not valid; it goes on beyond both ends, to all texts of the
+                        // batch
+  float* image_member;  // [b]
+  float* image_smoothing;       // [b]
+  float* text_member;           // [n]; 0 for texts that are no image's own, which have no cross-entropy
+  float* text_smoothing;        // [n]; the same
+  int own_text, own_text_step;  // among the texts given, image i's is own_text + i own_text_step
+  DuplicatePolicy policy;
+  bool grouped;  // else only own texts are special
   bool smooths;
+  bool masks;  // some texts may not be valid
 
-  [[nodiscard]] __host__ __device__ bool is_identity() const { return !grouped && !smooths; }
+  [[nodiscard]] __device__ int own_text_of(int i) const { return own_text + i * own_text_step; }
+  [[nodiscard]] __device__ int group_of_image(int i) const { return load_here(group + own_text_of(i)); }
+  [[nodiscard]] __device__ int group_of(int j) const { return load_here(group + j); }
+  [[nodiscard]] __device__ float member_of_image(int i) const { return load_here(image_member + i); }
+  [[nodiscard]] __device__ float member_of(int j) const { return load_here(text_member + j); }
+  [[nodiscard]] __device__ float smoothing_of_image(int i) const { return load_here(image_smoothing + i); }
+  [[nodiscard]] __device__ float smoothing_of(int j) const { return load_here(text_smoothing + j); }
 
-  [[nodiscard]] __device__ int group_of(int i) const { return load_here(group + i); }
-  [[nodiscard]] __device__ float member_of(int i) const { return load_here(member + i); }
-  [[nodiscard]] __device__ float smoothing_of(int i) const { return load_here(smoothing + i); }
+  /// Says whether text j may be met at all.
+  [[nodiscard]] __device__ bool is_valid(int j) const { return !masks || group_of(j) >= 0; }
+  /// Says whether text j is some image's own, so that its column has a cross-entropy.
+  [[nodiscard]] __device__ bool is_own_text(int j) const { return member_of(j) > 0; }
 
-  /// Says whether column j, of i's group, leaves the denominator of row i.
+  /// Says whether text j is of image i's group, or its own if there are no groups.
+  [[nodiscard]] __device__ bool is_member(int i, int j) const {
+    return grouped ? group_of(j) == group_of_image(i) : j == own_text_of(i);
+  }
+
+  /// Says whether text j, of image i's group, leaves the denominators of row i and column j.
   [[nodiscard]] __device__ bool drops(int i, int j) const {
-    return policy == DuplicatePolicy::ignore && i != j;
+    return policy == DuplicatePolicy::ignore && j != own_text_of(i);
   }
 
  private:
@@ -63,29 +113,83 @@ struct PairTargets {
   }
 };
 
-/// The arrays of PairTargets, as the kernels that write them see them.
-struct WriteTargets {
-  int batch;
-  DuplicatePolicy policy;
-  float label_smoothing;
-  int* group;
-  float* member;
-  float* smoothing;
+/// Takes the arrays of targets, unless these are the identity and not `always` wanted. `Arrays` has take, as
+/// vlp::detail::SavedArrays and scratch have.
+template <class Arrays>
+[[nodiscard]] PairTargets lay_out_targets(Arrays& arrays, const TargetInputs& in, bool always = false) {
+  PairTargets out{};
+  out.own_text = static_cast<int>(in.own_text());
+  out.own_text_step = static_cast<int>(std::min(in.block.own_text_step, most_pairs));
+  out.policy = in.policy;
+  out.grouped = in.grouped();
+  out.smooths = in.smooths();
+  out.masks = in.masks();
+  if (in.is_identity() && !always) return out;
+  out.group = arrays.template take<int>(in.block.texts);
+  if (out.group != nullptr) out.group += in.block.first_text;
+  out.image_member = arrays.template take<float>(in.images);
+  out.image_smoothing = arrays.template take<float>(in.images);
+  out.text_member = arrays.template take<float>(in.texts);
+  out.text_smoothing = arrays.template take<float>(in.texts);
+  return out;
+}
 
-  /// Writes the targets of pair i, whose group has `count` pairs, from `first` on.
-  __device__ void write(int i, int first, int count) const {
-    group[i] = first;
-    member[i] = (1 - label_smoothing) / static_cast<float>(policy == DuplicatePolicy::positives ? count : 1);
-    const int dropped = policy == DuplicatePolicy::ignore ? count - 1 : 0;
-    smoothing[i] = label_smoothing / static_cast<float>(batch - dropped);
+/// The arrays of PairTargets and what they are made of, as the kernels that write them see them. Texts and
+/// images are named by their places in the batch.
+struct WriteTargets {
+  PairTargets to;
+  int images, texts;              // of the batch
+  int first_image, given_images;  // given
+  int first_text, given_texts;
+  int own_text, own_text_step;  // of the batch
+  float label_smoothing;
+  const std::uint8_t* valid;  // [texts], or null
+
+  [[nodiscard]] __device__ bool is_valid(int text) const { return valid == nullptr || valid[text] != 0; }
+  /// The image that a text belongs to, or -1.
+  [[nodiscard]] __device__ int image_of(int text) const {
+    const int from = text - own_text;
+    return from >= 0 && from % own_text_step == 0 && from / own_text_step < images ? from / own_text_step
+                                                                                   : -1;
   }
+
+  /// Writes the targets of a text and of the image that it belongs to. Its group has the text `first` and as
+  /// many valid texts and images; the batch has `valid_texts`.
+  __device__ void write(int text, int first, int group_texts, int group_images, int valid_texts) const {
+    const int image = image_of(text), j = text - first_text, i = image - first_image;
+    const bool joins = to.policy == DuplicatePolicy::positives, drops = to.policy == DuplicatePolicy::ignore;
+    to.group[j] = is_valid(text) ? first : -1;
+    if (j >= 0 && j < given_texts) {
+      const int kept = images - (drops ? group_images - 1 : 0);
+      to.text_member[j] = image < 0 ? 0.0F : share(1 - label_smoothing, joins ? group_images : 1);
+      to.text_smoothing[j] = image < 0 ? 0.0F : share(label_smoothing, kept);
+    }
+    if (image >= 0 && i >= 0 && i < given_images) {
+      to.image_member[i] = share(1 - label_smoothing, joins ? group_texts : 1);
+      to.image_smoothing[i] = share(label_smoothing, valid_texts - (drops ? group_texts - 1 : 0));
+    }
+  }
+
+ private:
+  /// One of `count` equal parts. An own text that is not valid, which is an error, may leave none.
+  __device__ static float share(float all, int count) { return all / static_cast<float>(max(count, 1)); }
 };
 
-/// Writes the targets of pairs that all differ: a thread a pair.
+/// The number of valid texts of the batch, in all threads of a block.
+__device__ inline int count_valid_texts(const WriteTargets& to, BlockRoom<int>& room) {
+  if (to.valid == nullptr) return to.texts;
+  int count = 0;
+  for (int text = static_cast<int>(threadIdx.x); text < to.texts; text += static_cast<int>(blockDim.x))
+    count += to.is_valid(text) ? 1 : 0;
+  return block_sum(count, room);
+}
+
+/// Writes the targets of texts without groups: a thread a text.
 template <int Threads>
 __global__ void __launch_bounds__(Threads) write_targets(WriteTargets to) {
-  const Index i = static_cast<Index>(blockIdx.x) * Threads + static_cast<int>(threadIdx.x);
-  if (i < to.batch) to.write(static_cast<int>(i), static_cast<int>(i), 1);
+  const int valid_texts = count_valid_texts(to, shared_memory<BlockRoom<int>>());
+  const Index text = static_cast<Index>(blockIdx.x) * Threads + static_cast<int>(threadIdx.x);
+  if (text < to.texts) to.write(static_cast<int>(text), static_cast<int>(text), 1, 1, valid_texts);
 }
 
 /// An id with its bits mixed. Two ids are equal if and only if their keys are.
@@ -98,11 +202,12 @@ using GroupKey = unsigned long long;
   return x ^ x >> 33;
 }
 
-/// Hash table in the shared memory of a block: the first pair of each key, and the number of its pairs.
+/// Hash table in the shared memory of a block: the first text of each key, and the number of its texts and
+/// of the images that these belong to.
 ///
-/// A key has 16 slots to choose from and takes one, which no other key can take within the round. If a pair
-/// finds other keys in all 16, then no pair of its key has a slot, nor will any get one: a round counts all
-/// pairs of a key or none, whatever the order of the pairs. The next round begins with an empty table and
+/// A key has 16 slots to choose from and takes one, which no other key can take within the round. If a text
+/// finds other keys in all 16, then no text of its key has a slot, nor will any get one: a round counts all
+/// texts of a key or none, whatever the order of the texts. The next round begins with an empty table and
 /// gives each key other slots.
 struct GroupTable {
   static constexpr int threads = 512;  // of the block
@@ -110,28 +215,30 @@ struct GroupTable {
   static constexpr GroupKey no_key = 0;  // in empty slots
 
   GroupKey keys[slots];
-  int first[slots + 1], count[slots + 1];  // the last is of the key 0, which needs no slot
+  int first[slots + 1], texts[slots + 1], images[slots + 1];  // the last is of the key 0, which needs no slot
 
   __device__ void clear() {
     for (int slot = static_cast<int>(threadIdx.x); slot <= slots; slot += threads) {
       if (slot < slots) keys[slot] = no_key;
       first[slot] = INT_MAX;
-      count[slot] = 0;
+      texts[slot] = 0;
+      images[slot] = 0;
     }
   }
 
-  /// Counts pair i, unless this round has no slot for its key.
-  __device__ void add(GroupKey key, int round, int i) {
+  /// Counts a text, and its image if it has one, unless this round has no slot for its key.
+  __device__ void add(GroupKey key, int round, int text, bool has_image) {
     const int slot = search(key, round, [&](GroupKey& held) {
       const GroupKey before = atomicCAS(&held, no_key, key);
       return before == no_key || before == key;
     });
     if (slot < 0) return;
-    atomicMin(first + slot, i);
-    atomicAdd(count + slot, 1);
+    atomicMin(first + slot, text);
+    atomicAdd(texts + slot, 1);
+    if (has_image) atomicAdd(images + slot, 1);
   }
 
-  /// The slot of a key, once all pairs were added; -1 if it has none in this round.
+  /// The slot of a key, once all texts were added; -1 if it has none in this round.
   [[nodiscard]] __device__ int find(GroupKey key, int round) {
     return search(key, round, [&](const GroupKey& held) { return held == key; });
   }
@@ -161,26 +268,32 @@ struct GroupTable {
   return static_cast<unsigned>((key >> 32) * blocks >> 32);
 }
 
-/// Calls visit(i, key) for the pairs that this block counts.
+/// Calls visit(text, key) for the texts that this block counts.
 template <class Id, class Visit>
-__device__ void for_each_pair_of_block(const Id* __restrict__ id, int batch, Visit&& visit) {
+__device__ void for_each_text_of_block(const Id* __restrict__ id, int texts, Visit&& visit) {
   constexpr int threads = GroupTable::threads;
   constexpr int at_once = 4;  // loads in flight: few blocks do not hide latency by their number
-  for (int begin = static_cast<int>(threadIdx.x); begin < batch; begin += at_once * threads) {
+  for (int begin = static_cast<int>(threadIdx.x); begin < texts; begin += at_once * threads) {
     GroupKey ids[at_once];
 #pragma unroll
-    for (int k = 0; k < at_once; ++k) ids[k] = static_cast<GroupKey>(id[min(begin + k * threads, batch - 1)]);
+    for (int k = 0; k < at_once; ++k) ids[k] = static_cast<GroupKey>(id[min(begin + k * threads, texts - 1)]);
 #pragma unroll
     for (int k = 0; k < at_once; ++k) {
-      const int i = begin + k * threads;
+      const int text = begin + k * threads;
       const GroupKey key = mix(ids[k]);
-      if (i < batch && block_of(key, gridDim.x) == blockIdx.x) visit(i, key);
+      if (text < texts && block_of(key, gridDim.x) == blockIdx.x) visit(text, key);
     }
   }
 }
 
-/// Finds groups and writes the targets of their pairs. Every block goes through all ids and counts those
-/// whose keys are its own, so that blocks share nothing.
+/// Shared memory of find_groups.
+struct FindGroupsShared {
+  GroupTable table;
+  BlockRoom<int> room;
+};
+
+/// Finds groups and writes the targets of their texts and images. Every block goes through all ids and counts
+/// those whose keys are its own, so that blocks share nothing. Texts that are not valid are in no group.
 ///
 /// Keys fill a fourth of a table, and about one of 4^16 needs a second round. Ids made to collide do so for
 /// two or three rounds, since some 20 bits of an id decide each; from then on a round counts nearly as many
@@ -188,23 +301,32 @@ __device__ void for_each_pair_of_block(const Id* __restrict__ id, int batch, Vis
 template <class Id>
 __global__ void __launch_bounds__(GroupTable::threads)
     find_groups(const Id* __restrict__ id, WriteTargets to) {
-  auto& table = shared_memory<GroupTable>();
-  int left = 1;  // whether pairs are not counted yet, which have group -1
+  constexpr int not_counted = -2;
+  auto& shared = shared_memory<FindGroupsShared>();
+  GroupTable& table = shared.table;
+  int* const group = to.to.group - to.first_text;  // of all texts of the batch
+  const int valid_texts = count_valid_texts(to, shared.room);
+  int left = 1;  // whether there are texts that are not counted yet
   for (int round = 0; left != 0; ++round) {
     table.clear();
     __syncthreads();
-    for_each_pair_of_block(id, to.batch, [&](int i, GroupKey key) {
-      if (round == 0 || to.group[i] < 0) table.add(key, round, i);
+    for_each_text_of_block(id, to.texts, [&](int text, GroupKey key) {
+      if (round == 0 ? to.is_valid(text) : group[text] == not_counted)
+        table.add(key, round, text, to.image_of(text) >= 0);
     });
     __syncthreads();
     left = 0;
-    for_each_pair_of_block(id, to.batch, [&](int i, GroupKey key) {
-      if (round > 0 && to.group[i] >= 0) return;
+    for_each_text_of_block(id, to.texts, [&](int text, GroupKey key) {
+      if (round > 0 && group[text] != not_counted) return;
+      if (!to.is_valid(text)) {
+        to.write(text, text, 1, 1, valid_texts);
+        return;
+      }
       const int slot = table.find(key, round);
       if (slot >= 0) {
-        to.write(i, table.first[slot], table.count[slot]);
+        to.write(text, table.first[slot], table.texts[slot], table.images[slot], valid_texts);
       } else {
-        to.group[i] = -1;
+        group[text] = not_counted;
         left = 1;
       }
     });
@@ -212,46 +334,33 @@ __global__ void __launch_bounds__(GroupTable::threads)
   }
 }
 
-/// Pairs are counted in 32 bits.
-inline constexpr Index most_pairs = Index{1} << 30;
+/// Texts for each block of find_groups: a fourth of what its table holds.
+inline constexpr Index texts_per_table = GroupTable::slots / 4;
 
-/// Finds the groups of a batch and keeps O(B) numbers of them.
-class Groups {
- public:
-  /// Pairs for each block of find_groups: a fourth of what its table holds.
-  static constexpr Index pairs_per_table = GroupTable::slots / 4;
-
-  /// `group` is empty or has `batch` ids, in device memory. `always`: writes the arrays even if the targets
-  /// are the identity; otherwise nothing is launched in that case. Throws std::invalid_argument for a batch
-  /// that cannot be counted.
-  void find(Cuda& device, std::string_view loss, Index batch, std::span<const std::int64_t> group,
-            DuplicatePolicy policy, double label_smoothing, bool always = false) {
-    require(batch <= most_pairs, loss, ": a batch of ", batch, " pairs is more than ", most_pairs);
-    const bool grouped = !group.empty() && policy != DuplicatePolicy::negatives;
-    targets_ = {nullptr, nullptr, nullptr, policy, grouped, label_smoothing > 0};
-    if (targets_.is_identity() && !always) return;
-    const WriteTargets to{static_cast<int>(batch),
-                          policy,
-                          static_cast<float>(label_smoothing),
-                          first_.resize(batch),
-                          member_.resize(batch),
-                          smoothing_.resize(batch)};
-    if (grouped)
-      launch(find_groups<std::int64_t>, blocks(batch, pairs_per_table), GroupTable::threads,
-             sizeof(GroupTable), device.stream(), group.data(), to);
-    else
-      launch(write_targets<256>, blocks(batch, 256), 256, 0, device.stream(), to);
-    targets_.group = to.group;
-    targets_.member = to.member;
-    targets_.smoothing = to.smoothing;
-  }
-
-  [[nodiscard]] const PairTargets& targets() const noexcept { return targets_; }
-
- private:
-  Buffer<int> first_;
-  Buffer<float> member_, smoothing_;
-  PairTargets targets_{};
-};
+/// Writes the arrays that lay_out_targets took, if it took them. Throws std::invalid_argument for a batch
+/// that cannot be counted.
+inline void write_targets(Cuda& device, std::string_view loss, const TargetInputs& in,
+                          const PairTargets& to) {
+  const PairBlock& block = in.block;
+  require(block.texts <= most_pairs, loss, ": a batch of ", block.texts, " texts is more than ", most_pairs);
+  if (to.group == nullptr) return;
+  const auto number = [](Index x) { return static_cast<int>(x); };
+  const WriteTargets write{to,
+                           number(block.images),
+                           number(block.texts),
+                           number(block.first_image),
+                           number(in.images),
+                           number(block.first_text),
+                           number(in.texts),
+                           number(block.own_text),
+                           to.own_text_step,
+                           static_cast<float>(in.label_smoothing),
+                           in.valid.data()};
+  if (in.grouped())
+    launch(find_groups<std::int64_t>, blocks(block.texts, texts_per_table), GroupTable::threads,
+           sizeof(FindGroupsShared), device.stream(), in.group.data(), write);
+  else
+    launch(write_targets<256>, blocks(block.texts, 256), 256, sizeof(BlockRoom<int>), device.stream(), write);
+}
 
 }  // namespace vlp::cuda::detail
