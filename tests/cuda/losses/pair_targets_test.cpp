@@ -89,9 +89,14 @@ Targets literal_targets(const Ids& ids, const Part& part, DuplicatePolicy policy
   const auto is_valid = [&](Index j) {
     return part.valid.empty() || part.valid[static_cast<std::size_t>(j)] != 0;
   };
+  // Ids of texts, or of the images that they belong to.
+  const auto place = [&](Index j) {
+    return static_cast<Index>(ids.size()) == block.texts ? j : block.image_of(j);
+  };
   const auto same = [&](Index j, Index k) {
-    const bool equal = !ids.empty() && policy != DuplicatePolicy::negatives &&
-                       ids[static_cast<std::size_t>(j)] == ids[static_cast<std::size_t>(k)];
+    const bool equal = !ids.empty() && policy != DuplicatePolicy::negatives && place(j) >= 0 &&
+                       place(k) >= 0 &&
+                       ids[static_cast<std::size_t>(place(j))] == ids[static_cast<std::size_t>(place(k))];
     return is_valid(k) && (j == k || equal);
   };
   const auto first_of = [&](Index j) {
@@ -297,6 +302,8 @@ TEST_CASE("CUDA targets of parts of batches, of extra texts and of texts that ar
       for (double smoothing : {0.0, 0.1}) {
         check(ids, part, policy, smoothing);
         check({}, part, policy, smoothing);
+        const Index of_images = part.block.of(part.images, part.texts).images;
+        check(Ids(ids.begin(), ids.begin() + of_images), part, policy, smoothing);
       }
 }
 

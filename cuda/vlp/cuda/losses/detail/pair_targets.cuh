@@ -29,11 +29,12 @@ inline constexpr Index most_pairs = Index{1} << 30;
 struct TargetInputs {
   PairBlock block;                       // with its numbers filled in
   Index images, texts;                   // given
-  std::span<const std::int64_t> group;   // [block.texts], or empty; in device memory
+  std::span<const std::int64_t> group;   // [block.texts], [block.images] or empty; in device memory
   VectorView<const std::uint8_t> valid;  // [block.texts], or empty; in device memory
   DuplicatePolicy policy;
   double label_smoothing;
 
+  [[nodiscard]] bool ids_of_texts() const { return static_cast<Index>(group.size()) == block.texts; }
   [[nodiscard]] bool grouped() const { return !group.empty() && policy != DuplicatePolicy::negatives; }
   /// By its extent, since a view without data stands for one of that size.
   [[nodiscard]] bool masks() const { return valid.extent(0) > 0; }
@@ -268,20 +269,35 @@ struct GroupTable {
   return static_cast<unsigned>((key >> 32) * blocks >> 32);
 }
 
+/// Ids of all texts, or those of the images, whose own texts then are the only ones in groups.
+template <class Id>
+struct GroupIds {
+  const Id* __restrict__ id;
+  bool of_texts;
+
+  [[nodiscard]] __device__ bool has(const WriteTargets& to, int text) const {
+    return to.is_valid(text) && (of_texts || to.image_of(text) >= 0);
+  }
+  [[nodiscard]] __device__ GroupKey of(const WriteTargets& to, int text) const {
+    const int image = of_texts ? text : to.image_of(text);
+    return static_cast<GroupKey>(image < 0 ? text : id[image]);  // any number, which spreads them over blocks
+  }
+};
+
 /// Calls visit(text, key) for the texts that this block counts.
 template <class Id, class Visit>
-__device__ void for_each_text_of_block(const Id* __restrict__ id, int texts, Visit&& visit) {
+__device__ void for_each_text_of_block(const GroupIds<Id>& id, const WriteTargets& to, Visit&& visit) {
   constexpr int threads = GroupTable::threads;
   constexpr int at_once = 4;  // loads in flight: few blocks do not hide latency by their number
-  for (int begin = static_cast<int>(threadIdx.x); begin < texts; begin += at_once * threads) {
+  for (int begin = static_cast<int>(threadIdx.x); begin < to.texts; begin += at_once * threads) {
     GroupKey ids[at_once];
 #pragma unroll
-    for (int k = 0; k < at_once; ++k) ids[k] = static_cast<GroupKey>(id[min(begin + k * threads, texts - 1)]);
+    for (int k = 0; k < at_once; ++k) ids[k] = id.of(to, min(begin + k * threads, to.texts - 1));
 #pragma unroll
     for (int k = 0; k < at_once; ++k) {
       const int text = begin + k * threads;
       const GroupKey key = mix(ids[k]);
-      if (text < texts && block_of(key, gridDim.x) == blockIdx.x) visit(text, key);
+      if (text < to.texts && block_of(key, gridDim.x) == blockIdx.x) visit(text, key);
     }
   }
 }
@@ -293,14 +309,14 @@ struct FindGroupsShared {
 };
 
 /// Finds groups and writes the targets of their texts and images. Every block goes through all ids and counts
-/// those whose keys are its own, so that blocks share nothing. Texts that are not valid are in no group.
+/// those whose keys are its own, so that blocks share nothing. Texts that are not valid, or have no id, are
+/// in no group.
 ///
 /// Keys fill a fourth of a table, and about one of 4^16 needs a second round. Ids made to collide do so for
 /// two or three rounds, since some 20 bits of an id decide each; from then on a round counts nearly as many
 /// ids as a table has slots.
 template <class Id>
-__global__ void __launch_bounds__(GroupTable::threads)
-    find_groups(const Id* __restrict__ id, WriteTargets to) {
+__global__ void __launch_bounds__(GroupTable::threads) find_groups(GroupIds<Id> id, WriteTargets to) {
   constexpr int not_counted = -2;
   auto& shared = shared_memory<FindGroupsShared>();
   GroupTable& table = shared.table;
@@ -310,15 +326,15 @@ __global__ void __launch_bounds__(GroupTable::threads)
   for (int round = 0; left != 0; ++round) {
     table.clear();
     __syncthreads();
-    for_each_text_of_block(id, to.texts, [&](int text, GroupKey key) {
-      if (round == 0 ? to.is_valid(text) : group[text] == not_counted)
+    for_each_text_of_block(id, to, [&](int text, GroupKey key) {
+      if (round == 0 ? id.has(to, text) : group[text] == not_counted)
         table.add(key, round, text, to.image_of(text) >= 0);
     });
     __syncthreads();
     left = 0;
-    for_each_text_of_block(id, to.texts, [&](int text, GroupKey key) {
+    for_each_text_of_block(id, to, [&](int text, GroupKey key) {
       if (round > 0 && group[text] != not_counted) return;
-      if (!to.is_valid(text)) {
+      if (!id.has(to, text)) {
         to.write(text, text, 1, 1, valid_texts);
         return;
       }
@@ -358,7 +374,8 @@ inline void write_targets(Cuda& device, std::string_view loss, const TargetInput
                            in.valid.data()};
   if (in.grouped())
     launch(find_groups<std::int64_t>, blocks(block.texts, texts_per_table), GroupTable::threads,
-           sizeof(FindGroupsShared), device.stream(), in.group.data(), write);
+           sizeof(FindGroupsShared), device.stream(),
+           GroupIds<std::int64_t>{in.group.data(), in.ids_of_texts()}, write);
   else
     launch(write_targets<256>, blocks(block.texts, 256), 256, sizeof(BlockRoom<int>), device.stream(), write);
 }
