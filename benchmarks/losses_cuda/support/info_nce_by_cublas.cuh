@@ -17,7 +17,7 @@
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/finish_contrast.cuh>
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
-#include <vlp/cuda/losses/detail/pair_contrast.cuh>
+#include <vlp/cuda/losses/detail/pair_gradients.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/losses/detail/loss_shell.hpp>
 #include <vlp/losses/info_nce.hpp>
@@ -133,27 +133,27 @@ __global__ void __launch_bounds__(256)
 /// Adds the parts' sums [parts, count] to those of rows or columns, which begin with `first`.
 inline __global__ void __launch_bounds__(256)
     merge_parts(const float* parts, int part_count, Index count, bool first, const float* log_scale,
-                cuda::LogSumExp* out) {
+                cuda::detail::SideSums out) {
   const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
   if (i >= count) return;
-  float sum = first ? 0 : out[i].sum;
+  float sum = first ? 0 : out.sum[i];
   for (int part = 0; part < part_count; ++part) sum += parts[part * count + i];
-  out[i] = {cuda::detail::scale_of(log_scale), sum};
+  out.store(i, {cuda::detail::scale_of(log_scale), sum});
 }
 
-/// Sums the share of target scores in the loss.
-inline __global__ void __launch_bounds__(256)
-    weigh_own_scores(const float* own, Index batch, float weight, double* target_scores) {
-  const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
-  if (i < batch) target_scores[i] = static_cast<double>(weight) * static_cast<double>(own[i]);
+/// Sums the share of target scores in the loss, by one block.
+inline __global__ void __launch_bounds__(1024)
+    sum_own_scores(const float* own, Index batch, float weight, double* target_score) {
+  const double sum = cuda::block_sum_of(own, batch, cuda::shared_memory<cuda::BlockRoom<double>>());
+  if (threadIdx.x == 0) *target_score = static_cast<double>(weight) * sum;
 }
 
 /// From dot products to B dL/dS times the factors of row and column, written to `out`, which may be the same
 /// memory. A thread takes a pack.
 template <class Stored, class Scalar>
 __global__ void __launch_bounds__(256)
-    differentiate_score_block(ScoreBlock<Stored> block, const cuda::LogSumExp* rows,
-                              const cuda::LogSumExp* columns, float row_weight, float column_weight,
+    differentiate_score_block(ScoreBlock<Stored> block, cuda::detail::SideSums rows,
+                              cuda::detail::SideSums columns, float row_weight, float column_weight,
                               cuda::Rows<Scalar> out) {
   using Part = ScorePart<Stored>;
   const Index column = (Index{blockIdx.x} * cuda::warp_size + cuda::lane()) * Part::wide;
@@ -166,13 +166,13 @@ __global__ void __launch_bounds__(256)
   for (int c = 0; c < Part::wide; ++c) {
     const Index j = min(block.first_column + column + c, block.first_column + block.columns - 1);
     factor[c] = block.column_factor[j];
-    of_column[c] = __fdividef(column_weight, columns[j].sum);
+    of_column[c] = __fdividef(column_weight, columns.sum[j]);
   }
 #pragma unroll 4
   for (Index row = first; row < end; ++row) {
     const auto dots = *reinterpret_cast<const typename Part::Dots*>(block.dots[row] + column);
     const Index i = block.first_row + row;
-    const float row_factor = block.row_factor[i], of_row = __fdividef(row_weight, rows[i].sum);
+    const float row_factor = block.row_factor[i], of_row = __fdividef(row_weight, rows.sum[i]);
     cuda::Pack<Scalar, Part::wide> gradient;
 #pragma unroll
     for (int c = 0; c < Part::wide; ++c) {
@@ -194,12 +194,16 @@ struct InfoNceByCublasInterface : InfoNceInterface<Scalar> {
     InfoNceInterface<Scalar>::check_options(options);
     require(options.label_smoothing == 0 && options.kept_score_bytes == 0, name,
             ": has neither smoothed labels nor kept scores");
+    require(!vlp::detail::has_margin(options), name, ": has no false_negative_margin");
   }
 
   static void check_inputs(const typename InfoNceInterface<Scalar>::Inputs& inputs,
                            const InfoNceOptions& options) {
     InfoNceInterface<Scalar>::check_inputs(inputs, options);
-    require(inputs.group.empty(), name, ": has no groups");
+    const PairBlock block = inputs.block.of(inputs.image.rows(), inputs.text.rows());
+    require(inputs.group.empty() && !inputs.valid.given(), name, ": has neither groups nor valid texts");
+    require(block.images == block.texts && block.first_image == 0 && block.first_text == 0, name,
+            ": takes square batches only");
   }
 };
 
@@ -214,13 +218,26 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
  public:
   using Device = Cuda;
 
+  struct State {
+    cuda::detail::UnitRowPairs<Scalar> unit_rows;
+    ContrastSums<Accumulator> sums;
+  };
+
   explicit InfoNceByCublasBackend(const Options& options) : options_(options) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+  State lay_out(vlp::detail::SavedArrays<Cuda::Memory>& arrays, const Inputs& inputs) const {
     const Index batch = inputs.image.rows();
-    unit_rows_.measure(device, inputs.image, inputs.text);
-    rows_.resize(batch);
-    columns_.resize(batch);
+    State out;
+    out.unit_rows = {arrays, batch, batch, inputs.image.cols()};
+    for (auto* side : {&out.sums.rows, &out.sums.columns})
+      *side = {arrays.template take_view<Accumulator>(batch), arrays.template take_view<Accumulator>(batch)};
+    out.sums.target_score = arrays.template take<double>(1);
+    return out;
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
+    const Index batch = inputs.image.rows();
+    state.unit_rows.measure(device, inputs.image, inputs.text);
     auto scratch = device.scratch().scope();
     float* own = scratch.take<float>(batch);
     const cuda::detail::BlockExtents extents(device, batch, batch, sizeof(Stored));
@@ -232,30 +249,26 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
     for (Index row = 0; row < batch; row += extents.rows)
       for (Index column = 0; column < batch; column += extents.columns) {
         const ScoreBlock<Stored> block = multiply(
-            device, inputs,
+            device, inputs, state,
             {row, std::min(extents.rows, batch - row), column, std::min(extents.columns, batch - column)},
             {dots, 0, extents.columns});
         const dim3 grid = Part::grid(block);
         cuda::launch(sum_score_block<Stored>, grid, 256, sizeof(SumScoresShared<Stored>), device.stream(),
                      block, row_sums, column_sums, own);
-        merge(device, row_sums, grid.x, block.dots.count, column == 0, inputs, rows_.data() + row);
-        merge(device, column_sums, grid.y, block.columns, row == 0, inputs, columns_.data() + column);
+        merge(device, row_sums, grid.x, column == 0, inputs, state.sums.rows, row, block.dots.count);
+        merge(device, column_sums, grid.y, row == 0, inputs, state.sums.columns, column, block.columns);
       }
     if (outputs.loss == nullptr) return;
-    const dim3 grid = cuda::blocks(batch, 256);
-    double* target_scores = scratch.take<double>(batch);
-    cuda::launch(weigh_own_scores, grid, 256, 0, device.stream(), own, batch, weight(0) + weight(1),
-                 target_scores);
-    cuda::launch(cuda::detail::finish_contrast<cuda::LogSumExp>, grid, 256,
-                 sizeof(cuda::detail::FinishContrastShared), device.stream(),
-                 cuda::detail::ContrastSums<cuda::LogSumExp>{rows_.data(), columns_.data(), batch, weight(0),
-                                                             weight(1), target_scores, batch},
-                 scratch.take<double>(grid.x), device.arrived(), outputs.loss);
+    cuda::launch(sum_own_scores, 1, 1024, sizeof(cuda::BlockRoom<double>), device.stream(), own, batch,
+                 weight(0) + weight(1), state.sums.target_score);
+    cuda::detail::finish_share(device, inputs.block.of(batch, batch), state.sums,
+                               options_.image_to_text_weight, options_.text_to_image_weight, outputs.loss);
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
     const Index batch = inputs.image.rows();
-    const auto image = unit_rows_.first(inputs.image), text = unit_rows_.second(inputs.text);
+    const auto image = state.unit_rows.first(inputs.image), text = state.unit_rows.second(inputs.text, batch);
     const float factor = upstream / static_cast<float>(batch);
     auto scratch = device.scratch().scope();
     float* dots = scratch.take<float>(batch);
@@ -268,9 +281,10 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
         [&](const cuda::detail::BlockPlace& place, cuda::Rows<Scalar> out) {
           cuda::Rows<Stored> to{stored, 0, out.stride};
           if constexpr (std::is_same_v<Stored, Scalar>) to = out;
-          const ScoreBlock<Stored> block = multiply(device, inputs, place, to);
+          const ScoreBlock<Stored> block = multiply(device, inputs, state, place, to);
           cuda::launch(differentiate_score_block<Stored, Scalar>, ScorePart<Stored>::grid(block), 256, 0,
-                       device.stream(), block, rows_.data(), columns_.data(), weight(0), weight(1), out);
+                       device.stream(), block, cuda::detail::SideSums(state.sums.rows),
+                       cuda::detail::SideSums(state.sums.columns), weight(0), weight(1), out);
         },
         cuda::detail::GradientSide{
             cuda::detail::FinishUnitRows<Scalar>{image, inputs.log_scale, factor},
@@ -279,8 +293,7 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
             cuda::detail::FinishUnitRows<Scalar>{text, inputs.log_scale, factor},
             cuda::detail::GradientRows<Scalar>{cuda::rows_of(gradients.text), gradients.into, nullptr}});
     if (gradients.log_scale != nullptr)
-      cuda::launch(cuda::detail::sum_numbers<float>, 1, 1024, sizeof(cuda::BlockRoom<double>),
-                   device.stream(), dots, batch, gradients.into, gradients.log_scale);
+      cuda::detail::write_sum(device, dots, batch, 1, gradients.into, gradients.log_scale);
   }
 
  private:
@@ -289,9 +302,10 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
   }
 
   /// Dot products of the images and texts of a block, queued to be written to `to`.
-  ScoreBlock<Stored> multiply(Device& device, const Inputs& inputs, const cuda::detail::BlockPlace& place,
-                              cuda::Rows<Stored> to) const {
-    const auto image = unit_rows_.first(inputs.image), text = unit_rows_.second(inputs.text);
+  static ScoreBlock<Stored> multiply(Device& device, const Inputs& inputs, const State& state,
+                                     const cuda::detail::BlockPlace& place, cuda::Rows<Stored> to) {
+    const auto image = state.unit_rows.first(inputs.image),
+               text = state.unit_rows.second(inputs.text, inputs.image.rows());
     const float one = 1, zero = 0;
     const auto type = cuda::data_type<Scalar>;
     cuda::check(
@@ -309,15 +323,14 @@ class InfoNceByCublasBackend : InfoNceByCublasInterface<ScalarType> {
             inputs.log_scale};
   }
 
-  static void merge(Device& device, const float* parts, unsigned part_count, Index count, bool first,
-                    const Inputs& inputs, cuda::LogSumExp* out) {
+  static void merge(Device& device, const float* parts, unsigned part_count, bool first, const Inputs& inputs,
+                    const LogSumExps<Accumulator>& side, Index begin, Index count) {
     cuda::launch(merge_parts, cuda::blocks(count, 256), 256, 0, device.stream(), parts,
-                 static_cast<int>(part_count), count, first, inputs.log_scale, out);
+                 static_cast<int>(part_count), count, first, inputs.log_scale,
+                 cuda::detail::SideSums({side.max.slice(begin, count), side.sum.slice(begin, count)}));
   }
 
   Options options_;
-  cuda::detail::UnitRowPairs<Scalar> unit_rows_;
-  cuda::Buffer<cuda::LogSumExp> rows_, columns_;  // [B]
 };
 
 /// InfoNCE without groups, smoothing or kept scores. Scores leave cuBLAS as `Stored`: float, or `Scalar`,

@@ -1,5 +1,5 @@
 /// \file
-/// Cross-entropy over the rows and the columns of the scores of all pairs.
+/// Cross-entropy over the rows and the columns of the scores of all pairs of a block.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,10 +14,12 @@
 #include <vlp/cuda/core/tile_product.cuh>
 #include <vlp/cuda/losses/detail/finish_contrast.cuh>
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
+#include <vlp/cuda/losses/detail/pair_gradients.cuh>
 #include <vlp/cuda/losses/detail/pair_scores.cuh>
+#include <vlp/cuda/losses/detail/pair_tiles.cuh>
 #include <vlp/cuda/losses/detail/tile_sums.cuh>
-#include <vlp/cuda/losses/detail/unit_rows.cuh>
 #include <vlp/cuda/losses/detail/write_row.cuh>
+#include <vlp/losses/contrast.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -26,7 +28,7 @@
 
 namespace vlp::cuda::detail {
 
-/// Shared memory of a block of the kernels below.
+/// Shared memory of a block of the kernels below: TileShared, with the sums or the terms of columns.
 template <class Scalar, class Products = NativeProducts>
 struct ContrastShared {
   using Product = TileProduct<Scalar, 128, 3, Products>;
@@ -40,37 +42,10 @@ static_assert(sizeof(ContrastShared<float>) <= 99 * 1024);
 static_assert(sizeof(ContrastShared<Half, WarpProducts>) <= 99 * 1024);
 static_assert(sizeof(ContrastShared<Half, GroupProducts>) <= 113 * 1024);  // two on a multiprocessor
 
-/// Its bytes in whatever code the device runs, of which the host does not know for what it was compiled.
-template <class Scalar>
-[[nodiscard]] std::size_t contrast_shared_bytes(const Cuda& device) {
-  constexpr std::size_t by_warps = sizeof(ContrastShared<Scalar, WarpProducts>),
-                        by_groups = sizeof(ContrastShared<Scalar, GroupProducts>);
-  return device.is_hopper() ? std::max(by_warps, by_groups) : by_warps;
-}
-
-/// Calls visit(tile, row, column, is_kept) for each tile of this block: of dot products, or with ReadKept of
-/// the scores that were kept.
-template <bool ReadKept, class Scalar, class Visit>
-__device__ void for_each_score_tile(ContrastShared<Scalar>& shared, const PairScores<Scalar>& scores,
-                                    const TileRuns& runs, Visit&& visit) {
-  using Product = TileProduct<Scalar>;
-  using Tile = typename Product::Tile;
-  const int row = runs.first_row_of_block();
-  const int column = runs.first_column_of_block();
-  const bool is_kept = ReadKept && row < scores.kept_rows;
-  Product::for_each_tile(shared.tiles.product, scores.image.operand, scores.text.operand,
-                         is_kept ? 0 : scores.features, scores.aligned, row, column, runs.tiles(),
-                         [&](Tile& tile, Index at) {
-                           const int tile_column = static_cast<int>(at);
-                           if (is_kept) scores.read_kept(tile, row, tile_column);
-                           visit(tile, row, tile_column, is_kept);
-                         });
-}
-
 /// Forward over a strip of rows: log-sum-exps of each run for each row, row_sums [runs, rows of the launch],
-/// and of each row of tiles for each column, column_sums [row tiles, B]; and each block's share of the
+/// and of each row of tiles for each column, column_sums [row tiles, n]; and each block's share of the
 /// weighted sum of target scores. A weight of 0 leaves that side out.
-template <class Scalar, bool Plain>
+template <class Scalar, PairKind Kind>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                                   TileProduct<Scalar>::blocks_per_multiprocessor)
     take_scores(PairScores<Scalar> scores, TileRuns runs, LogSumExp* row_sums, LogSumExp* column_sums,
@@ -78,22 +53,29 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
   const int thread = static_cast<int>(threadIdx.x);
-  const typename PairScores<Scalar>::Scale scale(scores.log_scale);
+  constexpr bool plain = Kind == PairKind::plain;
+  const typename PairScores<Scalar>::Scale scale(scores, Kind);
   RowSums<Tile> row_sums_of_block;
   double target_score = 0;
-  for_each_score_tile<false>(shared, scores, runs, [&](Tile& tile, int row, int column, bool) {
-    scores.to_scores(tile, row, column, scale);
-    if (!Plain && row < scores.kept_rows) scores.keep(tile, row, column);
-    if (!Plain || !scale.bounded) {
+  for_each_score_tile<false, Scalar>(shared.tiles, scores, runs, [&](Tile& tile, int row, int column, bool) {
+    scores.template to_scores<plain>(tile, row, column, scale);
+    if (!plain && row < scores.kept_rows) scores.keep(tile, row, column);
+    if (!plain || !scale.bounded) {
       float of_tile = 0;
 #pragma unroll
       for (int r = 0; r < Tile::row_count; ++r)
-        of_tile += scores.template take_targets<Plain>(tile, r, row, column);
+        of_tile += scores.template take_targets<plain>(tile, r, row, column);
       target_score += static_cast<double>(of_tile) * scale.unit();
     }
-    if (scale.bounded) {
+    if constexpr (Kind == PairKind::limited) {
+      using Scores = PairScores<Scalar>;
+      if (scores.row_weight > 0)
+        row_sums_of_block.take(typename Scores::template Limited<true, Tile>{scores, tile, row, column});
+      if (scores.column_weight > 0)
+        shared.columns.take(typename Scores::template Limited<false, Tile>{scores, tile, row, column});
+    } else if (scale.bounded) {
       take_exponentials(tile);
-      if (Plain) target_score += scores.own_scores(tile, row, column);
+      if (plain) target_score += scores.own_scores(tile, row, column);
       if (scores.row_weight > 0) row_sums_of_block.take_exponentials(tile);
       if (scores.column_weight > 0) shared.columns.take_exponentials(tile);
     } else {
@@ -102,8 +84,8 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
     }
     if (scores.column_weight == 0) return;
     __syncthreads();
-    if (thread < Tile::size && column + thread < scores.batch)
-      column_sums[Index{runs.row_tile()} * scores.batch + column + thread] = shared.columns[thread];
+    if (thread < Tile::size && column + thread < scores.texts)
+      column_sums[Index{runs.row_tile()} * scores.texts + column + thread] = shared.columns[thread];
     // The next tile's sums come after the barriers of its product.
   });
   auto& after = shared.tiles.after;
@@ -116,37 +98,54 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   if (thread == 0) target_scores[blockIdx.x] = target_score;
 }
 
-/// Takes a strip's sums into those of its rows, which are then complete, and into those of all columns.
-template <class Sum>
-__global__ void __launch_bounds__(256)
-    merge_sums(TileRuns runs, Index batch, const Sum* row_sums, int run_count, const Sum* column_sums,
-               Sum* rows, Sum* columns) {
-  const Index i = static_cast<Index>(blockIdx.x) * 256 + threadIdx.x;
-  if (i < batch && column_sums != nullptr) {
-    Sum sum = runs.row > 0 ? columns[i] : Sum{};
+/// What the blocks of a launch of take_scores left.
+struct StripSums {
+  const LogSumExp* rows;  // [runs, rows of the launch], or null without a weight
+  int runs;
+  const LogSumExp* columns;  // [row tiles, n], or null without a weight
+  const double* target_scores;
+  Index target_count;
+};
+
+/// Takes a strip's sums into those of its rows, which are then complete, of all columns, and of the target
+/// scores. The first strip adds to what stands there, or begins with nothing.
+template <int Threads>
+__global__ void __launch_bounds__(Threads)
+    merge_strip(TileRuns runs, Index texts, StripSums strip, Into into, BlockSums sums) {
+  auto& room = shared_memory<BlockRoom<double>>();
+  const Index i = static_cast<Index>(blockIdx.x) * Threads + threadIdx.x;
+  const bool adds = into == Into::add || runs.row > 0;
+  if (i < texts && (strip.columns != nullptr || !adds)) {
+    LogSumExp sum = adds ? sums.columns[i] : LogSumExp{};
 #pragma unroll 8
-    for (int tile = 0; tile < runs.row_tiles; ++tile) sum.add(column_sums[tile * batch + i]);
-    columns[i] = sum;
+    for (int tile = 0; tile < runs.row_tiles && strip.columns != nullptr; ++tile)
+      sum.add(strip.columns[tile * texts + i]);
+    sums.columns.store(i, sum);
   }
-  if (i < runs.rows && row_sums != nullptr) {
-    Sum sum;
+  if (i < runs.rows && (strip.rows != nullptr || into == Into::overwrite)) {
+    LogSumExp sum = into == Into::add ? sums.rows[runs.row + i] : LogSumExp{};
 #pragma unroll 8
-    for (int run = 0; run < run_count; ++run) sum.add(row_sums[run * runs.rows + i]);
-    rows[runs.row + i] = sum;
+    for (int run = 0; run < strip.runs && strip.rows != nullptr; ++run)
+      sum.add(strip.rows[run * runs.rows + i]);
+    sums.rows.store(runs.row + i, sum);
   }
+  if (blockIdx.x > 0) return;
+  const double target_score = block_sum_of(strip.target_scores, strip.target_count, room);
+  if (threadIdx.x == 0) *sums.target_score = target_score + (adds ? *sums.target_score : 0.0);
 }
 
 /// Backward over a block of S: range times B dL/dS, times the factors of rows and columns, written to `out`,
 /// whose first row and column are those of the launch. Scales of two apart, rows of `out` then multiply
 /// operands as they are.
-template <class Scalar, bool Plain>
+template <class Scalar, PairKind Kind>
 __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
                                   TileProduct<Scalar>::blocks_per_multiprocessor)
-    differentiate_scores(PairScores<Scalar> scores, TileRuns runs, const LogSumExp* rows,
-                         const LogSumExp* columns, float range, Rows<Scalar> out) {
+    differentiate_scores(PairScores<Scalar> scores, TileRuns runs, SideSums rows, SideSums columns,
+                         float range, Rows<Scalar> out) {
   using Tile = typename TileProduct<Scalar>::Tile;
   auto& shared = shared_memory<ContrastShared<Scalar>>();
-  const typename PairScores<Scalar>::Scale scale(scores.log_scale);
+  constexpr bool plain = Kind == PairKind::plain;
+  const typename PairScores<Scalar>::Scale scale(scores, Kind);
   const auto differentiate = [&](auto bounded, Tile& tile, int row, int column, bool is_kept) {
     constexpr bool is_bounded = decltype(bounded)::value;
     const float own_range = is_bounded ? __fdividef(range, scale.factor) : range;
@@ -155,168 +154,84 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
     __syncthreads();  // all are done with the terms of the tile before
     if (thread < Tile::size)
       shared.of_column[thread] =
-          scores.template term_of_column<is_bounded>(column + thread, columns, scale, own_range);
+          scores.template term_of_column<Kind, is_bounded>(column + thread, columns, scale, own_range);
     __syncthreads();
 #pragma unroll
     for (int first = 0; first < Tile::col_count; first += column_terms) {
       const auto of_column = PairScores<Scalar>::ColumnTerms::template of<Tile>(shared.of_column, first);
       RowWriter<Scalar, Tile, column_terms> writer(to, first, scores.template is_inside<Tile>(row, column),
-                                                   scores.batch - row, scores.batch - column);
+                                                   scores.images - row, scores.texts - column);
 #pragma unroll
       for (int r = 0; r < Tile::row_count; ++r) {
-        scores.template differentiate<Plain, is_bounded>(tile, r, row, column, is_kept, rows, columns,
-                                                         of_column, scale, own_range);
+        scores.template differentiate<Kind, is_bounded>(tile, r, row, column, is_kept, rows, columns,
+                                                        of_column, scale, own_range);
         writer.write(tile, r);
       }
     }
   };
-  for_each_score_tile<!Plain>(shared, scores, runs, [&](Tile& tile, int row, int column, bool is_kept) {
-    if (scale.bounded)
-      differentiate(std::true_type{}, tile, row, column, is_kept);
-    else
-      differentiate(std::false_type{}, tile, row, column, is_kept);
-  });
+  for_each_score_tile<!plain, Scalar>(shared.tiles, scores, runs,
+                                      [&](Tile& tile, int row, int column, bool is_kept) {
+                                        if (scale.bounded)
+                                          differentiate(std::true_type{}, tile, row, column, is_kept);
+                                        else
+                                          differentiate(std::false_type{}, tile, row, column, is_kept);
+                                      });
 }
 
-/// From sums of products to the gradients of rows that were brought to unit length and scaled by exp(s).
+/// Writes, or adds, the sums of the block of pairs that `scores` are of.
 template <class Scalar>
-struct FinishUnitRows {
-  static constexpr bool projects = true;
-  UnitRows<Scalar> rows;
-  const float* log_scale;
-  float factor;
-
-  struct OfRow {
-    const Scalar* x;
-    float factor, inverse;
-
-    [[nodiscard]] __device__ float value(float sum) const { return factor * sum; }
-    [[nodiscard]] __device__ float along(float dot) const { return projection(inverse, dot); }
-  };
-  [[nodiscard]] __device__ OfRow of_row(Index row) const {
-    const float inverse = rows.inverse[row];
-    return {rows.x[row], factor * scale_of(log_scale) * (inverse / rows.factor[row]), inverse};
-  }
-};
-
-/// out (+)= sum of count numbers, in double, by one block.
-template <class Number>
-__global__ void __launch_bounds__(1024) sum_numbers(const Number* x, Index count, Into into, float* out) {
-  auto& room = shared_memory<BlockRoom<double>>();
-  const double sum = block_sum_of(x, count, room);
-  if (threadIdx.x == 0) *out = static_cast<float>(sum) + (into == Into::add ? *out : 0.0F);
-}
-
-/// L = w_r mean_i CE(S[i, :], q[i, :]) + w_c mean_j CE(S[:, j], q[j, :]) of S = exp(s) X^ Y^T [B, B], which
-/// exists only a tile at a time. Keeps the log-sum-exps of rows and columns, and what it is allowed of S.
-template <class Scalar>
-class PairContrast {
- public:
-  /// The arguments of the kernels for the batch that was begun.
-  [[nodiscard]] PairScores<Scalar> scores(const UnitRows<Scalar>& image, const UnitRows<Scalar>& text,
-                                          Index features, const float* log_scale, const PairTargets& targets,
-                                          double row_weight, double column_weight) const {
-    return {image,
-            text,
-            static_cast<int>(image.x.count),
-            features,
-            image.operand.aligned() && text.operand.aligned(),
-            log_scale,
-            targets,
-            static_cast<float>(row_weight),
-            static_cast<float>(column_weight),
-            kept_.data(),
-            kept_rows_};
-  }
-
-  /// Starts a batch. Rows of S that fit in `kept_bytes` will be kept, in whole tiles.
-  void begin(Index batch, std::size_t kept_bytes) {
-    const auto fitting = static_cast<Index>(kept_bytes / sizeof(float)) / batch;
-    kept_rows_ = fitting < batch ? fitting / tile_size * tile_size : batch;
-    kept_.resize(kept_rows_ * batch);
-    rows_.resize(batch);
-    columns_.resize(batch);
-  }
-
-  [[nodiscard]] Index batch() const noexcept { return rows_.size(); }
-
-  /// Writes the loss unless it is null.
-  void forward(Cuda& device, const PairScores<Scalar>& scores, float* loss) {
-    const Index batch = scores.batch, tiles = (batch + tile_size - 1) / tile_size;
-    const auto sums_bytes = batch * static_cast<Index>(sizeof(LogSumExp));
-    const Index strip_tiles =
-        std::clamp(static_cast<Index>(device.options().score_block_bytes) / sums_bytes, Index{1}, tiles);
-    const auto runs_of = [&](Index row) {
-      return tile_runs<Product>(device, row, std::min(strip_tiles * tile_size, batch - row), 0, batch);
-    };
-    Index target_count = 0, most_runs = 0;
-    for (Index row = 0; row < batch; row += strip_tiles * tile_size) {
-      target_count += runs_of(row).block_count();
-      most_runs = std::max<Index>(most_runs, runs_of(row).runs());
-    }
-    auto scratch = device.scratch().scope();
-    const Index strip_rows = std::min(strip_tiles * tile_size, batch);
-    auto* row_sums =
-        scores.row_weight > 0 ? scratch.template take<LogSumExp>(most_runs * strip_rows) : nullptr;
-    auto* column_sums =
-        scores.column_weight > 0 ? scratch.template take<LogSumExp>(strip_tiles * batch) : nullptr;
-    auto* target_scores = scratch.template take<double>(target_count);
-    auto* next_target_scores = target_scores;
-    for (Index row = 0; row < batch; row += strip_rows) {
-      const TileRuns runs = runs_of(row);
-      launch(scores.is_plain() ? take_scores<Scalar, true> : take_scores<Scalar, false>,
-             blocks(runs.block_count()), threads, contrast_shared_bytes<Scalar>(device), device.stream(),
-             scores, runs, row_sums, column_sums, next_target_scores);
-      launch(merge_sums<LogSumExp>, blocks(std::max(batch, runs.rows), 256), 256, 0, device.stream(), runs,
-             batch, row_sums, runs.runs(), column_sums, rows_.data(), columns_.data());
-      next_target_scores += runs.block_count();
-    }
-    if (loss == nullptr) return;
-    const dim3 grid = blocks(batch, 256);
-    launch(finish_contrast<LogSumExp>, grid, 256, sizeof(FinishContrastShared), device.stream(),
-           ContrastSums<LogSumExp>{rows_.data(), columns_.data(), batch, scores.row_weight,
-                                   scores.column_weight, target_scores, target_count},
-           scratch.template take<double>(grid.x), device.arrived(), loss);
-  }
-
-  /// Writes upstream times the gradients that are not empty.
-  void backward(Cuda& device, const PairScores<Scalar>& scores, float upstream, Rows<Scalar> d_image,
-                Rows<Scalar> d_text, float* d_log_scale, Into into) const {
-    const Index batch = scores.batch;
-    // Half has no room below 6e-8, so the numbers, at most w_r + w_c (its factors of rows are at most 1), are
-    // brought near its largest.
-    const float range =
-        std::is_same_v<Scalar, Half> ? 16384 / (scores.row_weight + scores.column_weight) : 1.0F;
-    const float factor = upstream / (range * static_cast<float>(batch));
-    auto scratch = device.scratch().scope();
-    float* dots = d_log_scale != nullptr ? scratch.template take<float>(batch) : nullptr;
-    // Either side gives d(log scale) = <x, dx>, before the projection; d_text only if it is alone.
-    const bool by_text = d_image.data == nullptr && d_text.data != nullptr;
-    gradient_products<Scalar>(
-        device, {scores.image.operand, scores.text.operand, scores.features},
-        [&](const BlockPlace& place, Rows<Scalar> block) {
-          const TileRuns runs =
-              tile_runs<Product>(device, place.row, place.rows, place.column, place.columns);
-          launch(scores.is_plain() ? differentiate_scores<Scalar, true> : differentiate_scores<Scalar, false>,
-                 blocks(runs.block_count()), threads, contrast_shared_bytes<Scalar>(device), device.stream(),
-                 scores, runs, rows_.data(), columns_.data(), range, block);
-        },
-        GradientSide{FinishUnitRows<Scalar>{scores.image, scores.log_scale, factor},
-                     GradientRows<Scalar>{d_image, into, by_text ? nullptr : dots}},
-        GradientSide{FinishUnitRows<Scalar>{scores.text, scores.log_scale, factor},
-                     GradientRows<Scalar>{d_text, into, by_text ? dots : nullptr}});
-    if (d_log_scale != nullptr)
-      launch(sum_numbers<float>, 1, 1024, sizeof(BlockRoom<double>), device.stream(), dots, batch, into,
-             d_log_scale);
-  }
-
- private:
+void accumulate_pairs(Cuda& device, const PairScores<Scalar>& scores, const ContrastSums<float>& sums,
+                      Into into) {
   using Product = TileProduct<Scalar>;
-  static constexpr int tile_size = Product::Tile::size, threads = Product::threads;
+  constexpr int tile_size = Product::Tile::size;
+  const Index images = scores.images, texts = scores.texts, tiles = (images + tile_size - 1) / tile_size;
+  const auto sums_bytes = texts * static_cast<Index>(sizeof(LogSumExp));
+  const Index strip_tiles =
+      std::clamp(static_cast<Index>(device.options().score_block_bytes) / sums_bytes, Index{1}, tiles);
+  const Index strip_rows = std::min(strip_tiles * tile_size, images);
+  const auto runs_of = [&](Index row) {
+    return tile_runs<Product>(device, row, std::min(strip_rows, images - row), 0, texts);
+  };
+  Index most_blocks = 0, most_runs = 0;
+  for (Index row = 0; row < images; row += strip_rows) {
+    most_blocks = std::max(most_blocks, runs_of(row).block_count());
+    most_runs = std::max<Index>(most_runs, runs_of(row).runs());
+  }
+  auto scratch = device.scratch().scope();
+  auto* row_sums = scores.row_weight > 0 ? scratch.template take<LogSumExp>(most_runs * strip_rows) : nullptr;
+  auto* column_sums =
+      scores.column_weight > 0 ? scratch.template take<LogSumExp>(strip_tiles * texts) : nullptr;
+  auto* target_scores = scratch.template take<double>(most_blocks);
+  for (Index row = 0; row < images; row += strip_rows) {
+    const TileRuns runs = runs_of(row);
+    launch(kernel_of(scores.kind(), take_scores<Scalar, PairKind::plain>,
+                     take_scores<Scalar, PairKind::general>, take_scores<Scalar, PairKind::limited>),
+           blocks(runs.block_count()), Product::threads, pair_shared_bytes<ContrastShared, Scalar>(device),
+           device.stream(), scores, runs, row_sums, column_sums, target_scores);
+    launch(merge_strip<256>, blocks(std::max(texts, runs.rows), 256), 256, sizeof(BlockRoom<double>),
+           device.stream(), runs, texts,
+           StripSums{row_sums, runs.runs(), column_sums, target_scores, runs.block_count()}, into,
+           BlockSums(sums));
+  }
+}
 
-  Buffer<LogSumExp> rows_, columns_;  // [B]
-  Buffer<float> kept_;                // [kept_rows_, B]
-  Index kept_rows_ = 0;
-};
+/// Writes upstream times the gradients of the block of pairs that `scores` are of, by the sums of the rows
+/// and columns of a batch of as many images.
+template <class Scalar>
+void differentiate_contrast(Cuda& device, const PairScores<Scalar>& scores, const ContrastSums<float>& sums,
+                            float upstream, Index batch, const PairGradients<Scalar>& to) {
+  using Product = TileProduct<Scalar>;
+  const float range = gradient_range<Scalar>(scores.row_weight + scores.column_weight);
+  differentiate_pairs<Scalar>(
+      device, scores, upstream, range, batch, to, [&](const BlockPlace& place, Rows<Scalar> block) {
+        const TileRuns runs = tile_runs<Product>(device, place.row, place.rows, place.column, place.columns);
+        launch(kernel_of(scores.kind(), differentiate_scores<Scalar, PairKind::plain>,
+                         differentiate_scores<Scalar, PairKind::general>,
+                         differentiate_scores<Scalar, PairKind::limited>),
+               blocks(runs.block_count()), Product::threads,
+               pair_shared_bytes<ContrastShared, Scalar>(device), device.stream(), scores, runs,
+               SideSums(sums.rows), SideSums(sums.columns), range, block);
+      });
+}
 
 }  // namespace vlp::cuda::detail

@@ -109,20 +109,21 @@ class RowSums {
     }
   };
 
-  /// Adds a tile of numbers x to the sums of its rows.
-  __device__ void take(const Tile& tile) {
+  /// Adds the numbers x of a tile, x(r, c), to the sums of its rows.
+  template <class Numbers>
+  __device__ void take(const Numbers& x) {
     float max[Tile::row_count], sum[Tile::row_count];
 #pragma unroll
     for (int r = 0; r < Tile::row_count; ++r) {
       max[r] = LogSumExp{}.max;
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) max[r] = fmaxf(max[r], tile(r, c));
+      for (int c = 0; c < Tile::col_count; ++c) max[r] = fmaxf(max[r], x(r, c));
 #pragma unroll
       for (int apart = 1; apart < lanes; apart *= 2)
         max[r] = fmaxf(max[r], __shfl_xor_sync(whole_warp, max[r], apart));
       sum[r] = 0;
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c) sum[r] += exp_below(tile(r, c) - max[r]);
+      for (int c = 0; c < Tile::col_count; ++c) sum[r] += exp_below(x(r, c) - max[r]);
     }
     deal_out<false, 1, shares>(max);
     add_up(sum);
@@ -173,8 +174,9 @@ template <class Tile>
 struct ColumnSums {
   LogSumExp of_column[Tile::warp_rows][Tile::size];
 
-  /// Leaves the sums of a tile of numbers x where all threads find them after a barrier.
-  __device__ void take(const Tile& tile) {
+  /// Leaves the sums of the numbers x of a tile, x(r, c), where all threads find them after a barrier.
+  template <class Numbers>
+  __device__ void take(const Numbers& x) {
 #pragma unroll
     for (int first = 0; first < Tile::col_count; first += lanes) {
       float max[lanes], sum[lanes];
@@ -182,13 +184,13 @@ struct ColumnSums {
       for (int c = 0; c < lanes; ++c) {
         max[c] = LogSumExp{}.max;
 #pragma unroll
-        for (int r = 0; r < Tile::row_count; ++r) max[c] = fmaxf(max[c], tile(r, first + c));
+        for (int r = 0; r < Tile::row_count; ++r) max[c] = fmaxf(max[c], x(r, first + c));
 #pragma unroll
         for (int apart = 4; apart < warp_size; apart *= 2)
           max[c] = fmaxf(max[c], __shfl_xor_sync(whole_warp, max[c], apart));
         sum[c] = 0;
 #pragma unroll
-        for (int r = 0; r < Tile::row_count; ++r) sum[c] += exp_below(tile(r, first + c) - max[c]);
+        for (int r = 0; r < Tile::row_count; ++r) sum[c] += exp_below(x(r, first + c) - max[c]);
       }
       deal_out<false, 4, lanes>(max);
       deal_out<true, 4, lanes>(sum);

@@ -12,6 +12,10 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
 namespace vlp::cuda::detail {
 
 inline constexpr float largest_inverse = static_cast<float>(1 / vlp::detail::smallest_norm);
@@ -45,17 +49,20 @@ struct UnitRows {
   const float* factor;         // [N]
 };
 
-/// Warp w of the grid takes row w of x (and, in the grid's second row, of y).
+/// Warp w of the grid takes row w of x (and, in the grid's second row, of y). Rows of y that are not valid
+/// are not read, and count as rows of zeros.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    measure_rows(Rows<const Scalar> x, Rows<const Scalar> y, Index features, float* inverse, float* factor,
-                 Rows<Half> operand) {
+    measure_rows(Rows<const Scalar> x, Rows<const Scalar> y, const std::uint8_t* valid, Index features,
+                 float* inverse, float* factor, Rows<Half> operand) {
   const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
-  if (row >= x.count) return;
-  const Scalar* from = blockIdx.y == 0 ? x[row] : y[row];
-  const Index out = blockIdx.y == 0 ? row : x.count + row;
+  const bool is_y = blockIdx.y != 0;
+  if (row >= (is_y ? y.count : x.count)) return;
+  const Scalar* from = is_y ? y[row] : x[row];
+  const Index out = is_y ? x.count + row : row;
+  const bool is_valid = !is_y || valid == nullptr || valid[row] != 0;
   double sum = 0;
-  for (Index d = lane(); d < features; d += warp_size) {
+  for (Index d = lane(); d < features && is_valid; d += warp_size) {
     const double v = to_float(from[d]);
     sum += v * v;
   }
@@ -65,46 +72,66 @@ __global__ void __launch_bounds__(256)
   if constexpr (std::is_same_v<Scalar, Half>) {
     if (sum > 0) power = exp2f(-floorf(log2f(static_cast<float>(sqrt(sum)))));
     for (Index d = lane(); d < features; d += warp_size)
-      operand[out][d] = from_float<Half>(to_float(from[d]) * power);
+      operand[out][d] = from_float<Half>(is_valid ? to_float(from[d]) * power : 0.0F);
   }
   if (lane() != 0) return;
   inverse[out] = inverse_of_row;
   factor[out] = std::is_same_v<Scalar, Half> ? (sum > 0 ? inverse_of_row / power : 1.0F) : inverse_of_row;
 }
 
-/// Measures pairs of rows, x and y [N, D], and keeps O(N) numbers of them (for Half also the copies).
+/// Copies rows, and writes zeros in place of those that are not valid. Warp w of the grid takes row w.
+template <class Scalar>
+__global__ void __launch_bounds__(256)
+    copy_valid_rows(Rows<const Scalar> x, const std::uint8_t* valid, Index features, Rows<Scalar> out) {
+  const Index row = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
+  if (row >= x.count) return;
+  for (Index d = lane(); d < features; d += warp_size)
+    out[row][d] = valid[row] != 0 ? x[row][d] : from_float<Scalar>(0);
+}
+
+/// What is kept of the rows x [N, D] and y [M, D]: their lengths, and for Half also the copies.
 template <class Scalar>
 class UnitRowPairs {
  public:
-  void measure(Cuda& device, MatrixView<const Scalar> x, MatrixView<const Scalar> y) {
-    const Index count = x.rows(), features = x.cols();
-    inverse_.resize(2 * count);
-    factor_.resize(2 * count);
-    Rows<Half> operand;
+  UnitRowPairs() = default;
+
+  /// Takes the arrays; see vlp::detail::SavedArrays.
+  template <class Arrays>
+  UnitRowPairs(Arrays& arrays, Index x_count, Index y_count, Index features)
+      : inverse_(arrays.template take<float>(x_count + y_count)),
+        factor_(arrays.template take<float>(x_count + y_count)) {
     if constexpr (std::is_same_v<Scalar, Half>) {
       stride_ = whole_packs<Half>(features);
-      operand = {copies_.resize(2 * count * stride_), 2 * count, stride_};
+      copies_ = arrays.template take<Half>((x_count + y_count) * stride_);
     }
-    dim3 grid = blocks(count, 256 / warp_size);
+  }
+
+  /// Writes the arrays.
+  void measure(Cuda& device, MatrixView<const Scalar> x, MatrixView<const Scalar> y,
+               const std::uint8_t* valid = nullptr) const {
+    const Index count = x.rows() + y.rows();
+    dim3 grid = blocks(std::max(x.rows(), y.rows()), 256 / warp_size);
     grid.y = 2;
-    launch(measure_rows<Scalar>, grid, 256, 0, device.stream(), rows_of(x), rows_of(y), features,
-           inverse_.data(), factor_.data(), operand);
+    launch(measure_rows<Scalar>, grid, 256, 0, device.stream(), rows_of(x), rows_of(y), valid, x.cols(),
+           inverse_, factor_, Rows<Half>{copies_, count, stride_});
   }
 
   /// The first of the pairs as operands; `x` as it was given to measure.
   [[nodiscard]] UnitRows<Scalar> first(MatrixView<const Scalar> x) const { return unit_rows(x, 0); }
-  [[nodiscard]] UnitRows<Scalar> second(MatrixView<const Scalar> y) const { return unit_rows(y, y.rows()); }
+  /// The second of them, behind `x_count` of the first.
+  [[nodiscard]] UnitRows<Scalar> second(MatrixView<const Scalar> y, Index x_count) const {
+    return unit_rows(y, x_count);
+  }
 
  private:
   [[nodiscard]] UnitRows<Scalar> unit_rows(MatrixView<const Scalar> x, Index begin) const {
-    UnitRows<Scalar> out{rows_of(x), rows_of(x), inverse_.data() + begin, factor_.data() + begin};
-    if constexpr (std::is_same_v<Scalar, Half>)
-      out.operand = {copies_.data() + begin * stride_, x.rows(), stride_};
+    UnitRows<Scalar> out{rows_of(x), rows_of(x), inverse_ + begin, factor_ + begin};
+    if constexpr (std::is_same_v<Scalar, Half>) out.operand = {copies_ + begin * stride_, x.rows(), stride_};
     return out;
   }
 
-  Buffer<float> inverse_, factor_;  // [2 N], of x and then of y
-  Buffer<Half> copies_;             // [2 N, stride_]
+  float *inverse_ = nullptr, *factor_ = nullptr;  // [N + M], of x and then of y
+  Half* copies_ = nullptr;                        // [N + M, stride_]
   Index stride_ = 0;
 };
 
