@@ -318,13 +318,15 @@ profile_kernels() {
   fi
   : >"$results/counters.csv"
   local pairs=(--only info_nce --bars --shape B=4096) tokens=(--only token_cross_entropy --bars)
-  local regions=(--only local_alignment --bars --shape B=64)
+  local regions=(--only local_alignment --bars --shape B=64) sigmoid=(--only pairwise_sigmoid --shape B=4096)
   kernel_times pairs "${pairs[@]}"
+  kernel_times sigmoid "${sigmoid[@]}"
   kernel_times local "${regions[@]}"
   kernel_times tokens "${tokens[@]}"
   kernel_times "token alignment" --only token_alignment --shape D=768
   counters scores take_scores "${pairs[@]}"
   counters "their gradient" differentiate_scores "${pairs[@]}"
+  counters sigmoids take_sigmoids "${sigmoid[@]}"
   counters attention "attend" --only local_alignment --bars --shape B=512
   counters "its gradient" "differentiate_attention|differentiate_few" --only local_alignment --bars --shape B=512
   counters logits take_logits "${tokens[@]}"
@@ -335,6 +337,7 @@ sweep_blocks() {
   local size
   for size in 4 8 32 64; do
     benchmark "block $size MiB pairs" 15 --only info_nce --bars --shape B=32768 --score-block-mib "$size"
+    benchmark "block $size MiB sigmoid" 15 --only pairwise_sigmoid --shape B=32768 --score-block-mib "$size"
     benchmark "block $size MiB local" 15 --only local_alignment --bars --shape B=512 --score-block-mib "$size"
   done
 }
