@@ -15,6 +15,7 @@
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/distillation.hpp>
 #include <vlp/losses/loss.hpp>
 
@@ -194,18 +195,28 @@ class DistillationBackend<ScalarType, Cuda> : DistillationInterface<ScalarType> 
 
   explicit DistillationBackend(const Options& options) : options_(options) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
+  /// Numbers that forward keeps for backward.
+  struct State {
+    cuda::detail::DistillationRow* rows;  // [N], written for rows that are valid
+    double* kept;                         // rows that are valid, or 1
+  };
+
+  State lay_out(SavedArrays<Device::Memory>& arrays, const Inputs& inputs) const {
+    auto* const rows = arrays.template take<cuda::detail::DistillationRow>(inputs.student.rows());
+    return {rows, arrays.template take<double>(1)};
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
     const Index rows = inputs.student.rows();
-    rows_.resize(rows);
-    kept_.resize(1);
     auto scratch = device.scratch().scope();
     cuda::launch(cuda::detail::compare_rows<Scalar>, cuda::blocks(rows), threads(inputs.student.cols()),
                  sizeof(cuda::detail::DistillationShared), device.stream(), logits(inputs),
-                 options_.temperature * options_.temperature, rows_.data(),
-                 scratch.template take<double>(rows), device.arrived(), kept_.data(), outputs.loss);
+                 options_.temperature * options_.temperature, state.rows, scratch.template take<double>(rows),
+                 device.arrived(), state.kept, outputs.loss);
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
     const Index rows = inputs.student.rows();
     if (!gradients.student.given()) return;
 
@@ -213,8 +224,8 @@ class DistillationBackend<ScalarType, Cuda> : DistillationInterface<ScalarType> 
     const cuda::Rows<Scalar> d_student = cuda::rows_of(gradients.student);
     in.by_packs = in.by_packs && begin_alike(in.student, d_student);
     cuda::launch(cuda::detail::differentiate_rows<Scalar>, cuda::blocks(rows), threads(in.columns), 0,
-                 device.stream(), in, static_cast<double>(upstream) * options_.temperature, rows_.data(),
-                 kept_.data(), d_student, gradients.into);
+                 device.stream(), in, static_cast<double>(upstream) * options_.temperature, state.rows,
+                 state.kept, d_student, gradients.into);
   }
 
  private:
@@ -244,8 +255,6 @@ class DistillationBackend<ScalarType, Cuda> : DistillationInterface<ScalarType> 
   }
 
   Options options_;
-  cuda::Buffer<cuda::detail::DistillationRow> rows_;
-  cuda::Buffer<double> kept_;  // rows that are valid, or 1
 };
 
 }  // namespace detail

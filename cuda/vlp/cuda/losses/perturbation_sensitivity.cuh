@@ -4,7 +4,6 @@
 
 #include <cuda_runtime.h>
 
-#include <vlp/core/buffer.hpp>
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/into.hpp>
@@ -17,6 +16,7 @@
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/cuda/losses/detail/unit_rows.cuh>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/perturbation_sensitivity.hpp>
 
@@ -317,26 +317,33 @@ class PerturbationSensitivityBackend<ScalarType, Cuda> : PerturbationSensitivity
 
   explicit PerturbationSensitivityBackend(const Options&) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
-    image_inverse_.resize(batch);
-    text_inverse_.resize(batch * candidates);
-    score_.resize(batch * candidates);
-    d_score_.resize(batch * candidates);
-    dot_.resize(batch);
-    dot_sum_.resize(1);
+  using State = cuda::detail::KeptPerturbations;
 
+  State lay_out(SavedArrays<Device::Memory>& arrays, const Inputs& inputs) const {
+    const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
+    State out;
+    out.image_inverse = arrays.template take<double>(batch);
+    for (double** of_candidates : {&out.text_inverse, &out.score, &out.d_score})
+      *of_candidates = arrays.template take_view<double>(batch, candidates).data();
+    out.dot = arrays.template take<double>(batch);
+    out.dot_sum = arrays.template take<double>(1);
+    return out;
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
+    const Index batch = inputs.text.extent(0), candidates = inputs.text.extent(1);
     const Perturbations in = perturbations(inputs);
     const auto kernel = aligned(in) ? cuda::detail::score_perturbations<Scalar, cuda::pack_size<Scalar>>
                                     : cuda::detail::score_perturbations<Scalar, 1>;
     const auto warps = static_cast<unsigned>(std::min<Index>(candidates, cuda::detail::most_scoring_warps));
     auto scratch = device.scratch().scope();
     cuda::launch(kernel, cuda::blocks(batch), warps * cuda::warp_size,
-                 sizeof(cuda::detail::PerturbationShared), device.stream(), in, kept(),
+                 sizeof(cuda::detail::PerturbationShared), device.stream(), in, state,
                  scratch.template take<double>(batch), device.arrived(), outputs.loss);
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
     const Perturbations in = perturbations(inputs);
     const cuda::detail::PerturbationGradients<Scalar> out{cuda::rows_of(gradients.image),
                                                           cuda::batch_rows_of(gradients.text),
@@ -349,7 +356,7 @@ class PerturbationSensitivityBackend<ScalarType, Cuda> : PerturbationSensitivity
     dim3 grid = cuda::blocks(batch);
     grid.y = cuda::blocks(pieces, most_pieces).x;
     const Index warps = cuda::blocks(pieces, Index{grid.y} * cuda::warp_size).x;
-    cuda::launch(kernel, grid, static_cast<unsigned>(warps * cuda::warp_size), 0, device.stream(), in, kept(),
+    cuda::launch(kernel, grid, static_cast<unsigned>(warps * cuda::warp_size), 0, device.stream(), in, state,
                  static_cast<double>(upstream) / static_cast<double>(batch), out);
   }
 
@@ -367,13 +374,6 @@ class PerturbationSensitivityBackend<ScalarType, Cuda> : PerturbationSensitivity
   [[nodiscard]] static bool aligned(const Perturbations& in) {
     return in.image.aligned() && in.text.aligned() && in.features % cuda::pack_size<Scalar> == 0;
   }
-
-  [[nodiscard]] cuda::detail::KeptPerturbations kept() const {
-    return {image_inverse_.data(), text_inverse_.data(), score_.data(),
-            d_score_.data(),       dot_.data(),          dot_sum_.data()};
-  }
-
-  cuda::Buffer<double> image_inverse_, text_inverse_, score_, d_score_, dot_, dot_sum_;
 };
 
 }  // namespace detail

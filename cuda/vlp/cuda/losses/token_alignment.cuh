@@ -17,6 +17,7 @@
 #include <vlp/cuda/losses/detail/token_rows.cuh>
 #include <vlp/cuda/losses/detail/token_tiles.cuh>
 #include <vlp/losses/detail/argument_checks.hpp>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/token_alignment.hpp>
 
@@ -49,11 +50,12 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
 
   explicit TokenAlignmentBackend(const Options& options) : options_(options) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    regions_shape_ = inputs.regions.extents();
-    max_words_ = inputs.words.extent(1);
+  struct State {};
 
-    const Index batch = regions_shape_[0];
+  State lay_out(SavedArrays<Device::Memory>&, const Inputs&) const { return {}; }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State&) const {
+    const Index batch = inputs.regions.extent(0);
     auto scratch = device.scratch().scope();
     double* losses = scratch.template take<double>(batch);
     for_each_strip(device, inputs, false, [&](const Pairs& in, const Tiles& tiles, Index first) {
@@ -64,11 +66,12 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
     });
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
+  void backward(Device& device, const Inputs& inputs, const State&, Accumulator upstream,
+                const Gradients& gradients) const {
     if (!gradients.regions.given() && !gradients.words.given()) return;
 
     const double weight = static_cast<double>(upstream) /
-                          (2 * options_.contrast_temperature * static_cast<double>(regions_shape_[0]));
+                          (2 * options_.contrast_temperature * static_cast<double>(inputs.regions.extent(0)));
     for_each_strip(device, inputs, true, [&](const Pairs& in, const Tiles& tiles, Index first) {
       form_contexts(device, in, tiles, {});
       contrast(device, in, tiles, {}, cosine_range, cuda::batch_rows_of(tiles.d_cosines));
@@ -97,9 +100,10 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
 
   /// Calls visit(pairs, tiles, first pair) for strips of pairs that fit into scratch, all but the last equal.
   template <class Visit>
-  void for_each_strip(Device& device, const Inputs& inputs, bool backward, Visit&& visit) {
-    const Index batch = regions_shape_[0];
-    cuda::detail::TokenShape shape{1, regions_shape_[1], max_words_, regions_shape_[2]};
+  void for_each_strip(Device& device, const Inputs& inputs, bool backward, Visit&& visit) const {
+    const auto& [batch, regions_of_image, features] = inputs.regions.extents();
+    const Index most_words = inputs.words.extent(1);
+    cuda::detail::TokenShape shape{1, regions_of_image, most_words, features};
     constexpr Index times = 8;
     const Index most = std::clamp(static_cast<Index>(device.options().score_block_bytes) * times /
                                       Tiles::bytes_of_pair(shape, parts, backward),
@@ -118,7 +122,7 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
                   regions,
                   words.aligned(),
                   regions.aligned(),
-                  {count, max_words_}},
+                  {count, most_words}},
             tiles.first(pairs), first);
     }
   }
@@ -228,8 +232,6 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
   }
 
   Options options_;
-  typename BatchView<Scalar>::Extents regions_shape_{};
-  Index max_words_ = 0;
 };
 
 }  // namespace detail

@@ -12,10 +12,10 @@
 #include <vlp/cuda/losses/detail/column_sums.cuh>
 #include <vlp/cuda/losses/detail/gradient_products.cuh>
 #include <vlp/cuda/losses/detail/token_logits.cuh>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/token_cross_entropy.hpp>
 
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <type_traits>
@@ -44,13 +44,21 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
 
   explicit TokenCrossEntropyBackend(const Options& options) : options_(options) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    shape_ = shape_of(inputs);
+  /// Numbers that forward keeps for backward.
+  struct State {
+    cuda::LogSumExp* sums;  // [N], of rows that count
+    float* inverse_count;   // 1 / N'
+  };
+
+  State lay_out(SavedArrays<Device::Memory>& arrays, const Inputs& inputs) const {
+    auto* const sums = arrays.template take<cuda::LogSumExp>(inputs.hidden.rows());
+    return {sums, arrays.template take<float>(1)};
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
     const auto logits = logits_of(inputs);
-    const Index rows = shape_[0];
-    sums_.resize(rows);
-    inverse_count_.resize(1);
-    const auto runs = cuda::detail::tile_runs<Product>(device, 0, rows, 0, shape_[2]);
+    const Index rows = inputs.hidden.rows();
+    const auto runs = cuda::detail::tile_runs<Product>(device, 0, rows, 0, inputs.weight.rows());
     auto scratch = device.scratch().scope();
     auto* run_sums = scratch.template take<cuda::LogSumExp>(runs.runs() * rows);
     auto* target_logits = scratch.template take<float>(rows);
@@ -63,12 +71,13 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
         cuda::detail::finish_tokens<Scalar>, grid, 256, sizeof(cuda::detail::FinishTokensShared),
         device.stream(), logits,
         cuda::detail::TakenLogits{run_sums, runs.runs(), target_logits, all_logits, runs.block_count()},
-        sums_.data(), scratch.template take<cuda::detail::TokenTotals>(grid.x), device.arrived(),
-        inverse_count_.data(), outputs.loss);
+        state.sums, scratch.template take<cuda::detail::TokenTotals>(grid.x), device.arrived(),
+        state.inverse_count, outputs.loss);
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    const Shape shape = shape_of(inputs);
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
+    const auto& [rows, features] = inputs.hidden.extents();
     const auto logits = logits_of(inputs);
     // Half has no room below 6e-8, so the numbers, at most 1, are brought near its largest.
     const float range = std::is_same_v<Scalar, Half> ? 16384 : 1;
@@ -77,18 +86,18 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
     // Ignored rows have gradient 0 but may hold anything, and 0 times NaN is NaN.
     auto hidden = logits.hidden;
     if (gradients.weight.given()) {
-      const auto copy = cuda::take_matrix<Scalar>(scratch, shape[0], shape[1]);
-      cuda::launch(cuda::detail::copy_rows_that_count<Scalar>, cuda::blocks(shape[0], 256 / cuda::warp_size),
-                   256, 0, device.stream(), logits, cuda::rows_of(copy));
+      const auto copy = cuda::take_matrix<Scalar>(scratch, rows, features);
+      cuda::launch(cuda::detail::copy_rows_that_count<Scalar>, cuda::blocks(rows, 256 / cuda::warp_size), 256,
+                   0, device.stream(), logits, cuda::rows_of(copy));
       hidden = cuda::rows_of(MatrixView<const Scalar>(copy));
     }
     std::optional<cuda::detail::RunningColumnSums<Scalar>> bias_sums;
-    if (gradients.bias.given()) bias_sums.emplace(scratch, shape[0], shape[2]);
-    const cuda::detail::FinishMean<Scalar> finish{factor, inverse_count_.data()};
+    if (gradients.bias.given()) bias_sums.emplace(scratch, rows, inputs.weight.rows());
+    const cuda::detail::FinishMean<Scalar> finish{factor, state.inverse_count};
     cuda::detail::gradient_products<Scalar>(
-        device, {hidden, logits.weight, shape[1]},
+        device, {hidden, logits.weight, features},
         [&](const cuda::detail::BlockPlace& place, cuda::Rows<Scalar> block) {
-          differentiate(device, logits, place, range, block);
+          differentiate(device, logits, place, state.sums, range, block);
           if (bias_sums)
             bias_sums->add(device, {block.data, place.rows, block.stride}, place.row, place.column,
                            place.columns);
@@ -96,18 +105,13 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
         Side{finish, {cuda::rows_of(gradients.hidden), gradients.into, nullptr}},
         Side{finish, {cuda::rows_of(gradients.weight), gradients.into, nullptr}}, bias_sums.has_value());
     if (bias_sums)
-      bias_sums->finish(device, factor, inverse_count_.data(), gradients.into, gradients.bias.data());
+      bias_sums->finish(device, factor, state.inverse_count, gradients.into, gradients.bias.data());
   }
 
  private:
-  using Shape = std::array<Index, 3>;  // N, D, V
   using Product = cuda::TileProduct<Scalar>;
   using Side = cuda::detail::GradientSide<Scalar, cuda::detail::FinishMean<Scalar>>;
   static constexpr int threads = Product::threads;
-
-  static Shape shape_of(const Inputs& inputs) {
-    return {inputs.hidden.rows(), inputs.hidden.cols(), inputs.weight.rows()};
-  }
 
   [[nodiscard]] cuda::detail::TokenLogits<Scalar> logits_of(const Inputs& inputs) const {
     const auto hidden = cuda::rows_of(inputs.hidden), weight = cuda::rows_of(inputs.weight);
@@ -128,18 +132,16 @@ class TokenCrossEntropyBackend<ScalarType, Cuda> : TokenCrossEntropyInterface<Sc
   }
 
   void differentiate(Cuda& device, const cuda::detail::TokenLogits<Scalar>& logits,
-                     const cuda::detail::BlockPlace& place, float range, cuda::Rows<Scalar> block) const {
+                     const cuda::detail::BlockPlace& place, const cuda::LogSumExp* sums, float range,
+                     cuda::Rows<Scalar> block) const {
     const auto runs =
         cuda::detail::tile_runs<Product>(device, place.row, place.rows, place.column, place.columns);
     cuda::launch(cuda::detail::differentiate_logits<Scalar>, cuda::blocks(runs.block_count()), threads,
-                 sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, sums_.data(),
-                 range, block);
+                 sizeof(cuda::detail::TokenShared<Scalar>), device.stream(), logits, runs, sums, range,
+                 block);
   }
 
   Options options_;
-  Shape shape_{};
-  Cuda::Buffer<cuda::LogSumExp> sums_;  // [N], of rows that count
-  Cuda::Buffer<float> inverse_count_;   // 1 / N'
 };
 
 }  // namespace detail
