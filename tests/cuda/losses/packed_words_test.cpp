@@ -35,9 +35,9 @@ struct Layout {
 Layout lay_out(const Counts& counts, Index most_words, Index capacity, Index strip_rows, int order = 1) {
   vlp::Cuda device = make_device(order);
   DeviceArray<std::int64_t> on_device(counts);
-  PackedWords words;
-  words.prepare("test", static_cast<Index>(counts.size()), most_words, on_device.span(), capacity);
-  words.lay_out(device, strip_rows);
+  PackedWords words("test", static_cast<Index>(counts.size()), most_words, on_device.span(), capacity);
+  auto scratch = device.scratch().scope();
+  words.lay_out(scratch, device, strip_rows);
   const auto room = [](Index size) { return std::vector<int>(static_cast<std::size_t>(size), -1); };
   DeviceArray<int> begin(room(words.reports() + 1)), first_report(room(words.strips() + 1)),
       report_of(room(words.rows()));
@@ -123,9 +123,9 @@ TEMPLATE_TEST_CASE("CUDA words are packed and measured", "", VLP_TEST_SCALARS) {
       DeviceArray<float> norm(std::vector<float>(rows, -1));
       DeviceArray<std::int64_t> on_device(counts);
       vlp::Cuda device = make_device(3);
-      PackedWords words;
-      words.prepare("test", 3, most, on_device.span(), rows);
-      words.lay_out(device, 8);
+      PackedWords words("test", 3, most, on_device.span(), rows);
+      auto scratch = device.scratch().scope();
+      words.lay_out(scratch, device, 8);
       words.pack<TestType>(
           device, BatchView<const TestType>(from.data(), {3, most, features}, {most * stride, stride, 1}),
           MatrixView<TestType>(to.data(), {rows, features}, {stride, 1}), norm.data());
@@ -148,9 +148,12 @@ TEMPLATE_TEST_CASE("CUDA words are packed and measured", "", VLP_TEST_SCALARS) {
 }
 
 TEST_CASE("CUDA words that are too many to count are refused") {
-  PackedWords words;
-  CHECK_THROWS_WITH(words.prepare("test", Index{1} << 20, 2000, {}, 0),
+  CHECK_THROWS_WITH(PackedWords("test", Index{1} << 20, 2000, {}, 0),
                     "test: 2097152000 words are more than 1073741824");
-  CHECK_THROWS_WITH(words.prepare("test", 3, 5, {}, 14),
+  CHECK_THROWS_WITH(PackedWords("test", 3, 5, {}, 14),
                     "test: word_capacity is 14 but the reports have 15 words");
+  CHECK_THROWS_WITH(
+      PackedWords("test", Index{1} << 40, Index{1} << 40, {}, 7),
+      "test: the extents are 1099511627776 x 1099511627776, but each must be at least 0 and their "
+      "product below 2^63");
 }

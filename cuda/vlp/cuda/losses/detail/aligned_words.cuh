@@ -27,13 +27,13 @@ struct AlignedWord {
 /// cos_w = <T_w, c_w> / max(|T_w| |c_w|, 1e-8) of all words in all images, and what they make of each pair:
 /// S[i, j] = t_pair log sum_w exp(t_word cos_w).
 struct AlignedWords {
-  const float* dot;           // [B, rows] <T_w, c_w>
-  const float* squared_norm;  // [B, rows] |c_w|^2
+  const float* dot;           // [images, rows] <T_w, c_w>
+  const float* squared_norm;  // [images, rows] |c_w|^2
   const float* word_norm;     // [rows] |T_w|
   Index rows;
-  const float* similarity;    // [B, B] S
-  const float* d_similarity;  // [B, B]
-  int batch;
+  const float* similarity;    // [images, reports] S
+  const float* d_similarity;  // [images, reports]
+  int images, reports;
   float word_temperature, pair_temperature;
 
   static constexpr float smallest_norm_product = 1e-8F;
@@ -50,7 +50,7 @@ struct AlignedWords {
     out.norm_product = norm_product(image, word);
     const float divisor = fmaxf(out.norm_product, smallest_norm_product);
     const float quotient = out.dot / divisor, cosine = clip(quotient);
-    const Index pair = Index{image} * batch + report;
+    const Index pair = Index{image} * reports + report;
     // The share is at most 1 except for rounding, here and in S.
     const float share = expf(word_temperature * cosine - similarity[pair] / pair_temperature);
     out.d_cosine = pair_temperature * word_temperature * share * d_similarity[pair];
@@ -75,10 +75,10 @@ struct AlignedWords {
 template <class Scalar>
 __global__ void __launch_bounds__(256)
     score_pairs(WordRows words, AlignedWords aligned, float* similarity, Rows<Scalar> rounded) {
-  const unsigned blocks_of_image = (aligned.batch + 7) / 8;
+  const unsigned blocks_of_image = (aligned.reports + 7) / 8;
   const int i = static_cast<int>(blockIdx.x / blocks_of_image);
   const int j = static_cast<int>(blockIdx.x % blocks_of_image) * 8 + warp();
-  if (j >= aligned.batch) return;
+  if (j >= aligned.reports) return;
   const int begin = words.begin[j], end = words.begin[j + 1];
   LogSumExp sum;
   for (int w = begin + lane(); w < end; w += warp_size)
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(256)
   sum = warp_sum(sum);
   if (lane() != 0) return;
   const float score = begin < end ? static_cast<float>(aligned.pair_temperature * sum.value()) : NAN;
-  similarity[Index{i} * aligned.batch + j] = score;
+  similarity[Index{i} * aligned.reports + j] = score;
   if (rounded.data != nullptr) rounded[i][j] = from_float<Scalar>(score);
 }
 
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(256)
   const float region_norm = terms.bounds != nullptr ? __uint_as_float(terms.bounds->region_norm) : 0;
   float sum = 0, score_bound = 0, weighted_bound = 0;
   if (report < words.reports)
-    for (int image = warp(); image < aligned.batch; image += 8) {
+    for (int image = warp(); image < aligned.images; image += 8) {
       const AlignedWord of_word = aligned.differentiate(image, report, word);
       sum += of_word.d_log_norm;
       if (terms.bounds == nullptr || of_word.norm_product < AlignedWords::smallest_norm_product) continue;

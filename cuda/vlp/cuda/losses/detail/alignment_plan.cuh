@@ -3,8 +3,10 @@
 #pragma once
 
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/view.hpp>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/packed_words.cuh>
 #include <vlp/losses/local_alignment.hpp>
 
 #include <algorithm>
@@ -17,22 +19,22 @@ namespace vlp::cuda::detail {
 /// and from what the device allows a tile.
 template <class Scalar>
 struct AlignmentPlan {
-  Index batch = 0, regions = 0, features = 0;  // B, R, D
-  Index rows = 0;        // of packed words, including padding rows that belong to no report
-  Index most_words = 0;  // W
-  Index padded = 0;      // R + 1 in whole packs
+  Index images, regions, features;  // b, R, D
+  Index rows;                       // of packed words, including padding rows that belong to no report
+  Index reports, most_words;        // n, W
+  Index padded;                     // R + 1 in whole packs
   bool gram_forward = true, gram_backward = true;
   Index strip_images = 1, strip_rows = 1;  // of a tile
 
-  AlignmentPlan() = default;
-  AlignmentPlan(const Cuda& device, LocalAlignmentForm form, Index images, Index regions_of_image,
-                Index feature_count, Index word_rows, Index words_of_report)
-      : batch(images),
-        regions(regions_of_image),
-        features(feature_count),
-        rows(word_rows),
-        most_words(words_of_report),
-        padded(whole_packs<Scalar>(regions_of_image + 1)) {
+  AlignmentPlan(const Cuda& device, LocalAlignmentForm form, const BatchView<const Scalar>& region_rows,
+                const PackedWords& words)
+      : images(region_rows.extent(0)),
+        regions(region_rows.extent(1)),
+        features(region_rows.extent(2)),
+        rows(words.rows()),
+        reports(words.reports()),
+        most_words(words.most_words()),
+        padded(whole_packs<Scalar>(regions + 1)) {
     choose_form(form);
     choose_strips(device);
   }
@@ -43,7 +45,7 @@ struct AlignmentPlan {
   /// And the most reports that can begin in a strip.
   [[nodiscard]] Index tile_reports(bool are_counted) const {
     const Index shortest = are_counted ? 1 : most_words;
-    return std::min(batch, (strip_rows + shortest - 1) / shortest);
+    return std::min(reports, (strip_rows + shortest - 1) / shortest);
   }
 
   /// 2^k, the first that is not less than R; or 2^15, which Half still holds.
@@ -77,8 +79,8 @@ struct AlignmentPlan {
         times * static_cast<Index>(device.options().score_block_bytes / sizeof(Scalar)) / share;
     const auto columns_of_tile = static_cast<Index>(std::sqrt(2 * static_cast<double>(elements)));
     const auto images_for = [&](Index columns) {
-      const Index images = std::clamp(columns / regions, Index{1}, std::min(batch, most_images));
-      return images == batch || images < 8 ? images : images / 8 * 8;  // rows of gradients in whole packs
+      const Index strip = std::clamp(columns / regions, Index{1}, std::min(images, most_images));
+      return strip == images || strip < 8 ? strip : strip / 8 * 8;  // rows of gradients in whole packs
     };
     strip_images = images_for(columns_of_tile);
     const Index wanted = elements / (strip_images * regions);

@@ -9,6 +9,7 @@
 #include <vlp/cuda/core/launch.cuh>
 #include <vlp/cuda/core/reduce.cuh>
 #include <vlp/cuda/core/scalar.cuh>
+#include <vlp/cuda/losses/detail/attention_tile.cuh>
 #include <vlp/cuda/losses/detail/gradient_scales.cuh>
 #include <vlp/cuda/losses/detail/packed_words.cuh>
 
@@ -133,14 +134,17 @@ __global__ void __launch_bounds__(256)
   out[image * padded + regions][first + thread] = from_float<Scalar>(factor * all);
 }
 
-/// Attention [B, W, R] of what is no word.
+/// Writes 0 to the attention [images, W, R] of what is no word of an image's own report, and to all of it if
+/// that report is not given: warp w of the grid takes row w of images W.
 template <class Scalar>
 __global__ void __launch_bounds__(256)
-    clear_padding(WordRows words, Index most_words, Index features, BatchRows<Scalar> out) {
+    clear_padding(WordRows words, Index most_words, Index regions, MatchedAttention<Scalar> matched) {
   const Index at = static_cast<Index>(blockIdx.x) * (256 / warp_size) + warp();
-  const Index report = at / most_words, w = at % most_words;
-  if (report >= words.reports || w < words.count(static_cast<int>(report))) return;
-  for (Index d = lane(); d < features; d += warp_size) out(report, w)[d] = from_float<Scalar>(0);
+  const Index image = at / most_words, w = at % most_words;
+  if (image >= matched.out.count) return;
+  const Index report = matched.report_of(image);
+  if (report >= 0 && report < words.reports && w < words.count(static_cast<int>(report))) return;
+  for (Index r = lane(); r < regions; r += warp_size) matched.out(image, w)[r] = from_float<Scalar>(0);
 }
 
 }  // namespace vlp::cuda::detail

@@ -70,7 +70,7 @@ __device__ void take_word_softmax(const AttentionTile<Scalar>& tile, int image, 
 /// IsSafe: see RegionSoftmax. OneChunk: R is 32 attend_columns at most.
 template <class Scalar, bool IsSafe, bool OneChunk>
 __global__ void __launch_bounds__(256, 4)
-    attend(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
+    attend(AttentionTile<Scalar> tile, float* dot, Index dot_stride, MatchedAttention<Scalar> matched) {
   constexpr int columns = attend_columns;
   using Chunk = ColumnChunk<columns>;
   auto& shared = shared_memory<AttendShared>();
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(256, 4)
 /// A kernel that makes attention of scores, and what a block of it takes.
 template <class Scalar>
 struct AttendKernel {
-  void (*kernel)(AttentionTile<Scalar>, float*, Index, BatchRows<Scalar>);
+  void (*kernel)(AttentionTile<Scalar>, float*, Index, MatchedAttention<Scalar>);
   unsigned threads;
   std::size_t shared_bytes;
 };

@@ -204,7 +204,7 @@ __device__ AttentionSums write_few(const Columns& columns, const float (&score)[
 /// not looked at.
 template <class Scalar, class Columns, bool IsSafe, bool WantsDot>
 __global__ void __launch_bounds__(attend_few_threads, 8)
-    attend_few(AttentionTile<Scalar> tile, float* dot, Index dot_stride, BatchRows<Scalar> matched) {
+    attend_few(AttentionTile<Scalar> tile, float* dot, Index dot_stride, MatchedAttention<Scalar> matched) {
   constexpr int rows = QuarterWarp::rows, block_rows = attend_few_threads / QuarterWarp::lanes;
   auto& shared = shared_memory<AttendFewShared>();
   const int image = static_cast<int>(blockIdx.y), last_report = tile.last_report();

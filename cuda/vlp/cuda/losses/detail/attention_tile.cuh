@@ -165,12 +165,23 @@ __device__ inline float dot_of(float inverse, float product) {
   return inverse * (ln_2 * product);
 }
 
+/// Where the attention of each image over the words of its own report goes, and which report that is.
+template <class Scalar>
+struct MatchedAttention {
+  BatchRows<Scalar> out{};  // [images, W, R], or no data
+  Index own_report = 0, own_report_step = 1;
+
+  /// The own report of image i; one that is not given is below 0 or beyond the last.
+  [[nodiscard]] __device__ Index report_of(Index i) const { return own_report + i * own_report_step; }
+};
+
 /// Writes the divided attention of a report in its own image to `matched`, unless this has no data or the
 /// image is another's; by a block, after all rows of the report.
 template <class Scalar>
 __device__ void write_matched(const AttentionTile<Scalar>& tile, int image, int report,
-                              const BatchRows<Scalar>& matched) {
-  if (matched.data == nullptr || tile.first_image + image != report) return;
+                              const MatchedAttention<Scalar>& matched) {
+  const Index i = tile.first_image + image;
+  if (matched.out.data == nullptr || matched.report_of(i) != report) return;
   __syncthreads();
   const int begin = tile.row_of(report), count = tile.words.count(report);
   const int warps = static_cast<int>(blockDim.x) / warp_size;
@@ -179,7 +190,7 @@ __device__ void write_matched(const AttentionTile<Scalar>& tile, int image, int 
     const float base = to_float(attention[tile.regions]) / tile.mean_scale;
     const float inverse = tile.inverse_sum[Index{image} * tile.rows + begin + w];
     for (int r = lane(); r < tile.regions; r += warp_size)
-      matched(report, w)[r] = from_float<Scalar>(inverse * (base + to_float(attention[r])));
+      matched.out(i, w)[r] = from_float<Scalar>(inverse * (base + to_float(attention[r])));
   }
 }
 

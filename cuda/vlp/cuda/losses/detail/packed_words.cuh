@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <vlp/core/detail/extents.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -15,6 +16,7 @@
 #include <vlp/cuda/losses/detail/word_counts.cuh>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -111,33 +113,41 @@ __global__ void __launch_bounds__(256) pack_words(WordRows words, BatchRows<cons
   if (lane() == 0) norm[row] = static_cast<float>(sqrt(sum));
 }
 
-/// Lays out the words of a batch, and keeps O(B) numbers of them.
+/// The words of a batch, and where they lie once they are laid out: O(B) numbers in scratch memory.
 class PackedWords {
  public:
   /// `count` is empty or has a number for each report, in device memory. Throws std::invalid_argument for
   /// more words than can be counted, or than `capacity` if it is not 0 and that can be known.
-  void prepare(std::string_view loss, Index reports, Index most_words, std::span<const std::int64_t> count,
-               Index capacity) {
-    const Index all = reports * most_words, rows = capacity > 0 ? std::min(capacity, all) : all;
-    require(rows <= most_rows, loss, ": ", rows, " words are more than ", most_rows);
-    require(!count.empty() || rows == all, loss, ": word_capacity is ", capacity, " but the reports have ",
-            all, " words");
-    reports_ = reports;
-    rows_ = rows;
-    counts_ = {count.data(), most_words};
+  PackedWords(std::string_view loss, Index reports, Index most_words, std::span<const std::int64_t> count,
+              Index capacity)
+      : reports_(reports),
+        rows_(rows_of_batch(loss, reports, most_words, capacity)),
+        counts_{count.data(), most_words} {
+    require(rows_ <= most_rows, loss, ": ", rows_, " words are more than ", most_rows);
+    require(!count.empty() || rows_ == reports * most_words, loss, ": word_capacity is ", capacity,
+            " but the reports have ", reports * most_words, " words");
   }
 
-  /// Lays them out in strips of `strip_rows`.
-  void lay_out(Cuda& device, Index strip_rows) {
+  /// Rows of packed words as far as the host knows, for reports of at most `most_words` words and, unless it
+  /// is 0, at most `capacity` in all.
+  [[nodiscard]] static Index rows_of_batch(std::string_view loss, Index reports, Index most_words,
+                                           Index capacity) {
+    const Index all = vlp::detail::checked_size(loss, std::array<Index, 2>{reports, most_words});
+    return capacity > 0 ? std::min(capacity, all) : all;
+  }
+
+  /// Lays them out in strips of `strip_rows`, for as long as what is taken from `scratch` lives.
+  template <class Scope>
+  void lay_out(Scope& scratch, Cuda& device, Index strip_rows) {
     strip_rows_ = strip_rows;
+    begin_ = scratch.template take<int>(reports_ + 1);
+    first_report_ = scratch.template take<int>(strips() + 1);
     launch(lay_out_words<int>, 1, 1024, sizeof(BlockRoom<Index>), device.stream(), counts_,
            static_cast<int>(reports_), static_cast<int>(rows_), static_cast<int>(strip_rows),
-           static_cast<int>(strips()), begin_.resize(reports_ + 1), first_report_.resize(strips() + 1));
+           static_cast<int>(strips()), begin_, first_report_);
   }
 
-  [[nodiscard]] WordRows view() const {
-    return {begin_.data(), first_report_.data(), static_cast<int>(reports_)};
-  }
+  [[nodiscard]] WordRows view() const { return {begin_, first_report_, static_cast<int>(reports_)}; }
   [[nodiscard]] Index reports() const noexcept { return reports_; }
   /// Says whether reports may be shorter than others.
   [[nodiscard]] bool are_counted() const noexcept { return counts_.count != nullptr; }
@@ -167,9 +177,9 @@ class PackedWords {
  private:
   static constexpr Index most_rows = Index{1} << 30;  // they are counted in 32 bits
 
-  Index reports_ = 0, rows_ = 0, strip_rows_ = 1;
-  WordCounts counts_{};
-  Buffer<int> begin_, first_report_;
+  Index reports_, rows_, strip_rows_ = 1;
+  WordCounts counts_;
+  int *begin_ = nullptr, *first_report_ = nullptr;
 };
 
 }  // namespace vlp::cuda::detail
