@@ -4,7 +4,6 @@
 
 #include <cuda_runtime.h>
 
-#include <vlp/core/buffer.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -17,8 +16,12 @@
 #include <vlp/cuda/losses/info_nce.cuh>
 #include <vlp/cuda/losses/local_alignment.cuh>
 #include <vlp/cuda/losses/perturbation_sensitivity.cuh>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/multi_scale.hpp>
+
+#include <cstddef>
+#include <span>
 
 namespace vlp {
 
@@ -71,48 +74,68 @@ class MultiScaleBackend<ScalarType, Cuda> : MultiScaleInterface<ScalarType> {
   using Device = Cuda;
 
   explicit MultiScaleBackend(const Options& options)
-      : alpha_(options.alpha),
-        beta_(options.beta),
+      : options_(options),
         global_(options.global),
         local_(options.local),
         perturbation_(options.perturbation) {}
 
-  void forward(Device& device, const Inputs& inputs, const Outputs& outputs) {
-    Accumulator* const terms = terms_.resize(3);
-    global_.forward(device, Interface::global_inputs(inputs), {terms});
-    if (beta_ > 0) perturbation_.forward(device, Interface::perturbation_inputs(inputs), {terms + 2});
-    if (alpha_ > 0) {
+  /// Memory that each term saves to; empty for those of weight 0.
+  struct State {
+    std::span<std::byte> global, local, perturbation;
+  };
+
+  State lay_out(SavedArrays<Device::Memory>& arrays, const Inputs& inputs) const {
+    const auto take = [&](const auto& term, const auto& of_term) -> std::span<std::byte> {
+      const std::size_t bytes = term.saved_bytes(of_term);
+      return {arrays.template take<std::byte>(static_cast<Index>(bytes)), bytes};
+    };
+    State out;
+    out.global = take(global_, Interface::global_inputs(inputs, options_));
+    if (options_.alpha > 0) out.local = take(local_, Interface::local_inputs(inputs));
+    if (options_.beta > 0) out.perturbation = take(perturbation_, Interface::perturbation_inputs(inputs));
+    return out;
+  }
+
+  void forward(Device& device, const Inputs& inputs, const Outputs& outputs, const State& state) const {
+    const double alpha = options_.alpha, beta = options_.beta;
+    auto scratch = device.scratch().scope();
+    auto* const terms = scratch.template take<Accumulator>(3);  // global, local, perturbation
+    global_.forward(device, Interface::global_inputs(inputs, options_), {terms}, state.global);
+    if (beta > 0)
+      perturbation_.forward(device, Interface::perturbation_inputs(inputs), {terms + 2}, state.perturbation);
+    if (alpha > 0) {
       local_.forward(device, Interface::local_inputs(inputs),
-                     {terms + 1, outputs.similarity, outputs.attention});
+                     {terms + 1, outputs.similarity, outputs.attention}, state.local);
     } else {
       clear(device, as_batch(outputs.similarity));
       clear(device, outputs.attention);
     }
     cuda::launch(cuda::detail::weigh_terms<Accumulator>, 1, cuda::warp_size, 0, device.stream(),
-                 cuda::detail::Terms<const Accumulator>{terms, alpha_ > 0 ? terms + 1 : nullptr,
-                                                        beta_ > 0 ? terms + 2 : nullptr},
-                 alpha_, beta_,
+                 cuda::detail::Terms<const Accumulator>{terms, alpha > 0 ? terms + 1 : nullptr,
+                                                        beta > 0 ? terms + 2 : nullptr},
+                 alpha, beta,
                  cuda::detail::Terms<Accumulator>{outputs.global, outputs.local, outputs.perturbation},
                  outputs.loss);
   }
 
-  void backward(Device& device, const Inputs& inputs, Accumulator upstream, const Gradients& gradients) {
-    if (alpha_ > 0)
-      local_.backward(device, Interface::local_inputs(inputs), Interface::weighted(upstream, alpha_),
+  void backward(Device& device, const Inputs& inputs, const State& state, Accumulator upstream,
+                const Gradients& gradients) const {
+    const double alpha = options_.alpha, beta = options_.beta;
+    // Image and texts hold the perturbation term first, if there is one: the global term is added to it.
+    const Into into = beta > 0 ? Into::add : gradients.into;
+    const auto of_global = Interface::global_gradients(gradients, into, options_);  // which may refuse them
+    if (alpha > 0)
+      local_.backward(device, Interface::local_inputs(inputs), state.local,
+                      Interface::weighted(upstream, alpha),
                       {gradients.regions, gradients.words, gradients.into});
-    if (beta_ > 0)
+    if (beta > 0)
       perturbation_.backward(
-          device, Interface::perturbation_inputs(inputs), Interface::weighted(upstream, beta_),
+          device, Interface::perturbation_inputs(inputs), state.perturbation,
+          Interface::weighted(upstream, beta),
           {gradients.image, gradients.text, gradients.perturbation_log_scale, gradients.into});
     if (gradients.into == Into::overwrite) clear_skipped(device, gradients);
-
-    // Image and reports now hold the perturbation term, if there is one: the global term is added to it.
-    const Into into = beta_ > 0 ? Into::add : gradients.into;
     if (into != gradients.into) clear(device, gradients.log_scale);
-    const MatrixView<Scalar> report =
-        gradients.text.given() ? Interface::first_report(gradients.text) : MatrixView<Scalar>();
-    global_.backward(device, Interface::global_inputs(inputs), upstream,
-                     {gradients.image, report, gradients.log_scale, into});
+    global_.backward(device, Interface::global_inputs(inputs, options_), state.global, upstream, of_global);
   }
 
  private:
@@ -135,12 +158,12 @@ class MultiScaleBackend<ScalarType, Cuda> : MultiScaleInterface<ScalarType> {
 
   /// Zeroes the gradients that a skipped term would have written, except those that the global term writes.
   void clear_skipped(Device& device, const Gradients& gradients) const {
-    if (alpha_ == 0) {
+    if (options_.alpha == 0) {
       clear(device, gradients.regions);
       clear(device, gradients.words);
     }
-    if (beta_ == 0) {
-      clear(device, perturbed(gradients.text));
+    if (options_.beta == 0) {
+      if (!options_.perturbed_as_negatives) clear(device, perturbed(gradients.text));
       clear(device, gradients.perturbation_log_scale);
     }
   }
@@ -153,11 +176,10 @@ class MultiScaleBackend<ScalarType, Cuda> : MultiScaleInterface<ScalarType> {
             {text.stride(0), text.stride(1), 1}};
   }
 
-  double alpha_, beta_;
+  Options options_;
   InfoNce<Scalar, Cuda> global_;
   LocalAlignment<Scalar, Cuda> local_;
   PerturbationSensitivity<Scalar, Cuda> perturbation_;
-  cuda::Buffer<Accumulator> terms_;  // global, local, perturbation
 };
 
 }  // namespace detail
