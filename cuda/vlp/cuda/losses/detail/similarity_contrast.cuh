@@ -49,7 +49,8 @@ struct Similarity {
     return member ? !targets.drops(i, j) : !(score(i, j) > limit);
   }
 
-  /// The targets q[i, j] of row i and q'[i, j] of column j, for a pair that stays in the denominator.
+  /// The targets q[i, j] of row i and q'[i, j] of column j, for a pair that stays in the denominator; q' is 0
+  /// in columns without a cross-entropy.
   [[nodiscard]] __device__ float row_target(int i, bool member) const {
     if (all_default()) return member ? 1 : 0;
     return (member ? targets.member_of_image(i) : 0) + (targets.smooths ? targets.smoothing_of_image(i) : 0);
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(Threads)
       const bool keeps = similarity.keeps(i, j, member, limit);
       sum.add({keeps ? score : -INFINITY, 1});
       float target = keeps ? similarity.row_weight * similarity.row_target(i, member) : 0;
-      if (similarity.has_column(j) && similarity.keeps(i, j, member, similarity.column_limit(j)))
+      if (similarity.keeps(i, j, member, similarity.column_limit(j)))
         target += similarity.column_weight * similarity.column_target(j, member);
       if (target != 0) target_score += static_cast<double>(target) * static_cast<double>(score);
     }
