@@ -12,6 +12,7 @@
 #include <vlp/cuda/losses/all.cuh>
 
 #include <cstddef>
+#include <span>
 
 // The contract of every loss on a CUDA device, beside the one on any device.
 
@@ -96,6 +97,15 @@ struct Step {
     loss.backward(device, run.inputs, 1, run.gradients);
   }
 
+  /// The same with memory of the caller's.
+  void queue_forward(const L& loss, Cuda& device) {
+    saved.resize(static_cast<vlp::Index>(loss.saved_bytes(run.inputs)));
+    loss.forward(device, run.inputs, {value.data()}, span());
+  }
+  void queue_backward(const L& loss, Cuda& device) {
+    loss.backward(device, run.inputs, span(), 1, run.gradients);
+  }
+
   void forget() {
     value.host() = {not_a_result<typename L::Accumulator>()};
     value.upload();
@@ -110,7 +120,10 @@ struct Step {
   }
   bool has_gradients() { return same_bits(run.gradient_values(), want); }
 
+  [[nodiscard]] std::span<std::byte> span() { return {saved.data(), static_cast<std::size_t>(saved.size())}; }
+
   LossCase<L> run;
+  vlp::cuda::Buffer<std::byte> saved;
   DeviceArray<typename L::Accumulator> value{{0}};
   typename L::Accumulator want_value{};
   Arrays want;
@@ -149,6 +162,59 @@ TEMPLATE_LIST_TEST_CASE("CUDA every loss is captured in graphs, which outlive th
   larger.replay();
   CHECK(second.has_value());
   CHECK(second.has_gradients());
+}
+
+// A loss that keeps nothing itself may serve steps that are captured in any order.
+TEMPLATE_LIST_TEST_CASE("CUDA every loss is captured with memory of the caller's", "", Losses) {
+  Random random(4);
+  Step<TestType> first(inputs_of<TestType>(random, small)), second(inputs_of<TestType>(random, large));
+  const Stream stream;
+  Cuda device(stream.stream);
+  const TestType loss(options_of<TestType>());
+  const auto queue = [&] {
+    first.queue_forward(loss, device);
+    second.queue_forward(loss, device);
+    first.queue_backward(loss, device);
+    second.queue_backward(loss, device);
+  };
+  for (int step = 0; step < 2; ++step) queue();
+  const Recording all(stream.stream, queue);
+  const Recording backward(stream.stream, [&] { first.queue_backward(loss, device); });
+  first.forget();
+  second.forget();
+  all.replay();
+  for (auto* step : {&first, &second}) {
+    CHECK(step->has_value());
+    CHECK(step->has_gradients());
+  }
+  second.queue_forward(loss, device);  // which leaves what the first one saved alone
+  first.forget();
+  backward.replay();
+  CHECK(first.has_gradients());
+}
+
+TEMPLATE_LIST_TEST_CASE("CUDA every loss serves two devices in turn, of which none sees the other's state",
+                        "", Losses) {
+  Random random(5);
+  Step<TestType> first(inputs_of<TestType>(random, small)), second(inputs_of<TestType>(random, large));
+  const Stream streams[2];
+  Cuda one(streams[0].stream), other(streams[1].stream);
+  const TestType loss(options_of<TestType>());
+  for (int step = 0; step < 2; ++step) {
+    first.forget();
+    second.forget();
+    first.queue_forward(loss, one);
+    second.queue_forward(loss, other);
+    if (step == 1) first.queue_forward(loss, one);
+    second.queue_backward(loss, other);
+    first.queue_backward(loss, one);
+    one.synchronize();
+    other.synchronize();
+    for (auto* of_device : {&first, &second}) {
+      CHECK(of_device->has_value());
+      CHECK(of_device->has_gradients());
+    }
+  }
 }
 
 TEMPLATE_LIST_TEST_CASE("CUDA every loss works on its device, whichever is current", "", Losses) {
