@@ -11,8 +11,11 @@
 #include <vlp/cuda/core/memory.cuh>
 #include <vlp/cuda/losses/all.cuh>
 
+#include <array>
+#include <cmath>
 #include <cstddef>
 #include <span>
+#include <vector>
 
 // The contract of every loss on a CUDA device, beside the one on any device.
 
@@ -215,6 +218,51 @@ TEMPLATE_LIST_TEST_CASE("CUDA every loss serves two devices in turn, of which no
       CHECK(of_device->has_gradients());
     }
   }
+}
+
+TEMPLATE_LIST_TEST_CASE("CUDA every loss that goes forward and back at once comes to the same bits", "",
+                        Losses) {
+  using L = TestType;
+  if constexpr (requires(const L& loss, Cuda& device) { loss.forward_backward(device, {}, 1, {}, {}); }) {
+    Random random(6);
+    const Arrays arrays = inputs_of<L>(random, large);
+    for (const std::size_t block : {std::size_t{1}, vlp::CudaOptions().score_block_bytes}) {
+      Step<L> step(arrays);
+      Cuda device(nullptr, {.score_block_bytes = block});
+      const L loss(options_of<L>());
+      step.forget();
+      loss.forward_backward(device, step.run.inputs, 1, {step.value.data()}, step.run.gradients);
+      device.synchronize();
+      CHECK(step.has_value());
+      CHECK(step.has_gradients());
+      step.forget();
+      loss.forward_backward(device, step.run.inputs, 1, {step.value.data()}, {});
+      device.synchronize();
+      CHECK(step.has_value());
+      step.forget();
+      loss.forward_backward(device, step.run.inputs, 1, {}, step.run.gradients);
+      device.synchronize();
+      CHECK(step.has_gradients());
+    }
+  }
+}
+
+TEST_CASE("CUDA token alignment at once gives the attention too") {
+  using L = vlp::TokenAlignment<float, Cuda>;
+  Random random(7);
+  LossCase<L> run(inputs_of<L>(random, small));
+  const auto& words = run.inputs.words;
+  const std::array<vlp::Index, 3> shape{words.extent(0), words.extent(1), run.inputs.regions.extent(1)};
+  const std::vector<float> nothing(static_cast<std::size_t>(shape[0] * shape[1] * shape[2]), NAN);
+  DeviceArray<float> want(nothing), got(nothing);
+  Cuda device;
+  L loss;
+  loss.forward(device, run.inputs, {nullptr, {want.data(), shape}});
+  loss.forward_backward(device, run.inputs, 1, {nullptr, {got.data(), shape}}, run.gradients);
+  device.synchronize();
+  want.download();
+  got.download();
+  CHECK(got.host() == want.host());  // NaN is equal to nothing
 }
 
 TEMPLATE_LIST_TEST_CASE("CUDA every loss works on its device, whichever is current", "", Losses) {

@@ -35,9 +35,9 @@ namespace detail {
 ///
 /// Products are cuBLAS's over batches of pairs, of copies of words and regions that are zero in padding:
 /// those of 16-bit numbers are of Half (see TokenOperand), those of float are not rounded. Between them stand
-/// one pass a softmax and one a projection. Forward keeps nothing; backward computes it again: 16 W R D + 8
-/// W^2 D flop a pair in all, padding included. Pairs are taken together as far as they fit into eight times
-/// CudaOptions::score_block_bytes.
+/// one pass a softmax and one a projection. Forward saves nothing; backward computes it again: 16 W R D + 8
+/// W^2 D flop a pair in all, padding included, and 12 W R D + 6 W^2 D at once. Pairs are taken together as
+/// far as they fit into eight times CudaOptions::score_block_bytes.
 template <class ScalarType>
 class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarType> {
   using Interface = TokenAlignmentInterface<ScalarType>;
@@ -69,17 +69,15 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
   void backward(Device& device, const Inputs& inputs, const State&, Accumulator upstream,
                 const Gradients& gradients) const {
     if (!gradients.regions.given() && !gradients.words.given()) return;
+    go_back(device, inputs, nullptr, {}, upstream, gradients);
+  }
 
-    const double weight = static_cast<double>(upstream) /
-                          (2 * options_.contrast_temperature * static_cast<double>(inputs.regions.extent(0)));
-    for_each_strip(device, inputs, true, [&](const Pairs& in, const Tiles& tiles, Index first) {
-      form_contexts(device, in, tiles, {});
-      contrast(device, in, tiles, {}, cosine_range, cuda::batch_rows_of(tiles.d_cosines));
-      differentiate(device, in, tiles);
-      write_gradients(device, in, tiles, weight,
-                      {gradients.regions.slice(first, in.shape.pairs),
-                       gradients.words.slice(first, in.shape.pairs), gradients.into});
-    });
+  /// Backward computes all that forward does: the loss comes with it.
+  void forward_backward(Device& device, const Inputs& inputs, Accumulator upstream, const Outputs& outputs,
+                        const Gradients& gradients) const {
+    auto scratch = device.scratch().scope();
+    go_back(device, inputs, scratch.template take<double>(inputs.regions.extent(0)), outputs, upstream,
+            gradients);
   }
 
  private:
@@ -96,6 +94,24 @@ class TokenAlignmentBackend<ScalarType, Cuda> : TokenAlignmentInterface<ScalarTy
     if (!std::is_same_v<Operand, Half>) return 1;
     const double most = std::floor(std::log2(16384 * std::min(options_.attention_temperature, 1.0)));
     return static_cast<float>(std::exp2(std::max(most, -8.0)));
+  }
+
+  /// Writes the gradients and, to `losses` [B] unless it is null, what the loss is the mean of.
+  void go_back(Device& device, const Inputs& inputs, double* losses, const Outputs& outputs,
+               Accumulator upstream, const Gradients& gradients) const {
+    const Index batch = inputs.regions.extent(0);
+    const double weight =
+        static_cast<double>(upstream) / (2 * options_.contrast_temperature * static_cast<double>(batch));
+    for_each_strip(device, inputs, true, [&](const Pairs& in, const Tiles& tiles, Index first) {
+      form_contexts(device, in, tiles, outputs.attention.slice(first, in.shape.pairs));
+      const bool is_last = first + in.shape.pairs == batch;
+      contrast(device, in, tiles, {losses, first, batch, device.arrived(), is_last ? outputs.loss : nullptr},
+               cosine_range, cuda::batch_rows_of(tiles.d_cosines));
+      differentiate(device, in, tiles);
+      write_gradients(device, in, tiles, weight,
+                      {gradients.regions.slice(first, in.shape.pairs),
+                       gradients.words.slice(first, in.shape.pairs), gradients.into});
+    });
   }
 
   /// Calls visit(pairs, tiles, first pair) for strips of pairs that fit into scratch, all but the last equal.

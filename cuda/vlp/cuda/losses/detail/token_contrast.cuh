@@ -219,15 +219,15 @@ __device__ void differentiate_contrast(const TokenScores<Parts>& z, Index pair, 
 
 /// Where losses go.
 struct TokenLosses {
-  double* of_pair;  // [B]
+  double* of_pair;  // [B], or null: not asked for
   Index first;      // pair of this launch
   Index batch;      // B
   unsigned* arrived;
-  float* mean;  // null but in the last launch
+  float* mean;  // null except in the last launch
 };
 
-/// Block b takes pair b. Forward, with losses: the last block of the last launch takes their mean, NaN if a
-/// count is out of range. Backward, with `d_scores`: writes gradients instead.
+/// Block b takes pair b. With losses, the last block of the last launch takes their mean, NaN if a count is
+/// out of range; with `d_scores`, gradients are written.
 template <class Operand, int Parts>
 __global__ void __launch_bounds__(contrast_warps* warp_size)
     contrast_tokens(WordCounts counts, TokenScores<Parts> z, TokenLosses losses, float range,
@@ -236,13 +236,12 @@ __global__ void __launch_bounds__(contrast_warps* warp_size)
   const Index pair = static_cast<Index>(blockIdx.x), words = counts[pair];
   double sum = contrast_rows(z, pair, words);
   sum += contrast_columns(z, pair, words, shared);
-  if (d_scores.data != nullptr) {
-    differentiate_contrast<Operand, Parts>(z, pair, words, range, d_scores);
-    return;
+  if (losses.of_pair != nullptr) {
+    sum = block_sum(sum, shared.sum);
+    if (threadIdx.x == 0)
+      losses.of_pair[losses.first + pair] = words > 0 ? sum / static_cast<double>(2 * words) : NAN;
   }
-  sum = block_sum(sum, shared.sum);
-  if (threadIdx.x == 0)
-    losses.of_pair[losses.first + pair] = words > 0 ? sum / static_cast<double>(2 * words) : NAN;
+  if (d_scores.data != nullptr) differentiate_contrast<Operand, Parts>(z, pair, words, range, d_scores);
   if (losses.mean == nullptr || !last_block(losses.arrived, shared.last)) return;
   sum = block_sum_of(losses.of_pair, losses.batch, shared.total);
   if (threadIdx.x == 0) *losses.mean = static_cast<float>(sum / static_cast<double>(losses.batch));
