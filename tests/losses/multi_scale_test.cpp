@@ -56,9 +56,20 @@ void add(double weight, const std::vector<double>& from, std::vector<double>& to
 struct Sum {
   Sum(const Arrays& in, const MultiScaleOptions& options) {
     Arrays global_in = in, perturbation_in = in;
-    global_in["text"] = first_reports(in.at("text"));
+    const std::vector<Index>& texts = in.at("text").shape;
+    if (options.perturbed_as_negatives) {
+      for (const char* name : {"text", "valid"}) {
+        std::vector<Index>& shape = global_in.at(name).shape;
+        shape[0] *= shape[1];
+        shape.erase(shape.begin() + 1);
+      }
+    } else {
+      global_in["text"] = first_reports(in.at("text"));
+      global_in.erase("valid");
+    }
     perturbation_in["log_scale"] = in.at("perturbation_log_scale");
     LossCase<vlp::InfoNce<double>> global(global_in);
+    if (options.perturbed_as_negatives) global.inputs.block.own_text_step = texts[1];
     LossCase<vlp::LocalAlignment<double>> local(in);
     LossCase<vlp::PerturbationSensitivity<double>> perturbation(perturbation_in);
     terms = {global.run(options.global), local.run(options.local), perturbation.run(options.perturbation)};
@@ -75,11 +86,11 @@ struct Sum {
     add(options.beta, from_perturbation.at("image").values, gradients["image"].values);
     Array& text = gradients["text"] = {in.at("text").shape, std::vector<double>(in.at("text").values.size())};
     add(options.beta, from_perturbation.at("text").values, text.values);
-    const Index features = text.shape[2];
-    for (Index b = 0; b < text.shape[0]; ++b)
-      for (Index d = 0; d < features; ++d)
-        text.values[static_cast<std::size_t>(b * text.shape[1] * features + d)] +=
-            from_global.at("text").values[static_cast<std::size_t>(b * features + d)];
+    const Index of_global = (options.perturbed_as_negatives ? texts[1] : 1) * texts[2];
+    for (Index b = 0; b < texts[0]; ++b)
+      for (Index d = 0; d < of_global; ++d)
+        text.values[static_cast<std::size_t>(b * texts[1] * texts[2] + d)] +=
+            from_global.at("text").values[static_cast<std::size_t>(b * of_global + d)];
   }
 
   double loss;
@@ -156,6 +167,34 @@ TEMPLATE_TEST_CASE("the multi-scale objective is the weighted sum of its terms",
   }
   CHECK(MultiScaleOptions{}.alpha == 0.1);
   CHECK(MultiScaleOptions{}.beta == 0.1);
+}
+
+TEMPLATE_TEST_CASE("perturbed reports are negatives of every image if the multi-scale objective says so", "",
+                   VLP_TEST_SCALARS) {
+  using L = MultiScale<TestType>;
+  constexpr double accuracy = accuracy_of_loss<L>();
+  Random random(7);
+  const Arrays arrays = rounded<L>(all_scales(random, 5, 3, 6, {.groups = 3}));
+  for (auto [alpha, beta] : {std::pair{0.0, 0.0}, {0.0, 0.5}, {0.4, 0.0}, {0.4, 0.5}})
+    for (DuplicatePolicy policy :
+         {DuplicatePolicy::negatives, DuplicatePolicy::positives, DuplicatePolicy::ignore}) {
+      CAPTURE(alpha, beta, static_cast<int>(policy));
+      MultiScaleOptions options = MultiScaleOptions::neg_clip();
+      options.global.duplicate_policy = policy;
+      options.alpha = alpha;
+      options.beta = beta;
+      const Sum want(arrays, options);
+      LossCase<L> got(arrays), added(arrays);
+      CHECK(to_double(got.run(options)) == Approx(want.loss).epsilon(accuracy));
+      CHECK(relative_error(got.gradient_values(), want.gradients) <= accuracy);
+
+      added.gradients.into = vlp::Into::add;
+      added.fill_gradient("text", 3);
+      added.run(options);
+      const Array sums = added.gradient_values().at("text"), alone = got.gradient_values().at("text");
+      for (std::size_t k = 0; k < sums.values.size(); ++k)
+        CHECK(sums.values[k] == Approx(3 + alone.values[k]).epsilon(accuracy));
+    }
 }
 
 TEMPLATE_TEST_CASE("the multi-scale objective agrees with double on ragged shapes", "", VLP_TEST_SCALARS) {
@@ -302,6 +341,33 @@ TEST_CASE("the multi-scale objective says what does not fit") {
   gradients.image = MatrixView<float>(gradients.image.data(), {2, 5});
   CHECK(refusal_of<MultiScale<float>>(good.inputs, gradients) ==
         "multi_scale: the gradient of image is 2 x 5 but image is 4 x 5");
+
+  const auto refusal_of_negatives = [&](const typename MultiScale<float>::Inputs& of,
+                                        const typename MultiScale<float>::Gradients& to) {
+    return message_of<std::invalid_argument>([&] {
+      auto device = make_device();
+      MultiScale<float> loss(MultiScaleOptions::neg_clip());
+      loss.forward(device, of, {});
+      loss.backward(device, of, 1, to);
+    });
+  };
+  CHECK(refusal_of_negatives(good.inputs, good.gradients) == "no error");
+  inputs = good.inputs;
+  inputs.text = BatchView<const float>(good.inputs.text.data(), {4, 2, 5}, {15, 5, 1});
+  inputs.valid = {};
+  CHECK(refusal_of_negatives(inputs, {}) ==
+        "multi_scale: text is 4 x 2 x 5 with strides of 15 x 5 x 1, but with perturbed_as_negatives its rows "
+        "must lie evenly");
+  gradients = good.gradients;
+  gradients.text = BatchView<float>(gradients.text.data(), {3, 3, 5}, {20, 5, 1});
+  CHECK_THAT(
+      refusal_of_negatives(
+          {good.inputs.image.slice(0, 3), good.inputs.text.slice(0, 3), good.inputs.log_scale, nullptr, {}},
+          {.text = gradients.text}),
+      ContainsSubstring("the gradient of text is 3 x 3 x 5 with strides of 20 x 5 x 1"));
+  inputs = good.inputs;
+  inputs.text = BatchView<const float>(good.inputs.text.data(), {4, 1, 5});
+  CHECK_THAT(refusal_of_negatives(inputs, {}), ContainsSubstring("but perturbed_as_negatives is set"));
 
   for (double bad : {-0.1, not_a_number, std::numeric_limits<double>::infinity()}) {
     CHECK_THROWS_WITH(MultiScale<float>({.alpha = bad}),
