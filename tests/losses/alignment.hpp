@@ -37,34 +37,34 @@ struct Told {
     using Scalar = typename L::Scalar;
     using Accumulator = typename L::Accumulator;
     LossCase<L> given(arrays);
-    const Index batch = given.inputs.words.extent(0), words = given.inputs.words.extent(1),
-                regions = given.inputs.regions.extent(1), width = batch + gap, depth = regions + gap,
-                size = words * depth + gap;
+    const Index images = given.inputs.regions.extent(0), reports = given.inputs.words.extent(0),
+                words = given.inputs.words.extent(1), regions = given.inputs.regions.extent(1),
+                width = reports + gap, depth = regions + gap, size = words * depth + gap;
     const auto nothing = [](Index count) {
       return std::vector<Scalar>(static_cast<std::size_t>(count), not_a_result<Scalar>());
     };
     DeviceArray<Accumulator, typename L::Device> value({not_a_result<Accumulator>()});
-    DeviceArray<Scalar, typename L::Device> scores(nothing(batch * width)), weights(nothing(batch * size));
+    DeviceArray<Scalar, typename L::Device> scores(nothing(images * width)), weights(nothing(images * size));
     auto device = make_device<typename L::Device>(2);
     L(options).forward(device, given.inputs,
                        {value.data(),
-                        {scores.data(), {batch, batch}, {width, 1}},
-                        {weights.data(), {batch, words, regions}, {size, depth, 1}}});
+                        {scores.data(), {images, reports}, {width, 1}},
+                        {weights.data(), {images, words, regions}, {size, depth, 1}}});
     wait_for(device);
     value.download();
     scores.download();
     weights.download();
     loss = to_double(value.host()[0]);
-    similarity = {{batch, batch}, {}};
-    attention = {{batch, words, regions}, {}};
+    similarity = {{images, reports}, {}};
+    attention = {{images, words, regions}, {}};
     const auto at = [](auto& array, Index k) { return to_double(array.host()[static_cast<std::size_t>(k)]); };
-    for (Index i = 0; i < batch; ++i)
+    for (Index i = 0; i < images; ++i)
       for (Index j = 0; j < width; ++j)
-        if (j < batch)
+        if (j < reports)
           similarity.values.push_back(at(scores, i * width + j));
         else
           gaps_untouched = gaps_untouched && std::isnan(at(scores, i * width + j));
-    for (Index k = 0; k < batch * size; ++k)
+    for (Index k = 0; k < images * size; ++k)
       if (k % size < words * depth && k % size % depth < regions)
         attention.values.push_back(at(weights, k));
       else

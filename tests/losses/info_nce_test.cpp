@@ -87,6 +87,10 @@ TEMPLATE_TEST_CASE("InfoNCE with extra texts agrees with double", "", VLP_TEST_S
   }
 }
 
+TEMPLATE_TEST_CASE("InfoNCE keeps texts that equal an image's own at any margin", "", VLP_TEST_SCALARS) {
+  check_margin_of_equal_texts<InfoNce<TestType>>();
+}
+
 #ifndef VLP_TEST_CUDA
 TEST_CASE("InfoNCE refuses own texts that are not valid") {
   Random random(15);

@@ -1,5 +1,6 @@
 #include "alignment.hpp"
 #include "literal.hpp"
+#include "literal_contrast.hpp"
 #include "pairs.hpp"
 #include "support/gradients.hpp"
 #include "words_and_regions.hpp"
@@ -59,30 +60,33 @@ LiteralPair literal_pair(const Arrays& in, Index i, Index j, const LocalAlignmen
   return {attention, o.pair_temperature * (o.word_temperature * max + std::log(sum))};
 }
 
-/// S [B, B].
+/// S [B, N].
 Matrix literal_scores(const Arrays& in, const LocalAlignmentOptions& o) {
-  const Index batch = in.at("regions").shape[0];
-  Matrix scores = xt::zeros<double>({batch, batch});
-  for (Index i = 0; i < batch; ++i)
-    for (Index j = 0; j < batch; ++j) scores(i, j) = literal_pair(in, i, j, o).score;
+  const Index images = in.at("regions").shape[0], reports = in.at("words").shape[0];
+  Matrix scores = xt::zeros<double>({images, reports});
+  for (Index i = 0; i < images; ++i)
+    for (Index j = 0; j < reports; ++j) scores(i, j) = literal_pair(in, i, j, o).score;
   return scores;
 }
 
-/// Cross-entropy of the rows, with the ids ignored.
-double row_loss(const Matrix& scores) {
-  double loss = 0;
-  for (std::size_t i = 0; i < scores.shape(0); ++i) {
-    const auto row = xt::row(scores, static_cast<std::ptrdiff_t>(i));
-    const double max = xt::amax(row)();
-    loss += max + std::log(xt::sum(xt::exp(row - max))()) - scores(i, i);
-  }
-  return loss / static_cast<double>(scores.shape(0));
+literal::ContrastBatch literal_batch(const Arrays& in, const LocalAlignmentOptions& o) {
+  literal::ContrastBatch batch;
+  const Matrix scores = literal_scores(in, o);
+  batch.block = LossCase<LocalAlignment<double>>(in).inputs.block.of(static_cast<Index>(scores.shape(0)),
+                                                                     static_cast<Index>(scores.shape(1)));
+  batch.scores.assign(scores.begin(), scores.end());
+  if (in.contains("group"))
+    for (double id : in.at("group").values) batch.group.push_back(static_cast<std::int64_t>(id));
+  batch.policy = o.duplicate_policy;
+  batch.label_smoothing = o.label_smoothing;
+  batch.row_weight = o.image_to_text_weight;
+  batch.column_weight = o.text_to_image_weight;
+  batch.margin = o.pair_temperature * o.false_negative_margin;
+  return batch;
 }
 
 double literal_loss(const Arrays& in, const LocalAlignmentOptions& o) {
-  const Matrix scores = literal_scores(in, o);
-  return o.image_to_text_weight * row_loss(scores) +
-         o.text_to_image_weight * row_loss(literal::transpose(scores));
+  return literal::contrast(literal_batch(in, o)).loss;
 }
 
 void check_against_literal(const Arrays& arrays, const LocalAlignmentOptions& options) {
@@ -91,10 +95,11 @@ void check_against_literal(const Arrays& arrays, const LocalAlignmentOptions& op
   CHECK(relative_error(told.similarity, literal::array(literal_scores(arrays, options))) < 1e-11);
   const Index most = told.attention.shape[1], regions = told.attention.shape[2];
   Array want{told.attention.shape, {}};
-  for (Index j = 0; j < told.attention.shape[0]; ++j) {
-    const Matrix attention = literal_pair(arrays, j, j, options).attention;
+  const vlp::PairBlock block = literal_batch(arrays, options).block;
+  for (Index i = 0; i < told.attention.shape[0]; ++i) {
+    const Matrix attention = literal_pair(arrays, i, block.text_of(i), options).attention;
     want.values.insert(want.values.end(), attention.begin(), attention.end());
-    want.values.resize(static_cast<std::size_t>((j + 1) * most * regions));  // 0 in padding
+    want.values.resize(static_cast<std::size_t>((i + 1) * most * regions));  // 0 in padding
   }
   CHECK(relative_error(told.attention, want, 1) < 1e-11);
 }
@@ -116,6 +121,30 @@ TEST_CASE("local alignment agrees with the literal definition") {
         with_form(form, {.attention_temperature = 90, .word_temperature = 0.5, .pair_temperature = 3}));
     check_against_literal(large_scores(), with_form(form));
   }
+}
+
+TEST_CASE("local alignment with further reports, groups or a margin agrees with the literal definition") {
+  Random random(5);
+  for (vlp::DuplicatePolicy policy :
+       {vlp::DuplicatePolicy::negatives, vlp::DuplicatePolicy::positives, vlp::DuplicatePolicy::ignore})
+    for (double smoothing : {0.0, 0.1})
+      for (double margin : {std::numeric_limits<double>::infinity(), 0.0, 0.1}) {
+        if (smoothing > 0 && std::isfinite(margin)) continue;
+        const LocalAlignmentOptions options{.pair_temperature = 3,
+                                            .duplicate_policy = policy,
+                                            .label_smoothing = smoothing,
+                                            .image_to_text_weight = 0.7,
+                                            .text_to_image_weight = 0.4,
+                                            .false_negative_margin = margin};
+        CAPTURE(static_cast<int>(policy), smoothing, margin);
+        Arrays arrays = words_and_regions(random, {.batch = 9, .groups = 5});
+        check_against_literal(arrays, options);
+        arrays["regions"] = normal(random, {4, 4, 6});
+        arrays["own_text"] = number(1);
+        arrays["own_text_step"] = number(2);
+        check_against_literal(arrays, options);
+        if (!std::isfinite(margin)) CHECK(gradient_error<LocalAlignment<double>>(options, arrays) < 1e-5);
+      }
 }
 
 TEST_CASE("local alignment over several tiles of words and strips of images is the same") {

@@ -481,8 +481,9 @@ TEST_CASE("local alignment says what does not fit") {
   DeviceArray<std::int64_t> two({1, 2}), three({1, 5, 2});
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2)}) == "no error");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), three.span(), three.span(), 8}) == "no error");
-  CHECK_THAT(refusal_of<L>({batch(3, 4, 2), batch(2, 5, 2)}),
-             ContainsSubstring("local_alignment: regions is 3 x 4 x 2 but words is 2 x 5 x 2"));
+  CHECK_THAT(
+      refusal_of<L>({batch(3, 4, 2), batch(2, 5, 2)}),
+      ContainsSubstring("local_alignment: image 2 of the batch has text 0 + 2 x 1, but there are 2 texts"));
   CHECK_THAT(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 3)}),
              ContainsSubstring("local_alignment: regions is 3 x 4 x 2 but words is 3 x 5 x 3"));
   CHECK_THAT(refusal_of<L>({{}, batch(3, 5, 3)}), ContainsSubstring("local_alignment: regions is 0 x 0 x 0"));
@@ -491,7 +492,7 @@ TEST_CASE("local alignment says what does not fit") {
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), two.span()}) ==
         "local_alignment: word_count has 2 numbers but words has 3 reports");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, two.span()}) ==
-        "local_alignment: group has 2 ids but the batch has 3 pairs");
+        "local_alignment: group has 2 ids but the batch has 3 images and 3 texts");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, {}, 2}) ==
         "local_alignment: word_capacity is 2, less than a word for each of the 3 reports");
   CHECK(refusal_of<L>({batch(3, 4, 2), batch(3, 5, 2), {}, {}, 15}) == "no error");

@@ -72,6 +72,21 @@ inline Arrays random_rectangle(Random& random, const Rectangle& shape) {
   return out;
 }
 
+/// Texts that equal an image's own are not beyond it, by rounding say: a margin of 0 leaves out what one a
+/// little larger does.
+template <Loss L>
+void check_margin_of_equal_texts() {
+  Random random(18);
+  Arrays arrays = random_pairs(random, 150, 40, 0, 3);
+  for (Index j : {Index{1}, Index{2}, Index{140}})
+    std::copy_n(arrays.at("text").values.begin(), 40, arrays.at("text").values.begin() + j * 40);
+  typename L::Options none, small;
+  none.false_negative_margin = 0;
+  small.false_negative_margin = 1e-4;
+  LossCase<L> without(arrays), with(arrays);
+  CHECK(to_double(without.run(none)) == Approx(to_double(with.run(small))).epsilon(1e-3));
+}
+
 /// More than a strip, or a tile, has.
 inline constexpr Index many_pairs = on_cpu ? 600 : 300;
 

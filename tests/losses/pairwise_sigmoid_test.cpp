@@ -1,4 +1,5 @@
 #include "literal.hpp"
+#include "literal_contrast.hpp"
 #include "pairs.hpp"
 #include "support/gradients.hpp"
 
@@ -6,7 +7,12 @@
 
 #include <vlp/losses/pairwise_sigmoid.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <vector>
 
 namespace {
 
@@ -16,24 +22,58 @@ using vlp::DuplicatePolicy;
 using vlp::Index;
 using vlp::PairwiseSigmoid;
 using vlp::PairwiseSigmoidOptions;
+using vlp::PositiveWeight;
 using vlp::Random;
 
-/// The loss of the paper's algorithm 1, and its gradients.
-literal::Result literal_pairwise_sigmoid(const Arrays& in, const PairwiseSigmoidOptions& options) {
-  using literal::Matrix;
+/// The loss by its definition, and its gradients.
+literal::Result literal_pairwise_sigmoid(Arrays in, const PairwiseSigmoidOptions& options) {
+  for (double& x : in.at("text").values) x = std::isnan(x) ? 0 : x;  // texts that are not valid
   const literal::Pairs pairs(in);
-  const std::size_t batch = pairs.image.shape(0);
-  const auto n = static_cast<double>(batch);
-  const Matrix eye = xt::eye<double>(batch), same = literal::same_group(in, batch);
-  const Matrix keep = options.duplicate_policy == DuplicatePolicy::ignore ? Matrix(1 - (same - eye))
-                                                                          : Matrix(xt::ones_like(eye));
-  const Matrix z = 2 * (options.duplicate_policy == DuplicatePolicy::positives ? same : eye) - 1;
-  const Matrix logits = z * (pairs.scores + in.at("bias").values[0]);
-  // -log sigmoid(a) = max(-a, 0) + log(1 + exp(-|a|))
-  const Matrix losses = xt::maximum(-logits, 0.0) + xt::log1p(xt::exp(-xt::abs(logits)));
-  const Matrix d_scores = -keep * z / (1 + xt::exp(logits)) / n;
-  literal::Result out{xt::sum(keep * losses)() / n, pairs.backward(d_scores)};
-  out.gradients["bias"] = number(xt::sum(d_scores)());
+  literal::ContrastBatch batch;
+  const auto images = static_cast<Index>(pairs.scores.shape(0)),
+             texts = static_cast<Index>(pairs.scores.shape(1));
+  batch.block = LossCase<PairwiseSigmoid<double>>(in).inputs.block.of(images, texts);
+  batch.scores.assign(pairs.scores.begin(), pairs.scores.end());
+  if (in.contains("group"))
+    for (double id : in.at("group").values) batch.group.push_back(static_cast<std::int64_t>(id));
+  if (in.contains("valid"))
+    for (double v : in.at("valid").values) batch.valid.push_back(static_cast<std::uint8_t>(v));
+  batch.policy = options.duplicate_policy;
+  batch.margin = pairs.scale * options.false_negative_margin;
+  const double bias = in.at("bias").values[0];
+  literal::Result out;
+  literal::Matrix d_scores = xt::zeros_like(pairs.scores);
+  double d_bias = 0;
+  for (Index i = 0; i < images; ++i) {
+    double positives = 0;
+    for (Index j = 0; j < texts; ++j)
+      positives +=
+          batch.is_member(i, j) && (batch.valid.empty() || batch.valid[static_cast<std::size_t>(j)] != 0) ? 1
+                                                                                                          : 0;
+    for (Index j = 0; j < texts; ++j) {
+      const bool is_own = j == batch.block.text_of(i);
+      const bool matches =
+          is_own || (options.duplicate_policy == DuplicatePolicy::positives && batch.is_member(i, j));
+      const Index image = batch.block.image_of(j);
+      const double own =
+          std::max(batch.score(i, batch.block.text_of(i)),
+                   image < 0 ? -std::numeric_limits<double>::infinity() : batch.score(image, j));
+      if (!batch.is_kept(i, j, own)) continue;
+      const double weight = matches && options.positive_weight == PositiveWeight::one_over_count &&
+                                    options.duplicate_policy == DuplicatePolicy::positives
+                                ? 1 / positives
+                                : 1;
+      const double z = matches ? 1 : -1, logit = z * (batch.score(i, j) + bias);
+      // -log sigmoid(a) = max(-a, 0) + log(1 + exp(-|a|))
+      const auto n = static_cast<double>(images);
+      out.loss += weight / n * (std::max(-logit, 0.0) + std::log1p(std::exp(-std::abs(logit))));
+      const double d = -weight / n * z / (1 + std::exp(logit));
+      d_scores(i, j) = d;
+      d_bias += d;
+    }
+  }
+  out.gradients = pairs.backward(d_scores);
+  out.gradients["bias"] = number(d_bias);
   return out;
 }
 
@@ -42,6 +82,13 @@ void check_against_literal(const Arrays& arrays, const PairwiseSigmoidOptions& o
   LossCase<PairwiseSigmoid<double>> got(arrays);
   CHECK(relative_error(number(got.run(options, 2)), number(want.loss), 1e-3) < 1e-12);
   CHECK(relative_error(got.gradient_values(), want.gradients, 1e-3) < 1e-10);
+  LossCase<PairwiseSigmoid<double>> at_once(arrays);
+  vlp::Cpu device(2);
+  double loss = -1;
+  const PairwiseSigmoid<double> pure(options);
+  pure.forward_backward(device, at_once.inputs, 1, {&loss}, at_once.gradients);
+  CHECK(relative_error(number(loss), number(want.loss), 1e-3) < 1e-12);
+  CHECK(same_bits(at_once.gradient_values(), got.gradient_values()));
 }
 
 }  // namespace
@@ -56,12 +103,43 @@ TEST_CASE("Pairwise sigmoid agrees with the literal definition within one tile a
   check_against_literal(random_pairs(random, 600, 3), {});
 }
 
+TEST_CASE("Pairwise sigmoid with extra texts agrees with the literal definition") {
+  Random random(2);
+  for (Rectangle shape :
+       {Rectangle{1, 4, 5, 2}, Rectangle{7, 19, 5}, Rectangle{5, 16, 5, 1, 3}, Rectangle{90, 300, 5, 0, 3}})
+    for (bool ids_of_images : {false, true})
+      for (bool leaves_out : {false, true}) {
+        shape.groups = 1 + static_cast<int>(shape.images) / 2;
+        shape.ids_of_images = ids_of_images;
+        shape.leaves_out = leaves_out;
+        const Arrays arrays = random_rectangle(random, shape);
+        for (DuplicatePolicy policy : policies)
+          for (PositiveWeight weight : {PositiveWeight::one, PositiveWeight::one_over_count})
+            for (double margin : {std::numeric_limits<double>::infinity(), 0.0, 0.3}) {
+              CAPTURE(shape.images, ids_of_images, leaves_out, static_cast<int>(policy), margin);
+              check_against_literal(
+                  arrays,
+                  {.duplicate_policy = policy, .positive_weight = weight, .false_negative_margin = margin});
+            }
+      }
+}
+
+TEMPLATE_TEST_CASE("Pairwise sigmoid keeps texts that equal an image's own at any margin", "", float,
+                   double) {
+  check_margin_of_equal_texts<PairwiseSigmoid<TestType>>();
+}
+
 TEST_CASE("Pairwise sigmoid gradients agree with central differences") {
   CHECK(rc::check([](std::uint64_t seed) {
     Random random(seed);
     const Index batch = *rc::gen::inRange<Index>(1, 9), features = *rc::gen::inRange<Index>(2, 8);
-    const PairwiseSigmoidOptions options{*rc::gen::elementOf(policies)};
-    const Arrays arrays = random_pairs(random, batch, features, *rc::gen::inRange(0, 5), 5);
+    const PairwiseSigmoidOptions options{
+        .duplicate_policy = *rc::gen::elementOf(policies),
+        .positive_weight = *rc::gen::element(PositiveWeight::one, PositiveWeight::one_over_count)};
+    Rectangle shape{batch, batch, features, *rc::gen::inRange<Index>(0, 3), *rc::gen::inRange<Index>(1, 4)};
+    shape.texts = shape.own_text + (batch - 1) * shape.own_text_step + *rc::gen::inRange<Index>(1, 4);
+    shape.groups = *rc::gen::inRange(0, 5);
+    const Arrays arrays = random_rectangle(random, shape);
     const double error = gradient_error<PairwiseSigmoid<double>>(options, arrays);
     RC_LOG() << "batch " << batch << ", features " << features << ", error " << error << "\n";
     RC_ASSERT(error < 1e-6);
@@ -142,10 +220,11 @@ TEST_CASE("Pairwise sigmoid says what does not fit") {
   CHECK_THROWS_WITH(loss.forward(device, {view(4, 3), view(4, 3), &number, nullptr, {}}, {}),
                     "pairwise_sigmoid: bias is not given");
   CHECK_THROWS_WITH(loss.forward(device, {view(4, 3), view(4, 3), &number, &number, group}, {}),
-                    "pairwise_sigmoid: group has 5 ids but the batch has 4 pairs");
+                    "pairwise_sigmoid: group has 5 ids but the batch has 4 images and 4 texts");
   loss.forward(device, {view(4, 3), view(4, 3), &number, &number, {}}, {});
-  CHECK_THROWS_WITH(loss.backward(device, {view(3, 3), view(3, 3), &number, &number, {}}, 1, {}),
-                    ContainsSubstring("backward is given 3 x 3 but forward had 4 x 3 (pairs x features)"));
+  CHECK_THROWS_WITH(
+      loss.backward(device, {view(3, 3), view(3, 3), &number, &number, {}}, 1, {}),
+      ContainsSubstring("backward is given 3 x 3 x 3 but forward had 4 x 4 x 3 (images x texts x features)"));
   CHECK_THROWS_WITH(
       loss.backward(device, {view(4, 3), view(4, 3), &number, &number, {}}, 1, {view(4, 2), {}}),
       "pairwise_sigmoid: the gradient of image is 4 x 2 but image is 4 x 3");

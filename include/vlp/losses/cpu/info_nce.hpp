@@ -121,7 +121,7 @@ class InfoNceBackend<ScalarType, Cpu> : InfoNceInterface<ScalarType> {
                                                const Options& options) {
       if (!has_margin(options)) return {};
       const double scale = std::exp(static_cast<double>(*inputs.log_scale));
-      return own_thresholds(scratch, tiles, block, options.false_negative_margin * scale,
+      return own_thresholds(scratch, tiles, block, options.false_negative_margin, scale,
                             std::numeric_limits<Scalar>::infinity());
     }
   };

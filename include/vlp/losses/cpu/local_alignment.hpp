@@ -242,9 +242,8 @@ class LocalAlignmentBackend<ScalarType, Cpu> : LocalAlignmentInterface<ScalarTyp
   Contrast<Accumulator> contrast_of(Arena::Scope& scratch, const Sums& sums, const Pass& pass) const {
     MarginThresholds<Accumulator> margin;
     if (has_margin(options_))
-      margin = own_thresholds(scratch, pass, pass.targets.block(),
-                              options_.false_negative_margin * options_.pair_temperature,
-                              std::numeric_limits<Accumulator>::infinity());
+      margin = own_thresholds(scratch, pass, pass.targets.block(), options_.false_negative_margin,
+                              options_.pair_temperature, std::numeric_limits<Accumulator>::infinity());
     return {scratch, pass.targets, sums, options_, margin};
   }
 

@@ -116,10 +116,9 @@ class PairwiseSigmoidBackend<ScalarType, Cpu> : PairwiseSigmoidInterface<ScalarT
           groups_match(options.duplicate_policy == DuplicatePolicy::positives),
           weighs(groups_match && options.positive_weight == PositiveWeight::one_over_count) {
       if (has_margin(options))
-        margin =
-            own_thresholds(scratch, tiles, targets.block(),
-                           options.false_negative_margin * std::exp(static_cast<double>(*inputs.log_scale)),
-                           -std::numeric_limits<Scalar>::infinity());
+        margin = own_thresholds(scratch, tiles, targets.block(), options.false_negative_margin,
+                                std::exp(static_cast<double>(*inputs.log_scale)),
+                                -std::numeric_limits<Scalar>::infinity());
     }
 
     [[nodiscard]] Index image(Index row) const noexcept { return targets.block().first_image + row; }
