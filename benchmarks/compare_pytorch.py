@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times vlp's losses beside the same in PyTorch, forward and backward, and measures the memory of both.
 
-  compare_pytorch.py --bridge build/benchmark/benchmarks/libvlp_pytorch_bridge.so
+  compare_pytorch.py --bridge build/benchmark/bindings/libvlp_ops.so
 
 Contenders: vlp, PyTorch as its users write it, the same through torch.compile; for local alignment GLoRIA's loop over
 reports, and all pairs at once; for the multi-scale objective the sum of its terms. They have the same inputs, threads and
@@ -18,7 +18,8 @@ Where PyTorch runs out of memory, that is its row. Cases with bars come first, w
 --time-limit cuts off what is missed least. OUTPUT.json and OUTPUT.md are written anew after every answer, so that they have
 all but the case in progress when this is killed; SIGTERM ends it and its workers with what there is. VLP_COMMIT names the commit where this is no clone.
 
-Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BENCHMARKS.
+Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BINDINGS (for CUDA:
+VLP_BUILD_BENCHMARKS).
 A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes
 where --output says.
 """
@@ -60,11 +61,12 @@ def parse():
     options = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         fail(f"PyTorch is not installed for {sys.executable}; install it, or run this with a Python that has it")
-    library, build = {"cpu": ("vlp_pytorch_bridge", "benchmark"), "cuda": ("vlp_pytorch_bridge_cuda", "cuda")}[options.device]
+    library, folder, option = {"cpu": ("vlp_ops", "benchmark/bindings", "VLP_BUILD_BINDINGS"),
+                               "cuda": ("vlp_pytorch_bridge_cuda", "cuda/benchmarks", "VLP_BUILD_BENCHMARKS")}[options.device]
     if options.bridge is None:
-        options.bridge = HERE.parent / "build" / build / "benchmarks" / f"lib{library}.so"
+        options.bridge = HERE.parent / "build" / folder / f"lib{library}.so"
     if not options.bridge.is_file():
-        fail(f"there is no library {options.bridge}; build it with cmake -DVLP_BUILD_BENCHMARKS=ON, target "
+        fail(f"there is no library {options.bridge}; build it with cmake -D{option}=ON, target "
              f"{library}, or name it by --bridge")
     if options.threads and min(options.threads) < 1:
         fail("--threads must be 1 or more")

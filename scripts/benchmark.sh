@@ -9,9 +9,9 @@ results=benchmarks/results
 
 ./scripts/install_packages.sh
 echo "build: $build"
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVLP_NATIVE=ON -DVLP_BUILD_BENCHMARKS=ON \
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVLP_NATIVE=ON -DVLP_BUILD_BENCHMARKS=ON -DVLP_BUILD_BINDINGS=ON \
   -DVLP_BUILD_TESTS=OFF -DVLP_BUILD_EXAMPLES=OFF --log-level=WARNING "$@" >/dev/null
-cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses benchmark_busy vlp_pytorch_bridge
+cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses benchmark_busy vlp_ops
 
 # record NAME OPTIONS...: runs the program, keeps its JSON without the name of this machine and without NaN, which JSON
 # does not have (the relative spread of a count that always is 0).
@@ -30,7 +30,7 @@ python=${PYTHON:-python3}
 "$python" benchmarks/plot_scaling.py "$results/scaling.json" --images docs/images --output "$results/scaling.md"
 
 if "$python" -c 'import torch' 2>/dev/null; then
-  "$python" benchmarks/compare_pytorch.py --bridge "$build/benchmarks/libvlp_pytorch_bridge.so"
+  "$python" benchmarks/compare_pytorch.py --bridge "$build/bindings/libvlp_ops.so"
 else
   echo "benchmark.sh: $python has no PyTorch, so nothing is compared to it (PYTHON names another Python)"
 fi

@@ -9,8 +9,8 @@ if ! command -v "$clang_format" >/dev/null; then
   echo "format.sh: needs $clang_format (scripts/install_packages.sh installs it where the distribution has it)" >&2
   exit 1
 fi
-mapfile -d '' files < <(find include examples benchmarks tests cuda -type f \
-  \( -name '*.hpp' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu' \) -print0 2>/dev/null)
+mapfile -d '' files < <(find include examples benchmarks bindings tests cuda -type f \
+  \( -name '*.h' -o -name '*.hpp' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu' \) -print0 2>/dev/null)
 case "${1-}" in
   "") "$clang_format" -i "${files[@]}" ;;
   --check)

@@ -48,15 +48,6 @@ void point(std::string_view name, T*& member, void* memory, const std::vector<In
   member = static_cast<T*>(memory);
 }
 
-/// Sets an option from a number: the number itself, or the place of a value in its enum.
-template <class Option>
-void set_option(Option& option, double value) {
-  if constexpr (std::is_enum_v<Option>)
-    option = static_cast<Option>(static_cast<std::underlying_type_t<Option>>(value));
-  else
-    option = static_cast<Option>(value);
-}
-
 /// Forward and then backward, by the one call that does both where the loss has it.
 template <class L>
 void forward_backward(L& loss, typename L::Device& device, const typename L::Inputs& inputs,

@@ -1,0 +1,159 @@
+/// \file
+/// A loss behind one type: its passes on named arrays.
+#pragma once
+
+#include "arrays.hpp"
+#include "options.hpp"
+#include "vlp_ops.h"
+
+#include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
+#include <vlp/core/scalar.hpp>
+#include <vlp/losses/loss.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <stdexcept>
+#include <string_view>
+
+namespace vlp::bindings {
+
+/// Several types.
+template <class... T>
+struct TypeList {};
+
+/// A loss of some type on some kind of device.
+template <class Device>
+class AnyLoss {
+ public:
+  AnyLoss() = default;
+  AnyLoss(const AnyLoss&) = delete;
+  AnyLoss& operator=(const AnyLoss&) = delete;
+  virtual ~AnyLoss() = default;
+
+  [[nodiscard]] virtual std::size_t saved_bytes(const VlpInputs& inputs) const = 0;
+  virtual void forward(Device& device, const VlpInputs& inputs, const VlpArrays& outputs,
+                       const VlpSaved& saved) const = 0;
+  virtual void backward(Device& device, const VlpInputs& inputs, const VlpSaved& saved, double upstream,
+                        const VlpGradients& gradients) const = 0;
+  virtual void forward_backward(Device& device, const VlpInputs& inputs, double upstream,
+                                const VlpArrays& outputs, const VlpGradients& gradients) const = 0;
+};
+
+/// Says whether a loss does forward and backward at once.
+template <Loss L>
+inline constexpr bool has_forward_backward = requires(const L& loss, typename L::Device& device,
+                                                      const typename L::Inputs& inputs,
+                                                      typename L::Accumulator upstream,
+                                                      const typename L::Outputs& outputs,
+                                                      const typename L::Gradients& gradients) {
+  loss.forward_backward(device, inputs, upstream, outputs, gradients);
+};
+
+/// Options from texts by name; the others keep their defaults.
+template <Loss L>
+typename L::Options read_options(std::span<const VlpOption> given) {
+  typename L::Options out;
+  for (const VlpOption& one : given) {
+    bool is_known = false;
+    L::for_each_option(out, [&](std::string_view name, auto& option) {
+      if (name != one.name) return;
+      is_known = true;
+      try {
+        read_option(one.value, option);
+      } catch (const std::invalid_argument& error) {
+        require(false, L::name, ": ", name, " ", error.what());
+      }
+    });
+    require(is_known, L::name, ": has no option ", one.name);
+  }
+  return out;
+}
+
+template <Loss L>
+class OneLoss final : public AnyLoss<typename L::Device> {
+  using Accumulator = typename L::Accumulator;
+  using Device = typename L::Device;
+  using Gradients = typename L::Gradients;
+  using Inputs = typename L::Inputs;
+  using Outputs = typename L::Outputs;
+
+ public:
+  explicit OneLoss(std::span<const VlpOption> options) : loss_(read_options<L>(options)) {}
+
+  [[nodiscard]] std::size_t saved_bytes(const VlpInputs& inputs) const override {
+    return loss_.saved_bytes(read(inputs));
+  }
+
+  void forward(Device& device, const VlpInputs& inputs, const VlpArrays& outputs,
+               const VlpSaved& saved) const override {
+    loss_.forward(device, read(inputs), read(outputs), memory(saved));
+  }
+
+  void backward(Device& device, const VlpInputs& inputs, const VlpSaved& saved, double upstream,
+                const VlpGradients& gradients) const override {
+    loss_.backward(device, read(inputs), std::span<const std::byte>(memory(saved)),
+                   static_cast<Accumulator>(upstream), read(gradients));
+  }
+
+  void forward_backward([[maybe_unused]] Device& device, [[maybe_unused]] const VlpInputs& inputs,
+                        [[maybe_unused]] double upstream, [[maybe_unused]] const VlpArrays& outputs,
+                        [[maybe_unused]] const VlpGradients& gradients) const override {
+    if constexpr (has_forward_backward<L>)
+      loss_.forward_backward(device, read(inputs), static_cast<Accumulator>(upstream), read(outputs),
+                             read(gradients));
+    else
+      require(false, L::name, ": has no forward_backward on this device");
+  }
+
+ private:
+  static std::span<std::byte> memory(const VlpSaved& saved) {
+    return {static_cast<std::byte*>(saved.data), static_cast<std::size_t>(saved.bytes)};
+  }
+
+  static Inputs read(const VlpInputs& given) {
+    Inputs out{};
+    Gradients none{};
+    point_all(L::name, "input", given.arrays, [&](auto&& action) {
+      L::for_each_input(out, none,
+                        [&](std::string_view name, auto& input, auto&...) { action(name, input); });
+    });
+    for (const VlpNumber& number : std::span(given.numbers, static_cast<std::size_t>(given.number_count))) {
+      bool is_known = false;
+      L::for_each_host_number(out, [&](std::string_view name, Index& value) {
+        if (name != number.name) return;
+        value = number.value;
+        is_known = true;
+      });
+      require(is_known, L::name, ": has no number ", number.name);
+    }
+    return out;
+  }
+
+  static Outputs read(const VlpArrays& given) {
+    Outputs out{};
+    point_all(L::name, "output", given, [&](auto&& action) {
+      action("loss", out.loss);
+      L::for_each_output(out, action);
+    });
+    return out;
+  }
+
+  static Gradients read(const VlpGradients& given) {
+    Inputs none{};
+    Gradients out{};
+    require(given.add == 0 || given.add == 1, L::name, ": add must be 0 or 1, but is ", given.add);
+    out.into = given.add == 1 ? Into::add : Into::overwrite;
+    point_all(L::name, "gradient", given.arrays, [&](auto&& action) {
+      L::for_each_input(none, out, [&]([[maybe_unused]] std::string_view name, auto&, auto&... gradient) {
+        (action(name, gradient), ...);
+      });
+    });
+    return out;
+  }
+
+  L loss_;
+};
+
+}  // namespace vlp::bindings
