@@ -15,6 +15,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -221,6 +222,9 @@ TEMPLATE_TEST_CASE("the multi-scale objective keeps to the contract of a loss", 
                                    {.regions = on_cpu ? 12 : 5, .words = 7, .features = 10, .groups = 5});
   check_loss_contract<MultiScale<TestType>>({}, arrays);
   check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0.5}, arrays);
+  Arrays without_valid = arrays;  // which must be contiguous
+  without_valid.erase("valid");
+  check_loss_contract<MultiScale<TestType>>(MultiScaleOptions::neg_clip(), without_valid, {}, {3, 0});
   if (!on_cpu) return;
   check_loss_contract<MultiScale<TestType>>({.alpha = 0.5, .beta = 0}, arrays);
   check_loss_contract<MultiScale<TestType>>({.alpha = 0, .beta = 0}, arrays);
@@ -295,6 +299,50 @@ TEMPLATE_TEST_CASE("the multi-scale objective says by NaN what the device alone 
 }
 #endif
 
+TEMPLATE_TEST_CASE("perturbed reports as negatives are the literal NegCLIP", "", VLP_TEST_SCALARS) {
+  using L = MultiScale<TestType>;
+  constexpr Index pairs = 4, texts = 3, features = 5;
+  Random random(7);
+  Arrays arrays = rounded<L>(all_scales(random, pairs, texts - 1, features));
+  for (const char* name : {"regions", "words", "word_count", "perturbation_log_scale"}) arrays.erase(name);
+  const auto row = [&](const std::string& name, Index i) {
+    const auto begin = arrays.at(name).values.begin() + i * features;
+    std::vector<double> out(begin, begin + features);
+    double square = 0;
+    for (double x : out) square += x * x;
+    for (double& x : out) x /= std::sqrt(square);
+    return out;
+  };
+  const auto score = [&](Index image, Index text) {
+    double out = 0;
+    for (std::size_t d = 0; d < features; ++d) out += row("image", image)[d] * row("text", text)[d];
+    return std::exp(arrays.at("log_scale").values[0]) * out;
+  };
+  double want = 0;
+  for (Index i = 0; i < pairs; ++i) {
+    double over_texts = 0, over_images = 0;
+    for (Index n = 0; n < pairs * texts; ++n)
+      if (arrays.at("valid").values[static_cast<std::size_t>(n)] != 0) over_texts += std::exp(score(i, n));
+    for (Index k = 0; k < pairs; ++k) over_images += std::exp(score(k, i * texts));
+    want += (std::log(over_texts) + std::log(over_images)) / 2 - score(i, i * texts);
+  }
+  want /= pairs;
+
+  // Perturbed reports that are not valid are never read.
+  for (std::size_t n = 0; n < pairs * texts; ++n)
+    if (arrays.at("valid").values[n] == 0)
+      std::fill_n(arrays.at("text").values.begin() + static_cast<std::ptrdiff_t>(n * features), features,
+                  not_a_number);
+  LossCase<L> got(arrays);
+  CHECK(to_double(got.run(MultiScaleOptions::neg_clip())) == Approx(want).epsilon(accuracy_of<TestType>()));
+  const std::vector<double> d_text = got.gradient_values().at("text").values;
+  for (std::size_t n = 0; n < pairs * texts; ++n)
+    CHECK((d_text[n * features] == 0) == (arrays.at("valid").values[n] == 0));
+  CHECK(MultiScaleOptions::neg_clip().alpha == 0);
+  CHECK(MultiScaleOptions::neg_clip().beta == 0);
+  CHECK(!MultiScaleOptions{}.perturbed_as_negatives);
+}
+
 TEST_CASE("multi-scale options are visited by their full names") {
   MultiScaleOptions options;
   int visited = 0;
@@ -304,7 +352,7 @@ TEST_CASE("multi-scale options are visited by their full names") {
       if (name == "local.word_temperature" || name == "global.image_to_text_weight" || name == "beta")
         option = 0.25;
   });
-  CHECK(visited >= 13);
+  CHECK(visited == 18);
   CHECK(options.local.word_temperature == 0.25);
   CHECK(options.global.image_to_text_weight == 0.25);
   CHECK(options.local.image_to_text_weight == 0.5);
@@ -368,6 +416,13 @@ TEST_CASE("the multi-scale objective says what does not fit") {
   inputs = good.inputs;
   inputs.text = BatchView<const float>(good.inputs.text.data(), {4, 1, 5});
   CHECK_THAT(refusal_of_negatives(inputs, {}), ContainsSubstring("but perturbed_as_negatives is set"));
+  inputs = good.inputs;
+  inputs.valid = MatrixView<const std::uint8_t>(good.inputs.valid.data(), {6, 2});
+  CHECK(refusal_of_negatives(inputs, {}) == "multi_scale: valid is 6 x 2 but text is 4 x 3 x 5");
+  inputs.valid = MatrixView<const std::uint8_t>(good.inputs.valid.data(), {4, 3}, {2, 1});
+  CHECK(refusal_of_negatives(inputs, {}) ==
+        "multi_scale: valid is 4 x 3 with strides of 2 x 1, but with perturbed_as_negatives it must be "
+        "contiguous");
 
   for (double bad : {-0.1, not_a_number, std::numeric_limits<double>::infinity()}) {
     CHECK_THROWS_WITH(MultiScale<float>({.alpha = bad}),
@@ -386,7 +441,8 @@ TEST_CASE("multi-scale gradients agree with central differences") {
         *rc::gen::inRange<Index>(2, 5),
         {.regions = *rc::gen::inRange<Index>(1, 5), .words = *rc::gen::inRange<Index>(1, 4), .features = 3});
     MultiScaleOptions options{.alpha = *rc::gen::element(0.0, 0.1, 1.0),
-                              .beta = *rc::gen::element(0.0, 0.1, 1.0)};
+                              .beta = *rc::gen::element(0.0, 0.1, 1.0),
+                              .perturbed_as_negatives = *rc::gen::arbitrary<bool>()};
     options.local.pair_temperature = 2;
     const double error = gradient_error<MultiScale<double>>(options, arrays, 3e-6);
     RC_LOG() << "error " << error << "\n";

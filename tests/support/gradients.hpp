@@ -176,10 +176,11 @@ void check_against(const Arrays& arrays, const typename L::Options& options, Pad
 /// The contract of every loss over a batch of pairs, whatever it computes: results that do not depend on
 /// threads (or their order), strides or which gradients are asked for; gradients that move with their pairs
 /// when the batch is reordered; gradients that are overwritten, or added to when asked; nothing allocated in
-/// the arena once it has its size. `shared` names the arrays that all of the batch shares.
+/// the arena once it has its size. `shared` names the arrays that all of the batch shares; `strided` is
+/// padding that the loss must take.
 template <Loss L>
 void check_loss_contract(const typename L::Options& options, const Arrays& arrays,
-                         const std::set<std::string>& shared = {}) {
+                         const std::set<std::string>& shared = {}, Padding strided = {3, 5}) {
   using Accumulator = typename L::Accumulator;
   constexpr double tolerance = tolerance_of<typename L::Scalar>();
   LossCase<L> reference(arrays);
@@ -196,7 +197,7 @@ void check_loss_contract(const typename L::Options& options, const Arrays& array
   }
   {
     INFO("strided");
-    LossCase<L> other(arrays, {3, 5});
+    LossCase<L> other(arrays, strided);
     CHECK(other.run(options) == Approx(value).epsilon(tolerance));
     CHECK(relative_error(other.gradient_values(), gradients) <= tolerance);
     CHECK(other.padding_untouched());
