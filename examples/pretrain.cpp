@@ -88,6 +88,10 @@ std::vector<std::string> take_up(const Options& options, Cpu& device, train::Run
   if (options.resume) {
     folder.lock();
     notes = trainer.resume();
+    if (settings.at("micro-batch") != options.task.micro_batch)
+      notes.push_back(concat("the run goes on, but not bit for bit: it began with --micro-batch ",
+                             settings.at("micro-batch").dump(), ", and ", options.task.micro_batch,
+                             " rounds otherwise"));
   }
   const Index step = trainer.progression().step;
   if (step > 0) {
@@ -149,7 +153,7 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
               device.threads());
   std::fflush(stdout);
 
-  const Phase evaluating{"evaluating", "a smaller --batch-size"};
+  const Phase evaluating{"evaluating", "a small --micro-batch or a smaller --batch-size"};
   if (options.eval_only) {
     phase = evaluating;
     std::vector<tasks::AttendedPair> none;
@@ -157,7 +161,7 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
     return true;
   }
   stop.check();  // before anything is written
-  phase = {"training", "a smaller --batch-size, --width or --image-size"};
+  phase = {"training", "a small --micro-batch or a smaller --batch-size, --width or --image-size"};
   if (!options.resume)
     folder.start(settings,
                  [&] { io::write_file(folder.file("vocab.txt"), task.word_piece().vocabulary().text()); });

@@ -79,8 +79,9 @@ void for_each_setting(AnyOptions& o, Visit&& visit) {
   for_each_setting(o.training, visit);
 }
 
-/// Settings that are paths. A run may go on with others, since files may move: what is in them decides.
-inline constexpr std::array<const char*, 3> path_settings{"data", "vocabulary", "weights"};
+/// Settings that a run may go on with other values of: paths, since files may move and what is in them
+/// decides, and the micro-batch, which changes rounding alone.
+inline constexpr std::array<const char*, 4> free_settings{"data", "vocabulary", "weights", "micro-batch"};
 
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
 inline void validate(const Options& o) {
@@ -182,7 +183,7 @@ inline void read_run(const train::Settings& saved, const std::string& source, Op
 }  // namespace detail
 
 /// Parses and checks the command line; paths become absolute. With --resume or --eval-only, settings not
-/// given come from the run's config.json, and one that is given must agree with it, unless it is a path.
+/// given come from the run's config.json, and one that is given must agree with it, except free_settings.
 /// Throws CLI::Error for --help and misspelt flags, std::invalid_argument and std::runtime_error for the
 /// rest.
 inline Options parse_options(int argc, char** argv) {
@@ -210,7 +211,7 @@ inline Options parse_options(int argc, char** argv) {
     parse();
     detail::check_flags([&] { validate(options); });
     train::Settings given = train::settings_of(options);
-    for (const char* path : path_settings) given[path] = saved[path];
+    for (const char* name : free_settings) given[name] = saved[name];
     train::require_same_settings(given, saved, folder.file("config.json"));
   }
   detail::check_flags([&] { validate(options); });

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/messages.hpp"
 
 #include <vlp/data/pair_batch.hpp>
 #include <vlp/text/build_vocabulary.hpp>
@@ -7,11 +8,14 @@
 #include <cstdint>
 #include <memory>
 #include <numeric>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace vlp;
 using data::PairBatch;
+using test::message_of;
 
 namespace {
 
@@ -122,6 +126,33 @@ TEST_CASE("local words are numbered within their report and get rows of the batc
   // A report without a noun has all its words.
   const std::vector<Index> clear{2};
   CHECK(nouns.make(examples(), clear, 0).word_count == std::vector<std::int64_t>{1});
+}
+
+TEST_CASE("a part of a batch is a view of its pairs") {
+  const auto pieces = word_piece();
+  data::PairBatchMaker maker({.image_size = 4}, pieces, text::parse_perturbations("6"));
+  const std::vector<Index> indices{1, 0, 2};
+  const PairBatch batch = maker.make(examples(), indices, 0);
+  const data::PairBatchPart part = part_of(batch, 1, 2);
+  CHECK(part.first_pair == 1);
+  CHECK(part.pairs == 2);
+  CHECK(part.texts_per_pair == 2);
+  CHECK(part.max_words == batch.max_words);
+  CHECK(part.images.data() == batch.images.data() + 16);
+  CHECK(part.images.size() == 32);
+  REQUIRE(part.offsets.size() == 5);
+  CHECK(part.offsets.data() == batch.offsets.data() + 2);
+  CHECK(part.pieces.data() == batch.pieces.data() + batch.offsets[2]);
+  CHECK(part.pieces.data() + part.pieces.size() == batch.pieces.data() + batch.pieces.size());
+  CHECK(part.word_slot.data() == batch.word_slot.data() + batch.offsets[2]);
+  CHECK(part.word_slot.size() == part.pieces.size());
+  CHECK(part_of(batch, 3, 0).pieces.empty());
+  CHECK(part_of(batch, 0, 3).pieces.size() == batch.pieces.size());
+  for (const auto& [first, count] : {std::pair<Index, Index>{-1, 1}, {2, 2}, {4, 0}, {0, -1}})
+    CHECK(message_of<std::invalid_argument>([&, f = first, c = count] {
+            static_cast<void>(part_of(batch, f, c));
+          }) == "part_of: pairs " + std::to_string(first) + " to " + std::to_string(first + count) +
+                    " of a batch of 3");
 }
 
 TEST_CASE("a perturbation that changes nothing is no candidate and has no words") {

@@ -155,6 +155,8 @@ TEST_CASE("bad options are refused in one line and nothing is written") {
   refused({"--lr", "nan"}, "--lr must be a positive number, but is nan");
   refused({"--lr", "-1"}, "--lr");
   refused({"--beta", "-0.5"}, "--beta");
+  refused({"--micro-batch", "-1"}, "--micro-batch must be from 0 to 1000000000, but is -1");
+  refused({"--micro-batch", "two"}, "--micro-batch");
   refused({"--image-size", "33"}, "--image-size must be a multiple of 8, but is 33");
   refused({"--data", "nothing"}, "--data must be builtin");
   refused({"--perturbations", "reverse"}, "reverse");

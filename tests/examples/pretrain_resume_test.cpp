@@ -8,6 +8,8 @@
 
 #include <vlp/io/file.hpp>
 
+#include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -125,6 +127,49 @@ TEST_CASE("a run goes on with its data wherever they lie by then, from any folde
   const std::string csv = io::read_file(folder / "moved/manifest.csv");
   folder.write("moved/manifest.csv", replaced(csv, "clear in patient number 3", "clean in patient number 3"));
   check_refused(pretrain_in(folder / "moved", folder, moved), "the data have changed since this run began");
+}
+
+TEST_CASE("micro-batches change rounding alone, and a run goes on with the ones it began with or others") {
+  const TemporaryFolder folder;
+  const io::Path whole = folder / "whole", parts = folder / "parts", cut = folder / "cut";
+  const Arguments settings{"--epochs", "4"}, micro{"--micro-batch", "4"};  // of batches of 9
+  REQUIRE(pretrain(folder, {tiny, settings, {"--out", whole.string()}}).status == 0);
+  REQUIRE(pretrain(folder, {tiny, settings, micro, {"--out", parts.string()}}).status == 0);
+  const auto check_alike = [&](const io::Path& run) {
+    for (const char* file : {"log.csv", "held_out.csv"}) {
+      const auto expected = column(whole / file, "loss"), loss = column(run / file, "loss");
+      REQUIRE(loss.size() == expected.size());
+      CHECK(std::abs(loss.front() - expected.front()) < 1e-4 * expected.front());
+      for (std::size_t i = 0; i < loss.size(); ++i)
+        CHECK(std::abs(loss[i] - expected[i]) < 0.02 * expected[i]);
+    }
+  };
+  check_alike(parts);
+  CHECK(results_of(parts) != results_of(whole));  // it is at work
+
+  const auto interrupt = [&] {
+    std::filesystem::remove_all(cut);
+    Program program(folder.path(),
+                    joined({tiny, settings, micro, {"--checkpoint-every", "1", "--out", cut.string()}}));
+    REQUIRE(program.wait_until([&] { return std::filesystem::exists(cut / "last.safetensors"); }));
+    program.send(SIGTERM);
+    REQUIRE(program.finish().status == 130);
+  };
+  interrupt();
+  const ProgramResult same = pretrain(folder, {{"--resume", "--out", cut.string()}});
+  CHECK(same.status == 0);
+  CHECK(same.out.find("bit for bit") == std::string::npos);
+  CHECK(results_of(cut) == results_of(parts));
+
+  interrupt();
+  const ProgramResult other = pretrain(folder, {{"--resume", "--micro-batch", "2", "--out", cut.string()}});
+  INFO(other.error);
+  CHECK(other.status == 0);
+  CHECK(other.out.find(
+            "the run goes on, but not bit for bit: it began with --micro-batch 4, and 2 rounds otherwise") !=
+        std::string::npos);
+  check_alike(cut);
+  CHECK(results_of(cut)[0] == results_of(parts)[0]);  // config.json
 }
 
 TEST_CASE("a vocabulary and weights given anew are compared by what they hold, or said to be unread") {

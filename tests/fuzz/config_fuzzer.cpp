@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const vlp::train::Settings saved = vlp::train::RunFolder(folder).settings();
   vlp::train::Settings settings = vlp::train::settings_of(options);
   fuzz::promise(settings.size() == saved.size(), "every setting is known");
-  for (const char* path : pretrain::path_settings) settings[path] = saved[path];  // made absolute
+  for (const char* name : pretrain::free_settings) settings[name] = saved[name];  // paths are made absolute
   vlp::train::require_same_settings(settings, saved, "config.json");
   return 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/enum_names.hpp>
+#include <vlp/core/errors.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/data/detail/group_batch.hpp>
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -59,6 +61,41 @@ struct PairBatch {
   std::vector<std::uint8_t> valid;       ///< [B, 1 + K] 0 for a perturbation that left the report as it was
   std::vector<std::int64_t> group;       ///< [B] equal where one pair's report is right for the other's image
 };
+
+/// Consecutive pairs of a PairBatch, as views onto its memory. Numbers count as in the whole batch: `offsets`
+/// begins at offsets.front(), and words have rows from first_pair * max_words.
+struct PairBatchPart {
+  Index first_pair = 0;  ///< of the whole batch
+  Index pairs = 0;       ///< b
+  Index texts_per_pair = 1;
+  Index max_words = 0;                      ///< of the whole batch
+  std::span<const float> images;            ///< [b, image_size, image_size, 1]
+  std::span<const std::int32_t> pieces;     ///< [t]
+  std::span<const Index> offsets;           ///< [b * (1 + K) + 1]
+  std::span<const std::int32_t> word_slot;  ///< [t]
+};
+
+/// The pairs `first` to `first + count` of a batch, which must outlive what is returned. Throws
+/// std::invalid_argument unless the batch has them.
+[[nodiscard]] inline PairBatchPart part_of(const PairBatch& batch, Index first, Index count) {
+  require(first >= 0 && count >= 0 && first <= batch.pairs && count <= batch.pairs - first, "part_of: pairs ",
+          first, " to ", first + count, " of a batch of ", batch.pairs);
+  const auto range = []<class T>(const std::vector<T>& all, Index begin, Index size) {
+    return std::span<const T>(all).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(size));
+  };
+  const Index texts = batch.texts_per_pair,
+              pixels = batch.pairs == 0 ? 0 : static_cast<Index>(batch.images.size()) / batch.pairs;
+  const auto offsets = range(batch.offsets, first * texts, count * texts + 1);
+  const Index piece = offsets.front(), pieces = offsets.back() - piece;
+  return {.first_pair = first,
+          .pairs = count,
+          .texts_per_pair = texts,
+          .max_words = batch.max_words,
+          .images = range(batch.images, first * pixels, count * pixels),
+          .pieces = range(batch.pieces, piece, pieces),
+          .offsets = offsets,
+          .word_slot = range(batch.word_slot, piece, pieces)};
+}
 
 /// An epoch number that no training epoch has: held-out reports are perturbed the same way every time.
 inline constexpr std::uint32_t evaluation_epoch = 0xffffffffu;

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <vlp/core/cpu.hpp>
+#include <vlp/core/detail/extents.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/models/image_encoder.hpp>
+#include <vlp/models/pair_features.hpp>
 #include <vlp/models/text_encoder.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
 #include <vlp/nn/projection_head.hpp>
@@ -17,6 +19,7 @@
 #include <vlp/nn/word_slots.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -82,15 +85,6 @@ struct PairInputs {
   Index words_per_text = 0;  ///< W
 };
 
-/// Features of a batch of pairs in the shared space, or gradients by them, in device memory.
-template <class T>
-struct PairFeatures {
-  MatrixView<T> image;   ///< [B, E]
-  BatchView<T> text;     ///< [B, 1 + K, E]
-  BatchView<T> regions;  ///< [B, R, E]; not given without regions
-  BatchView<T> words;    ///< [B, W, E] of unit length; not given without regions
-};
-
 /// images -> image encoder -> global feature, regions -> heads -> image [B, E], regions [B, R, E]
 /// pieces -> text encoder -> [CLS], pieces -> words -> heads -> text [B, 1 + K, E], words [B, W, E]
 ///
@@ -141,11 +135,21 @@ class DualEncoder {
   /// The regions form a square grid of this many a side.
   [[nodiscard]] Index grid() const { return image_encoder_.grid(); }
 
-  /// The features of a batch. They lie in memory of this object until the next forward.
-  PairFeatures<const Scalar> forward(Device& device, const Inputs& in) {
+  /// Extents of the features of so many pairs, each with 1 + K texts, the first of at most W words.
+  [[nodiscard]] PairFeatureExtents feature_extents(Index pairs, Index texts_per_pair,
+                                                   Index words_per_text) const {
+    return {.pairs = pairs,
+            .texts_per_pair = texts_per_pair,
+            .words_per_text = words_per_text,
+            .regions = local_ ? image_encoder_.regions() : 0,
+            .embedding = options_.embedding};
+  }
+
+  /// Writes the features of a batch, and keeps what backward needs until the next forward. Throws
+  /// std::invalid_argument unless `features` has the batch's feature_extents().
+  void forward(Device& device, const Inputs& in, const PairFeatures<Scalar>& features) {
     const Extents e(*this, in);
-    features_.resize(e);
-    const auto features = features_.view(e);
+    check("features", features, e);
     const auto region_features =
         local_ ? region_features_.reshape(e.pairs, e.regions, e.width) : BatchView<Scalar>();
     const auto global = global_.reshape(e.pairs, e.width);
@@ -165,21 +169,14 @@ class DualEncoder {
       local_->word_head.forward(device, words, projected);
       local_->unit_words.forward(device, projected, flatten_rows(features.words));
     }
-    return {features.image, features.text, features.regions, features.words};
   }
 
-  /// Memory for the gradients by the features of the last forward, uninitialised: backward reads them there.
-  PairFeatures<Scalar> feature_gradients(const Inputs& in) {
+  /// Adds to the gradients of the parameters, from those by the features; that by the words serves as scratch
+  /// memory and is changed. `in` are the inputs of the last forward. Throws std::invalid_argument unless
+  /// `d_features` has the batch's feature_extents().
+  void backward(Device& device, const Inputs& in, const PairFeatures<Scalar>& d_features) {
     const Extents e(*this, in);
-    gradients_.resize(e);
-    return gradients_.view(e);
-  }
-
-  /// Adds to the gradients of the parameters, from those that feature_gradients() gave room for. `in` are the
-  /// inputs of the last forward.
-  void backward(Device& device, const Inputs& in) {
-    const Extents e(*this, in);
-    const auto d_features = gradients_.view(e);
+    check("d_features", d_features, e);
     auto scope = device.scratch().scope();
     const auto d_global = scope.template take_view<Scalar>(e.pairs, e.width);
     image_head_.backward(device, rows(global_, e.pairs), d_features.image, d_global);
@@ -234,27 +231,19 @@ class DualEncoder {
     }
   };
 
-  /// Memory of a PairFeatures.
-  struct Features {
-    Buffer<Scalar> image, text, regions, words;
-
-    void resize(const Extents& e) {
-      image.reshape(e.pairs, e.embedding);
-      text.reshape(e.texts, e.embedding);
-      if (!e.with_regions) return;
-      regions.reshape(e.pairs * e.regions, e.embedding);
-      words.reshape(e.words, e.embedding);
-    }
-    [[nodiscard]] PairFeatures<Scalar> view(const Extents& e) const {
-      PairFeatures<Scalar> out;
-      out.image = {image.data(), {e.pairs, e.embedding}};
-      out.text = {text.data(), {e.pairs, e.texts_per_pair, e.embedding}};
-      if (!e.with_regions) return out;
-      out.regions = {regions.data(), {e.pairs, e.regions, e.embedding}};
-      out.words = {words.data(), {e.pairs, e.words_per_text, e.embedding}};
-      return out;
-    }
-  };
+  static void check(std::string_view name, const PairFeatures<Scalar>& features, const Extents& e) {
+    const auto check_one = [&](std::string_view part, const auto& view, const auto& extents) {
+      if (view.extents() == extents && (view.given() || view.size() == 0)) return;
+      require(false, "DualEncoder: ", name, ".", part, " is ", vlp::detail::extents_text(view.extents()),
+              " but must be ", vlp::detail::extents_text(extents));
+    };
+    using Batch = std::array<Index, 3>;
+    check_one("image", features.image, std::array<Index, 2>{e.pairs, e.embedding});
+    check_one("text", features.text, Batch{e.pairs, e.texts_per_pair, e.embedding});
+    if (!e.with_regions) return;
+    check_one("regions", features.regions, Batch{e.pairs, e.regions, e.embedding});
+    check_one("words", features.words, Batch{e.pairs, e.words_per_text, e.embedding});
+  }
 
   [[nodiscard]] nn::ProjectionHeadOptions head_options() const {
     return {.inputs = options_.width, .outputs = options_.embedding};
@@ -272,7 +261,6 @@ class DualEncoder {
   std::optional<Local> local_;
   // Inputs of the heads.
   Buffer<Scalar> region_features_, global_, cls_, pieces_, words_, projected_words_;
-  Features features_, gradients_;
 };
 
 }  // namespace vlp::models

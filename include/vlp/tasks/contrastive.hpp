@@ -13,7 +13,7 @@
 #include <vlp/data/pair_batch.hpp>
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/tasks/contrastive_objective.hpp>
-#include <vlp/tasks/detail/pairs_on_device.hpp>
+#include <vlp/tasks/detail/batch_embedding.hpp>
 #include <vlp/text/build_vocabulary.hpp>
 #include <vlp/text/normalise.hpp>
 #include <vlp/text/perturbation.hpp>
@@ -48,7 +48,11 @@ struct ContrastiveOptions {
   data::LocalWords local_words = data::LocalWords::nouns;
   models::DualEncoderOptions model;
   ContrastiveObjectiveOptions objective;
-  Index batch_size = 32;   ///< pairs per step
+  Index batch_size = 32;  ///< pairs per step
+  /// Pairs of a batch that are embedded at a time, in a first pass for the features and in a second one for
+  /// the gradients: the memory of activations is theirs, and the result that of the whole batch up to
+  /// rounding. 0: all at once, in one pass.
+  Index micro_batch = 0;
   std::uint64_t seed = 1;  ///< of weights, of the order of examples and of perturbations
 };
 
@@ -69,6 +73,9 @@ void for_each_setting(Options& o, Visit&& visit) {
   for_each_setting(o.model, visit);
   for_each_setting(o.objective, visit);
   visit("batch-size", o.batch_size, "pairs per step");
+  visit("micro-batch", o.micro_batch,
+        "pairs of a batch that are embedded at a time, which takes less memory and a second pass of the "
+        "encoders; the losses see the whole batch. 0 embeds it at once");
   visit("seed", o.seed, "seed of everything random");
 }
 
@@ -83,6 +90,7 @@ inline void validate(const ContrastiveOptions& o) {
   validate(o.model);
   validate(o.objective);
   require_range<Index>("batch-size", o.batch_size, 1, many);
+  require_range<Index>("micro-batch", o.micro_batch, 0, many);
 }
 
 /// A vocabulary of word pieces built from the training reports, as far as `options` keeps them. Throws
@@ -129,6 +137,7 @@ class Contrastive {
                         options.perturbations_per_step),
         held_out_maker_(batch_options(), word_piece_, training_perturbations(),
                         options.perturbations_per_step),
+        embedding_(options.image_size, options.micro_batch),
         batch_size_(std::min(options.batch_size, static_cast<Index>(dataset.train.size()))) {}
   Contrastive(const Contrastive&) = delete;  // parameters_ points into it
   Contrastive& operator=(const Contrastive&) = delete;
@@ -193,10 +202,11 @@ class Contrastive {
     {
       const auto stopwatch = times_.measure(losses);
       terms = evaluate_objective(device);
-      objective_.backward(device, features_, pairs_.targets(), model_.feature_gradients(pairs_.inputs()));
+      objective_.backward(device, embedding_.features(), embedding_.targets(),
+                          embedding_.feature_gradients());
     }
     const auto stopwatch = times_.measure(encoders);
-    model_.backward(device, pairs_.inputs());
+    embedding_.backward(device, model_, batch);
     return terms;
   }
 
@@ -222,7 +232,8 @@ class Contrastive {
                                   [](Scalar x) { return !std::isfinite(x); }));
       return bad;
     };
-    const std::vector<char> image = not_finite(features_.image), text = not_finite(features_.text);
+    const Features features = embedding_.features();
+    const std::vector<char> image = not_finite(features.image), text = not_finite(features.text);
     std::string rows;
     for (std::size_t b = 0; b < image.size() && rows.size() < 400; ++b)
       if (image[b] || text[b])
@@ -237,16 +248,15 @@ class Contrastive {
   // Members that evaluation uses.
 
   /// The features of a batch, in device memory until the next call that embeds.
-  const Features& embed(Device& device, const Batch& batch) {
-    pairs_.assign(device, batch, options_.image_size);
-    features_ = model_.forward(device, pairs_.inputs());
-    return features_;
+  Features embed(Device& device, const Batch& batch) {
+    embedding_.forward(device, model_, batch);
+    return embedding_.features();
   }
 
   /// The terms for the last embed(); `attention` [B, W, R] in device memory, if given, receives that of each
   /// report's words over its own image's regions.
   train::Terms evaluate_objective(Device& device, BatchView<Scalar> attention = {}) {
-    return objective_.forward(device, features_, pairs_.targets(), attention);
+    return objective_.forward(device, embedding_.features(), embedding_.targets(), attention);
   }
 
   /// Calls `visit(batch)` for batches over all `examples`, perturbed as in every evaluation.
@@ -286,9 +296,8 @@ class Contrastive {
   Model model_;
   Parameters<Scalar, Device> parameters_;
   data::PairBatchMaker training_maker_, held_out_maker_;  // of the input thread, of the thread that trains
+  detail::BatchEmbedding<Scalar, Device> embedding_;
   Index batch_size_;
-  detail::PairsOnDevice<Scalar, Device> pairs_;
-  Features features_;
   train::Times times_;
   std::vector<Index> order_;  // of the epoch below; the input thread's
   Index order_epoch_ = -1;
