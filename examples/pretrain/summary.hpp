@@ -6,6 +6,7 @@
 #include "pictures/plots.hpp"
 #include "pretrain/options.hpp"
 
+#include <vlp/core/numbers.hpp>
 #include <vlp/core/printable.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/data/example.hpp>
@@ -16,6 +17,7 @@
 #include <vlp/train/terms.hpp>
 #include <vlp/train/trainer.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <string>
@@ -55,8 +57,26 @@ inline std::vector<pictures::Curve> loss_curves(const train::Terms& terms, const
     const std::string name(term.name);
     curves.push_back(smoothed(curve_of(log, name, name), 200));
     curves.push_back(curve_of(held_out, name, name + ", held out"));
+    if (term.chance)
+      curves.push_back(smoothed(curve_of(log, train::chance_column(term), name + ", chance"), 200));
   }
   return curves;
+}
+
+/// The held-out losses after the best step, with their weights and chance levels.
+inline std::string loss_table(const train::Terms& terms, const train::Log& held_out, Index best_step) {
+  const std::vector<double> steps = held_out.column("step");
+  const auto row =
+      static_cast<std::size_t>(std::ranges::find(steps, static_cast<double>(best_step)) - steps.begin());
+  const auto value = [&](const std::string& column) {
+    return fixed_text(held_out.column(column).at(row), 3);
+  };
+  std::string text = "| loss term | weight | value | chance |\n|---|---:|---:|---:|\n";
+  for (const train::Term& term : terms.terms)
+    if (term.weight != 0)
+      text += concat("| ", term.name, " | ", term.weight, " | ", value(std::string(term.name)), " | ",
+                     term.chance ? value(train::chance_column(term)) : "-", " |\n");
+  return text;
 }
 
 inline std::string time_table(const train::Timing& timing) {
@@ -119,6 +139,10 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
   text += concat("Evaluated: best.safetensors, the checkpoint of step ", trainer.progression().best_step,
                  " of ", trainer.progression().step, ", where the held-out loss was lowest (",
                  trainer.progression().best_loss, ").\n\n## Held-out pairs\n\n");
+  text +=
+      "### Losses\n\nOver batches as in training; chance is the loss of a model that tells nothing "
+      "apart.\n\n" +
+      detail::loss_table(terms, trainer.held_out_log(), trainer.progression().best_step) + "\n";
   text += tables(evaluation) + "\n## Speed\n\n";
   if (trainer.timing().seconds > 0)
     text += concat("Trained for ", train::duration_text(trainer.timing().seconds), " in this session, ",

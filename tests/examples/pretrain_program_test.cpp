@@ -6,6 +6,7 @@
 
 #include <signal.h>
 
+#include <vlp/core/numbers.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/safetensors.hpp>
@@ -39,7 +40,15 @@ TEST_CASE("a run trains and evaluates and leaves what it promises") {
   CHECK(std::accumulate(loss.end() - 10, loss.end(), 0.0) <
         0.95 * std::accumulate(loss.begin(), loss.begin() + 10, 0.0));
   CHECK(column(run / "held_out.csv", "epoch").size() == 12);
+  for (const double chance : column(run / "log.csv", "local_chance"))
+    CHECK(std::abs(chance - std::log(9)) < 1e-12);
+  CHECK(result.out.find(" [chance 2.197], perturbation ") != std::string::npos);
   const std::string summary = io::read_file(run / "summary.md");
+  const auto held_out = column(run / "held_out.csv", "loss");
+  const auto best = static_cast<std::size_t>(std::ranges::min_element(held_out) - held_out.begin());
+  CHECK(summary.find("| local | 1 | " + fixed_text(column(run / "held_out.csv", "local")[best], 3) + " | " +
+                     fixed_text(column(run / "held_out.csv", "local_chance")[best], 3) + " |") !=
+        std::string::npos);
   for (const char* part :
        {"Structure discrimination", "swap_adjacent_words", "R@10", "Pointing game", "examples/s"})
     CHECK(summary.find(part) != std::string::npos);

@@ -149,6 +149,37 @@ TEST_CASE("scales are kept at or below 100 and are read as they are") {
     if (name.ends_with("log_scale")) CHECK(std::abs(parameter->value()[0] - std::log(100.0)) < 1e-12);
 }
 
+TEST_CASE("the local term is reported beside its chance level, that of the batch") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::ContrastiveOptions options = small_options();
+  options.batch_size = GENERATE(1, 2, 3, 4);
+  CAPTURE(options.batch_size);
+  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  tasks::Contrastive<double> task(device, options, dataset, vocabulary);
+  CHECK(task.terms().terms[1].name == "local");
+  CHECK(task.terms().terms[1].chance == 0.0);
+  const train::Terms terms = task.step(device, task.make_batch(0));
+  REQUIRE(terms.terms[1].chance.has_value());
+  CHECK(std::abs(*terms.terms[1].chance - std::log(options.batch_size)) < 1e-15);
+  // Two pairs are held out, in one batch or in two of one.
+  const double held_out = options.batch_size == 1 ? 0 : std::log(2);
+  CHECK(std::abs(*task.held_out(device).terms[1].chance - held_out) < 1e-15);
+  for (const std::size_t other : {0u, 2u}) CHECK_FALSE(terms.terms[other].chance.has_value());
+  // Of copies of one pair nothing can be told apart.
+  data::Dataset copies = few_pairs(16);
+  std::fill(copies.train.begin(), copies.train.end(), dataset.train[0]);
+  options.objective.duplicates = DuplicatePolicy::negatives;
+  tasks::Contrastive<double> alike(device, options, copies, vocabulary);
+  const train::Term local = alike.step(device, alike.make_batch(0)).terms[1];
+  CHECK(std::abs(local.value - *local.chance) < 1e-12);
+
+  options.objective.alpha = 0;
+  tasks::Contrastive<double> without(device, options, dataset, vocabulary);
+  CHECK_FALSE(without.terms().terms[1].chance.has_value());
+  CHECK_FALSE(without.step(device, without.make_batch(0)).terms[1].chance.has_value());
+}
+
 TEST_CASE("held-out terms are means over examples, whatever the batches") {
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);

@@ -64,6 +64,7 @@ TEST_CASE("a whole run comes to the same bytes on a device that the host cannot 
   tasks::ContrastiveOptions options = test::small_options();
   options.batch_size = 2;
   options.objective.alpha = GENERATE(0.0, 0.7);
+  options.micro_batch = GENERATE(0, 1);
   const test::TemporaryFolder folder;
   Cpu cpu(1);
   test::Guarded guarded;

@@ -49,7 +49,7 @@ class Line {
   }
   Index examples_per_step() const { return 8; }
   Index steps_per_epoch() const { return 10; }
-  train::Terms terms() const { return {0, {{"error", 1}, {"penalty", 0.01}}}; }
+  train::Terms terms() const { return {0, {{"error", 1, 0, 0.0}, {"penalty", 0.01}}}; }
   std::vector<train::Reading> readings(Cpu&) const { return {{"slope", slope_.value()[0]}}; }
   const ParameterList<float>& parameters() const { return parameters_.list(); }
   VectorView<float> gradients() const { return parameters_.gradients(); }
@@ -70,6 +70,7 @@ class Line {
       slope_.gradient()[0] += static_cast<float>(2 * error * batch.x[i] / 8);
       offset_.gradient()[0] += static_cast<float>(2 * error / 8);
     }
+    terms.terms[0].chance = chance;
     terms.terms[1].value = slope_.value()[0];
     terms.total = terms.terms[0].value + 0.01 * terms.terms[1].value;
     slope_.gradient()[0] += 0.01f;
@@ -77,6 +78,7 @@ class Line {
   }
   train::Terms held_out(Cpu&) {
     train::Terms terms = this->terms();
+    terms.terms[0].chance = 2 * chance;
     if (epoch < held_out_losses.size()) {
       terms.total = held_out_losses[epoch++];
       return terms;
@@ -85,6 +87,7 @@ class Line {
     return terms;
   }
 
+  static constexpr double chance = 13;  // the error of 0 x + 0, on average
   Index bad_step = -1;
   std::vector<double> held_out_losses;  // of each epoch, in place of the true ones
   std::size_t epoch = 0;

@@ -66,7 +66,7 @@ TEST_CASE("a task is trained, logged and saved") {
   CHECK(session.trainer.run(StopToken(session.stop), nullptr));
   CHECK(session.task.constrained == 50);
   const train::Log& log = session.trainer.log();
-  CHECK(log.columns() == std::vector<std::string>{"step", "epoch", "loss", "error", "penalty",
+  CHECK(log.columns() == std::vector<std::string>{"step", "epoch", "loss", "error", "error_chance", "penalty",
                                                   "learning_rate", "gradient_norm", "slope"});
   CHECK(log.rows().size() == 50);
   CHECK(log.column("epoch")[9] == 1);
@@ -77,7 +77,10 @@ TEST_CASE("a task is trained, logged and saved") {
   CHECK(log.column("penalty")[0] == 0);
   CHECK(std::abs(log.column("learning_rate")[0] - 0.04) < 1e-12);
   CHECK(session.trainer.held_out_log().columns() ==
-        std::vector<std::string>{"epoch", "step", "loss", "error", "penalty"});
+        std::vector<std::string>{"epoch", "step", "loss", "error", "error_chance", "penalty"});
+  CHECK(log.column("error_chance") == std::vector<double>(50, test::Line::chance));
+  CHECK(session.trainer.held_out_log().column("error_chance") ==
+        std::vector<double>(5, 2 * test::Line::chance));
   CHECK(session.trainer.held_out_log().column("step") == std::vector<double>{10, 20, 30, 40, 50});
   const auto losses = session.trainer.held_out_log().column("loss");
   CHECK(session.trainer.progression().best_loss == *std::min_element(losses.begin(), losses.end()));

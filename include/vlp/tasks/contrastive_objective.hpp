@@ -9,6 +9,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/models/dual_encoder.hpp>
@@ -18,6 +19,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -81,9 +83,12 @@ class ContrastiveObjective {
     if (needs_perturbations()) visit(join_names(prefix, "perturbation_log_scale"), perturbation_log_scale_);
   }
 
-  /// Names and weights of the terms, with values of 0.
+  /// Names and weights of the terms, with values of 0. Local alignment has a chance level where it is at
+  /// work.
   [[nodiscard]] train::Terms terms() const {
-    return {0, {{"global", 1}, {"local", options_.alpha}, {"perturbation", options_.beta}}};
+    train::Terms terms{0, {{"global", 1}, {"local", options_.alpha}, {"perturbation", options_.beta}}};
+    if (needs_regions()) terms.terms[local].chance = 0;
+    return terms;
   }
 
   [[nodiscard]] std::vector<train::Reading> readings(Device& device) const {
@@ -114,6 +119,9 @@ class ContrastiveObjective {
     terms.total = static_cast<double>(host[0]);
     for (std::size_t i = 0; i < terms.terms.size(); ++i)
       terms.terms[i].value = static_cast<double>(host[i + 1]);
+    if (needs_regions())
+      terms.terms[local].chance =
+          LocalAlignmentInterface<Scalar>::chance_level(loss_options(options_).local, features.image.rows());
     return terms;
   }
 
@@ -139,6 +147,7 @@ class ContrastiveObjective {
   static_assert(std::is_same_v<Accumulator, Scalar>, "scales are learned in the type of the losses' values");
 
   static constexpr double largest_scale = 100;
+  static constexpr std::size_t local = 1;  // among the terms
 
   static Scalar initial_log_scale() { return std::log(Scalar(1) / Scalar(0.07)); }
 

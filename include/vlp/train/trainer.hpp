@@ -42,9 +42,10 @@ struct Timing {
 
 /// Trains a task by AdamW (0.9, 0.98) with linear warm-up and a cosine to 0, the gradient's norm clipped, and
 /// keeps in its run folder
-///   log.csv             a row for each step: step, epoch, loss, terms, learning_rate, gradient_norm,
-///                       readings
-///   held_out.csv        a row for each epoch: epoch, step, loss, terms, over the held-out examples
+///   log.csv             a row for each step: step, epoch, loss, terms and their chance levels,
+///                       learning_rate, gradient_norm, readings
+///   held_out.csv        a row for each epoch: epoch, step, loss, terms and their chance levels, over the
+///                       held-out examples
 ///   last.safetensors    parameters and state of the optimiser: what a run goes on from
 ///   best.safetensors    parameters at the lowest held-out loss
 /// A run that was stopped or killed at any moment goes on bit for bit. A term that is not finite ends the run
@@ -152,7 +153,7 @@ class Trainer {
     return options;
   }
   static std::vector<std::string> with_terms(std::vector<std::string> columns, const Terms& terms) {
-    for (const Term& term : terms.terms) columns.emplace_back(term.name);
+    for (std::string& column : columns_of(terms)) columns.push_back(std::move(column));
     return columns;
   }
   static std::vector<std::string> log_columns(const Terms& terms, const std::vector<Reading>& readings) {
@@ -245,7 +246,7 @@ class Trainer {
     std::vector<double> row{static_cast<double>(progression_.step),
                             static_cast<double>((progression_.step - 1) / task_.steps_per_epoch() + 1),
                             terms.total};
-    for (const Term& term : terms.terms) row.push_back(term.value);
+    for (const double value : values_of(terms)) row.push_back(value);
     row.insert(row.end(), {learning_rate, norm});
     for (const Reading& reading : task_.readings(device_)) row.push_back(reading.value);
     append(log_, log_hash_, std::move(row));
@@ -255,7 +256,7 @@ class Trainer {
     const Terms terms = task_.held_out(device_);
     std::vector<double> row{static_cast<double>(progression_.step / task_.steps_per_epoch()),
                             static_cast<double>(progression_.step), terms.total};
-    for (const Term& term : terms.terms) row.push_back(term.value);
+    for (const double value : values_of(terms)) row.push_back(value);
     append(held_out_log_, held_out_hash_, std::move(row));
     ensure(std::isfinite(terms.total), "the held-out loss after step ", progression_.step, " is ",
            terms.total, " (", text_of(terms), "); ", advice());
