@@ -102,6 +102,7 @@ struct GuardedMemory {
 /// The device.
 class Guarded {
  public:
+  using Memory = GuardedMemory;
   template <class T>
   using Buffer = vlp::Buffer<T, GuardedMemory>;
 

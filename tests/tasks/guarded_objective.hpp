@@ -4,7 +4,12 @@
 
 #include "support/guarded_device.hpp"
 
+#include <vlp/core/scalar.hpp>
+#include <vlp/losses/detail/saved_arrays.hpp>
 #include <vlp/losses/multi_scale.hpp>
+
+#include <cstddef>
+#include <span>
 
 namespace vlp::detail {
 
@@ -13,21 +18,28 @@ class MultiScaleBackend<Scalar, test::Guarded> {
   using Interface = MultiScaleInterface<Scalar>;
 
  public:
-  explicit MultiScaleBackend(const MultiScaleOptions& options) : backend_(options) {}
+  using State = std::span<std::byte>;
 
-  void forward(test::Guarded& device, const typename Interface::Inputs& inputs,
-               const typename Interface::Outputs& outputs) {
-    const test::GuardedPool::Open open;
-    backend_.forward(device.cpu(), inputs, outputs);
+  explicit MultiScaleBackend(const MultiScaleOptions& options) : loss_(options) {}
+
+  State lay_out(SavedArrays<test::GuardedMemory>& arrays, const typename Interface::Inputs& inputs) const {
+    const std::size_t bytes = loss_.saved_bytes(inputs);
+    return {arrays.take<std::byte>(static_cast<Index>(bytes)), bytes};
   }
-  void backward(test::Guarded& device, const typename Interface::Inputs& inputs,
-                typename Interface::Accumulator upstream, const typename Interface::Gradients& gradients) {
+  void forward(test::Guarded& device, const typename Interface::Inputs& inputs,
+               const typename Interface::Outputs& outputs, const State& state) const {
     const test::GuardedPool::Open open;
-    backend_.backward(device.cpu(), inputs, upstream, gradients);
+    loss_.forward(device.cpu(), inputs, outputs, state);
+  }
+  void backward(test::Guarded& device, const typename Interface::Inputs& inputs, const State& state,
+                typename Interface::Accumulator upstream,
+                const typename Interface::Gradients& gradients) const {
+    const test::GuardedPool::Open open;
+    loss_.backward(device.cpu(), inputs, state, upstream, gradients);
   }
 
  private:
-  MultiScaleBackend<Scalar, Cpu> backend_;
+  MultiScale<Scalar> loss_;
 };
 
 }  // namespace vlp::detail
