@@ -37,7 +37,8 @@ struct CudaOptions {
 /// Calls return when the work is queued; nothing waits for the device but the growth of buffers, which ends
 /// after the second step of each size. From then on a step may be captured in a CUDA graph. Results do not
 /// change from run to run. One `Cuda` serves one caller at a time; make one per stream, and losses and layers
-/// of its own for each: what they keep is used in the order of one stream.
+/// of its own for each: what they keep is used in the order of one stream. A loss whose passes are given
+/// `saved` keeps nothing, and may serve all of them.
 ///
 /// A captured graph may be launched for as long as the `Cuda`, the losses and layers and the caller's own
 /// memory that it was captured with exist, whatever sizes these are used with later: what they outgrow once a

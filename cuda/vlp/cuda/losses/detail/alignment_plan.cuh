@@ -26,11 +26,11 @@ struct AlignmentPlan {
   bool gram_forward = true, gram_backward = true;
   Index strip_images = 1, strip_rows = 1;  // of a tile
 
-  AlignmentPlan(const Cuda& device, LocalAlignmentForm form, const BatchView<const Scalar>& region_rows,
+  AlignmentPlan(const Cuda& device, LocalAlignmentForm form, const BatchView<const Scalar>& image_regions,
                 const PackedWords& words)
-      : images(region_rows.extent(0)),
-        regions(region_rows.extent(1)),
-        features(region_rows.extent(2)),
+      : images(image_regions.extent(0)),
+        regions(image_regions.extent(1)),
+        features(image_regions.extent(2)),
         rows(words.rows()),
         reports(words.reports()),
         most_words(words.most_words()),
