@@ -1,3 +1,4 @@
+#include "losses/blocks.hpp"
 #include "losses/pairs.hpp"
 #include "losses/tokens.hpp"
 #include "losses/words_and_regions.hpp"
@@ -52,6 +53,23 @@ TEMPLATE_TEST_CASE("CUDA local alignment of a large batch agrees with double", "
         words_and_regions(random, {.batch = 7, .regions = 361, .words = 97, .features = 200, .scale = 0.1}),
         {.duplicate_policy = vlp::DuplicatePolicy::ignore, .label_smoothing = 0.1, .form = form});
   }
+}
+
+TEMPLATE_TEST_CASE("CUDA local alignment of a large batch in blocks comes to that of the batch", "",
+                   VLP_TEST_SCALARS) {
+  using L = vlp::LocalAlignment<TestType, Cuda>;
+  constexpr double tolerance =
+      6 * tolerance_of<TestType>();  // a gradient is rounded as often as it is added to
+  Random random(6);
+  const Arrays arrays = rounded<L>(words_and_regions(
+      random, {.batch = 150, .regions = 49, .words = 40, .features = 96, .groups = 90, .scale = 0.3}));
+  const vlp::LocalAlignmentOptions options{.duplicate_policy = vlp::DuplicatePolicy::positives};
+  LossCase<L> whole(arrays), cut(arrays);
+  const double want = to_double(whole.run(options));
+  clear_gradients(cut);
+  const double got = run_in_parts(cut, options, parts(cuts(150, 64), cuts(150, 50)));
+  CHECK(relative_error(number(got), number(want), 0.1) <= tolerance);
+  CHECK(relative_error(cut.gradient_values(), whole.gradient_values(), 1e-3) <= tolerance);
 }
 
 TEST_CASE("CUDA InfoNCE reads and writes rows whose offsets exceed 32 bits") {
