@@ -114,7 +114,9 @@ void check_flags(Check&& check) {
 template <class Field>
 void add_option(CLI::App& app, const char* name, Field& field, const char* help) {
   const std::string flag = std::string("--") + name;
-  if constexpr (std::is_arithmetic_v<Field> || std::is_same_v<Field, std::string>) {
+  if constexpr (std::is_same_v<Field, bool>) {
+    app.add_flag(flag, field, help);
+  } else if constexpr (std::is_arithmetic_v<Field> || std::is_same_v<Field, std::string>) {
     auto* option = app.add_option(flag, field, help)->capture_default_str();
     if constexpr (std::is_unsigned_v<Field>)  // a negative number would wrap around
       option->check(CLI::Validator(

@@ -112,6 +112,22 @@ TEST_CASE("a weight of 0 skips its term") {
   CHECK(summary.find("Pointing game") == std::string::npos);
 }
 
+TEST_CASE("perturbed reports serve as negatives alone, and the run goes on so") {
+  const TemporaryFolder folder;
+  const io::Path run = folder / "run", plain = folder / "plain";
+  const Arguments weights{"--epochs", "1", "--alpha", "0", "--beta", "0"};
+  REQUIRE(pretrain(folder, {tiny, weights, {"--out", plain.string()}}).status == 0);
+  REQUIRE(pretrain(folder, {tiny, weights, {"--out", run.string(), "--perturbed-as-negatives"}}).status == 0);
+  CHECK(column(run / "log.csv", "global")[0] > column(plain / "log.csv", "global")[0] + 0.1);
+  for (const double value : column(run / "log.csv", "perturbation")) CHECK(value == 0);
+  CHECK(io::read_file(run / "config.json").find("\"perturbed-as-negatives\": true") != std::string::npos);
+  CHECK(io::read_file(run / "summary.md").find("perturbed reports as negatives") != std::string::npos);
+  CHECK(pretrain(folder, {{"--resume", "--out", run.string()}}).status == 0);
+  CHECK(pretrain(folder, {{"--resume", "--out", run.string(), "--perturbed-as-negatives"}}).status == 0);
+  check_refused(pretrain(folder, {{"--resume", "--out", plain.string(), "--perturbed-as-negatives"}}),
+                "was made with perturbed-as-negatives false, not true");
+}
+
 TEST_CASE("a manifest with quotes and line breaks is trained on") {
   const TemporaryFolder folder;
   write_manifest(folder);

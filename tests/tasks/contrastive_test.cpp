@@ -4,6 +4,7 @@
 #include "tasks/few_pairs.hpp"
 
 #include <vlp/core/parameters.hpp>
+#include <vlp/losses/multi_scale.hpp>
 #include <vlp/tasks/contrastive.hpp>
 #include <vlp/tasks/contrastive_evaluation.hpp>
 
@@ -35,6 +36,11 @@ TEST_CASE("the gradient of the whole task agrees with central differences") {
     options.model.word_layers = 1;
     options.objective.duplicates = DuplicatePolicy::positives;
     options.local_words = data::LocalWords::all;
+  }
+  SECTION("perturbed reports as negatives") {
+    options.objective.perturbed_as_negatives = true;
+    options.objective.alpha = GENERATE(0.0, 0.7);
+    options.objective.beta = GENERATE(0.0, 0.9);
   }
   CAPTURE(options.objective.alpha, options.objective.beta, options.model.region_blocks);
   Cpu device(1);
@@ -106,6 +112,46 @@ TEST_CASE("a term of weight 0 has no parameters and no perturbed texts") {
   CHECK(without_local.find("word_head") == std::string::npos);
   CHECK(without_local.find("region") == std::string::npos);
   CHECK(without_perturbed.find("perturbation_log_scale") == std::string::npos);
+}
+
+TEST_CASE("perturbed reports as negatives make the global term that of MultiScale with them") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::ContrastiveOptions options = small_options();
+  options.objective.alpha = 0;
+  options.objective.beta = GENERATE(0.0, 0.9);
+  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  const auto terms_with = [&](bool negatives) {
+    options.objective.perturbed_as_negatives = negatives;
+    tasks::Contrastive<double> task(device, options, dataset, vocabulary);
+    const auto batch = task.make_batch(0);
+    if (!negatives) return task.step(device, batch);
+    CHECK(batch.texts_per_pair == 4);
+    for (const auto& [name, parameter] : task.parameters())
+      if (name == "perturbation_log_scale") CHECK(options.objective.beta > 0);
+    const auto features = task.embed(device, batch);
+    auto expected = MultiScaleOptions::neg_clip();
+    expected.beta = options.objective.beta;
+    expected.global.duplicate_policy = DuplicatePolicy::ignore;
+    MultiScale<double> loss(expected);
+    const double log_scale = std::log(1 / 0.07);
+    MultiScale<double>::Inputs inputs;
+    inputs.image = features.image;
+    inputs.text = features.text;
+    inputs.log_scale = inputs.perturbation_log_scale = &log_scale;
+    inputs.valid = {batch.valid.data(), {batch.pairs, batch.texts_per_pair}};
+    inputs.group = batch.group;
+    double total = 0, global = 0;
+    loss.forward(device, inputs, {.loss = &total, .global = &global});
+    const train::Terms terms = task.step(device, batch);
+    CHECK(std::abs(terms.total - total) < 1e-12);
+    CHECK(std::abs(terms.terms[0].value - global) < 1e-12);
+    return terms;
+  };
+  // More negatives make the global term larger, and leave the others.
+  const train::Terms with = terms_with(true), without = terms_with(false);
+  CHECK(with.terms[0].value > without.terms[0].value + 0.01);
+  CHECK(std::abs(with.terms[2].value - without.terms[2].value) < 1e-12);
 }
 
 TEST_CASE("batches depend on the seed and the step alone and cover an epoch once") {

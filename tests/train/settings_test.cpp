@@ -21,6 +21,7 @@ struct Options {
   std::int64_t count = 3;
   std::string name = "a \"quoted\" name";
   Colour colour = Colour::green;
+  bool is_bright = true;
 };
 
 template <class AnyOptions, class Visit>
@@ -30,6 +31,7 @@ void for_each_setting(AnyOptions& o, Visit&& visit) {
   visit("count", o.count, "");
   visit("name", o.name, "");
   visit("colour", o.colour, "");
+  visit("bright", o.is_bright, "");
 }
 
 }  // namespace
@@ -39,13 +41,15 @@ inline constexpr std::array<std::string_view, 2> vlp::enum_names<Colour>{"red", 
 
 TEST_CASE("settings go to JSON and back") {
   const train::Settings settings = train::settings_of(Options{});
-  CHECK(settings.dump() == R"({"rate":0.5,"count":3,"name":"a \"quoted\" name","colour":"green"})");
-  Options read{.rate = 9, .count = 9, .name = "", .colour = Colour::red};
+  CHECK(settings.dump() ==
+        R"({"rate":0.5,"count":3,"name":"a \"quoted\" name","colour":"green","bright":true})");
+  Options read{.rate = 9, .count = 9, .name = "", .colour = Colour::red, .is_bright = false};
   train::read_settings(settings, "config.json", read);
   CHECK(read.rate == 0.5);
   CHECK(read.count == 3);
   CHECK(read.name == "a \"quoted\" name");
   CHECK(read.colour == Colour::green);
+  CHECK(read.is_bright);
 }
 
 TEST_CASE("a setting that is absent, of another type or unknown is named") {
@@ -63,7 +67,9 @@ TEST_CASE("a setting that is absent, of another type or unknown is named") {
         "config.json: the setting 'colour' must be text, but is 7");
   CHECK(message(R"({"rate":1,"count":1,"name":2,"colour":"red"})") ==
         "config.json: the setting 'name' must be text, but is 2");
-  CHECK(message(R"({"rate":1,"count":1,"name":"","colour":"red","size":1})") ==
+  CHECK(message(R"({"rate":1,"count":1,"name":"","colour":"red","bright":1})") ==
+        "config.json: the setting 'bright' must be true or false, but is 1");
+  CHECK(message(R"({"rate":1,"count":1,"name":"","colour":"red","bright":false,"size":1})") ==
         "config.json: the setting \"size\" is unknown to this version");
   for (const char* count :
        {"1e30", "1.5", "1e0", "-9223372036854775809", "9223372036854775808", "true", "null"})

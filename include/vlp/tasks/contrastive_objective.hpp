@@ -33,6 +33,9 @@ struct ContrastiveObjectiveOptions {
   double alpha = 1;  ///< weight of local alignment; 0 skips its work
   double beta = 1;   ///< weight of perturbation sensitivity; 0 skips its work
   DuplicatePolicy duplicates = DuplicatePolicy::ignore;
+  /// Makes perturbed reports negatives of every image in the global term (MultiScaleOptions); with alpha and
+  /// beta of 0 that is NegCLIP.
+  bool perturbed_as_negatives = false;
 };
 
 /// Calls `visit(name, field, help)` for each option.
@@ -44,6 +47,9 @@ void for_each_setting(Options& o, Visit&& visit) {
   visit("duplicates", o.duplicates,
         "reports that are right for another image of the batch too, equal ones and all those of one image, "
         "are: negatives | positives | ignore");
+  visit("perturbed-as-negatives", o.perturbed_as_negatives,
+        "make perturbed reports negatives of every image of the batch in the global loss; with --alpha 0 "
+        "--beta 0 that is NegCLIP");
 }
 
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
@@ -75,12 +81,14 @@ class ContrastiveObjective {
         loss_(loss_options(options)) {}
 
   [[nodiscard]] bool needs_regions() const { return options_.alpha > 0; }
-  [[nodiscard]] bool needs_perturbations() const { return options_.beta > 0; }
+  [[nodiscard]] bool needs_perturbations() const {
+    return has_perturbation_term() || options_.perturbed_as_negatives;
+  }
 
   template <class Visit>
   void for_each_parameter(std::string_view prefix, Visit&& visit) {
     visit(join_names(prefix, "log_scale"), log_scale_);
-    if (needs_perturbations()) visit(join_names(prefix, "perturbation_log_scale"), perturbation_log_scale_);
+    if (has_perturbation_term()) visit(join_names(prefix, "perturbation_log_scale"), perturbation_log_scale_);
   }
 
   /// Names and weights of the terms, with values of 0. Local alignment has a chance level where it is at
@@ -98,7 +106,7 @@ class ContrastiveObjective {
   /// Keeps the scales in their bounds; to be called after each update of the parameters.
   void constrain(Device& device) {
     optim::clamp_above(device, log_scale_, std::log(Scalar(largest_scale)));
-    if (needs_perturbations())
+    if (has_perturbation_term())
       optim::clamp_above(device, perturbation_log_scale_, std::log(Scalar(largest_scale)));
   }
 
@@ -138,7 +146,7 @@ class ContrastiveObjective {
                     .regions = d_features.regions,
                     .words = d_features.words});
     add_to(device, d_scales, log_scale_);
-    if (needs_perturbations()) add_to(device, d_scales + 1, perturbation_log_scale_);
+    if (has_perturbation_term()) add_to(device, d_scales + 1, perturbation_log_scale_);
   }
 
  private:
@@ -155,9 +163,13 @@ class ContrastiveObjective {
     MultiScaleOptions out;
     out.alpha = options.alpha;
     out.beta = options.beta;
+    out.perturbed_as_negatives = options.perturbed_as_negatives;
     out.global.duplicate_policy = out.local.duplicate_policy = options.duplicates;
     return out;
   }
+
+  /// The term that has a scale of its own; perturbed reports may serve the global term alone.
+  [[nodiscard]] bool has_perturbation_term() const { return options_.beta > 0; }
 
   [[nodiscard]] typename Loss::Inputs inputs(const Features& features, const PairTargets& targets) const {
     typename Loss::Inputs in;
@@ -166,7 +178,7 @@ class ContrastiveObjective {
     in.valid = targets.valid;
     in.group = targets.group;
     in.log_scale = log_scale_.value().data();
-    if (needs_perturbations()) in.perturbation_log_scale = perturbation_log_scale_.value().data();
+    if (has_perturbation_term()) in.perturbation_log_scale = perturbation_log_scale_.value().data();
     if (!needs_regions()) return in;
     in.regions = features.regions;
     in.words = features.words;

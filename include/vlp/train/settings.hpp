@@ -4,8 +4,8 @@
 /// An option struct has a free function `for_each_setting(options, visit)` beside it, which calls
 /// `visit(name, field, help)` for each field that decides the result of a run. That one list serves the
 /// command line, configuration files and the check that a run goes on with the settings it began with. A
-/// field is a number, a string, or of a type with `to_text(value)` and `from_text(text, value)`, such as an
-/// enumeration with names (core/enum_names.hpp).
+/// field is a number, a bool, a string, or of a type with `to_text(value)` and `from_text(text, value)`, such
+/// as an enumeration with names (core/enum_names.hpp).
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -44,12 +44,15 @@ inline std::string shown(const Settings& value) {
   return text.substr(0, end) + "...";
 }
 
-/// Sets a number or text to a value of JSON, if that is of its type and within its range.
+/// Sets a number, bool or text to a value of JSON, if that is of its type and within its range.
 template <class Field>
 bool read_plain(const Settings& value, Field& field) {
   if constexpr (std::is_same_v<Field, std::string>) {
     if (!value.is_string()) return false;
     field = value.get<std::string>();
+  } else if constexpr (std::is_same_v<Field, bool>) {
+    if (!value.is_boolean()) return false;
+    field = value.get<bool>();
   } else if constexpr (std::is_floating_point_v<Field>) {
     if (!value.is_number()) return false;
     field = value.get<Field>();
@@ -66,9 +69,10 @@ bool read_plain(const Settings& value, Field& field) {
 
 template <class Field>
 constexpr const char* kind_of() {
-  return std::is_floating_point_v<Field> ? "a number"
-         : std::is_arithmetic_v<Field>   ? "a whole number"
-                                         : "text";
+  return std::is_same_v<Field, bool>       ? "true or false"
+         : std::is_floating_point_v<Field> ? "a number"
+         : std::is_arithmetic_v<Field>     ? "a whole number"
+                                           : "text";
 }
 }  // namespace detail
 
@@ -89,8 +93,8 @@ template <class Options>
   return settings;
 }
 
-/// Reads settings from JSON: an object of numbers and texts. Throws std::runtime_error, naming `source`, for
-/// anything else, and for more than 1 MB.
+/// Reads settings from JSON: an object of numbers, texts, true and false. Throws std::runtime_error, naming
+/// `source`, for anything else, and for more than 1 MB.
 [[nodiscard]] inline Settings parse_settings(std::string_view text, const std::string& source) {
   const Settings settings = io::parse_json<Settings>(text, source, {.max_bytes = 1'000'000});
   ensure(settings.is_object(), source, ": the settings of a run are an object, but this is ",
