@@ -25,8 +25,8 @@ namespace vlp {
 
 namespace detail {
 
-/// TokenAlignment on the CPU. Forward saves nothing; backward computes a pair again: 16 W R D + 8 W^2 D flop a
-/// pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
+/// TokenAlignment on the CPU. Forward saves nothing; backward computes a pair again: 16 W R D + 8 W^2 D flop
+/// a pair in all. Scratch of each thread is (3 W + 2 R) D + 2 W R + 2 W^2 numbers.
 template <class ScalarType>
 class TokenAlignmentBackend<ScalarType, Cpu> : TokenAlignmentInterface<ScalarType> {
   using Interface = TokenAlignmentInterface<ScalarType>;

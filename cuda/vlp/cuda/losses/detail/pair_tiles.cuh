@@ -31,8 +31,8 @@ inline constexpr int column_terms = 8;
 
 /// Kinds of kernels. What a kind has room for would take registers from a tile even unused.
 enum class PairKind {
-  plain,  ///< text i is image i's own of as many, all pairs differ, labels are not smoothed, and no scores
-          ///< are kept or left out; targets then have no arrays
+  plain,    ///< text i is image i's own of as many, all pairs differ, labels are not smoothed, and no scores
+            ///< are kept or left out; targets then have no arrays
   general,  ///< all that there is, except limits
   limited   ///< scores above limits are left out
 };
