@@ -7,9 +7,11 @@
 namespace vlp::benchmarks {
 namespace {
 
-/// Words and regions are read each way, and their gradients written.
+/// Words and regions are read each way, and their gradients written. Both ways at once, what forward
+/// multiplies is not multiplied again: a quarter less.
 Case shape(Index batch, Index words, Index regions, Index features) {
   Case out = token_alignment_case(batch, words, regions, features);
+  out.flop *= 0.75;
   out.elements = 3 * as_double(batch) * as_double(words + regions) * as_double(features);
   return out;
 }
