@@ -4,14 +4,17 @@
 #include "tasks/few_pairs.hpp"
 
 #include <vlp/core/parameters.hpp>
+#include <vlp/models/dual_encoder.hpp>
 #include <vlp/tasks/contrastive.hpp>
 #include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/tasks/detail/batch_embedding.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace vlp;
@@ -82,6 +85,9 @@ TEST_CASE("a step by micro-batches of any size is the step of the whole batch") 
   SECTION("without perturbed texts") {
     options.objective.beta = 0;
   }
+  SECTION("perturbed reports as negatives") {
+    options.objective.perturbed_as_negatives = true;
+  }
   SECTION("regions of all blocks, every word") {
     options.model.image_blocks = options.model.region_blocks = 2;
     options.local_words = data::LocalWords::all;
@@ -98,6 +104,37 @@ TEST_CASE("a step by micro-batches of any size is the step of the whole batch") 
       CHECK(parts.gradients == whole.gradients);
     }
   }
+}
+
+TEST_CASE("the micro-batch that was embedded last goes back without a second pass") {
+  Cpu device(1);
+  const data::Dataset dataset = few_pairs(16);
+  tasks::ContrastiveOptions options = small_options();
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  auto batch = task.make_batch(0);
+  models::DualEncoder<double> model(
+      options.model, {.image_size = 16, .vocabulary = 80, .longest_text = task.batch_options().max_pieces()},
+      1);
+  Parameters<double> parameters(device, model);
+  const auto is_finite_after = [&](Index micro_batch, std::size_t row) {
+    tasks::detail::BatchEmbedding<double, Cpu> embedding(16, micro_batch);
+    embedding.forward(device, model, batch);
+    const auto& d = embedding.feature_gradients();
+    fill(device, d.image.data(), d.image.size(), 1.0);
+    for (const auto& view : {d.text, d.regions, d.words}) fill(device, view.data(), view.size(), 1.0);
+    // A pass over the images from now on would meet this one.
+    const float before = std::exchange(batch.images[row * 16 * 16], std::numeric_limits<float>::quiet_NaN());
+    parameters.zero_gradients(device);
+    embedding.backward(device, model, batch);
+    batch.images[row * 16 * 16] = before;
+    return std::ranges::all_of(parameters.list(), [&](const auto& named) {
+      return std::ranges::all_of(download_gradient(device, *named.parameter),
+                                 [](double x) { return std::isfinite(x); });
+    });
+  };
+  CHECK(is_finite_after(3, 3));
+  CHECK_FALSE(is_finite_after(3, 0));
+  for (const std::size_t row : {0u, 3u}) CHECK(is_finite_after(0, row));
 }
 
 TEST_CASE("evaluation by micro-batches gives the figures and the attention of whole batches") {
