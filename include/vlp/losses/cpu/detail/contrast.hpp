@@ -180,8 +180,7 @@ class Contrast {
       for_each_member(
           row + r, column, tile.cols(), [&](Index c, double of_row, double of_column, bool drops) {
             Scalar& score = tile(r, c);
-            const auto column_weight = static_cast<double>(weight[c]);
-            sum += (row_weight_ * of_row + column_weight * of_column) * static_cast<double>(score);
+            sum += (row_weight_ * of_row + column_weight_ * of_column) * static_cast<double>(score);
             if (!drops) return;
             sum -= static_cast<double>((row_weight * row_smoothing_[row + r] + weight[c] * smoothing[c]) *
                                        score);
@@ -278,8 +277,7 @@ class Contrast {
         if (drops)
           gradient[c] = 0;
         else
-          gradient[c] -= static_cast<Scalar>(
-              (row_weight_ * of_row + static_cast<double>(weight[c]) * of_column) * factor);
+          gradient[c] -= static_cast<Scalar>((row_weight_ * of_row + column_weight_ * of_column) * factor);
       });
       as_eigen(out).row(r).array() = gradient;
     };
