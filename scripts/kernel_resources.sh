@@ -5,7 +5,7 @@ set -euo pipefail
 c++filt | awk '
   /ptxas info *: Compiling entry function/ {
     split($0, part, "\047"); kernel = part[2]; architecture = part[4]
-    sub(/^void /, "", kernel); sub(/\(.*/, "", kernel)
+    sub(/^void /, "", kernel); gsub(/\([A-Za-z_:]+\)/, "", kernel); sub(/\(.*/, "", kernel)
     gsub(/vlp::cuda::detail::|vlp::cuda::|vlp::/, "", kernel)
     gsub(/__nv_bfloat16/, "BFloat16", kernel); gsub(/__half/, "Half", kernel)
     next

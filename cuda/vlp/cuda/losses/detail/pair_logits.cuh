@@ -96,7 +96,7 @@ struct PairLogits : PairTiles<Scalar> {
     if (!this->template all_are_there<plain, Tile>(row, column)) {
 #pragma unroll
       for (int c = first; c < first + column_terms; ++c)
-        if (!this->template is_there<plain>(i, column + Tile::col(c))) tile(r, c) = -INFINITY;
+        if (i >= images || !this->template is_text<plain>(column + Tile::col(c))) tile(r, c) = -INFINITY;
     }
     if (Kind == PairKind::limited && i < images) {
 #pragma unroll

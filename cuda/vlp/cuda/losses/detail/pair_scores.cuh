@@ -73,11 +73,12 @@ struct PairScores : PairTiles<Scalar> {
     }
     if (this->template all_are_there<Plain, Tile>(row, column)) return;
 #pragma unroll
-    for (int r = 0; r < Tile::row_count; ++r)
+    for (int c = 0; c < Tile::col_count; ++c) {
+      const bool is_there = this->template is_text<Plain>(column + Tile::col(c));
 #pragma unroll
-      for (int c = 0; c < Tile::col_count; ++c)
-        if (!this->template is_there<Plain>(row + Tile::row(r), column + Tile::col(c)))
-          tile(r, c) = -INFINITY;
+      for (int r = 0; r < Tile::row_count; ++r)
+        if (!is_there || row + Tile::row(r) >= images) tile(r, c) = -INFINITY;
+    }
   }
 
   /// The lane's share, in its r-th row, of sum (w_r q[i, j] + w_c q'[i, j]) times what the tile holds of
@@ -91,14 +92,14 @@ struct PairScores : PairTiles<Scalar> {
       const float of_row = row_weight * targets.smoothing_of_image(i);
 #pragma unroll
       for (int c = 0; c < Tile::col_count; ++c) {
-        const int j = column + Tile::col(c);
-        if (this->template is_there<Plain>(i, j))
-          sum = fmaf(fmaf(column_weight, targets.smoothing_of(j), of_row), tile(r, c), sum);
+        if (tile(r, c) != -INFINITY)
+          sum =
+              fmaf(fmaf(column_weight, targets.smoothing_of(column + Tile::col(c)), of_row), tile(r, c), sum);
       }
     }
     this->template for_each_member<Plain, Tile, Tile::col_count>(i, row, column, 0, [&](int c, int j) {
       if (!Plain && targets.drops(i, j)) {
-        if (targets.smooths) sum -= smoothing(i, j) * tile(r, c);
+        sum -= smoothing(i, j) * tile(r, c);
         tile(r, c) = -INFINITY;
       } else {
         sum += target_weight<Plain>(i, j) * tile(r, c);
@@ -144,7 +145,7 @@ struct PairScores : PairTiles<Scalar> {
     ColumnTerm out;
     const float weight = Kind == PairKind::plain || targets.is_own_text(j) ? column_weight : 0.0F;
     softmax_terms(columns, j, range * weight, out.max, out.weight);
-    out.factor = text.factor[j];
+    out.factor = Kind == PairKind::plain || targets.is_valid(j) ? text.factor[j] : 0.0F;
     if (Bounded) out.factor *= scale.factor;
     out.limit = Kind == PairKind::limited ? text_limit[j] : 0;
     return out;
@@ -207,14 +208,11 @@ struct PairScores : PairTiles<Scalar> {
                         (above_column ? 0.0F : of_column.weight[c] * exp_below(score - of_column.max[c]));
       }
     }
-    if (!plain && (targets.smooths || targets.masks)) {
+    if (!plain && targets.smooths) {
 #pragma unroll
       for (int c = 0; c < column_terms; ++c) {
         const int j = column + Tile::col(first + c);
-        if (!this->template is_there<plain>(i, j))
-          gradient[c] = 0;
-        else if (targets.smooths)
-          gradient[c] -= range * smoothing(i, j);
+        if (j < texts) gradient[c] -= range * smoothing(i, j);
       }
     }
     this->template for_each_member<plain, Tile, column_terms>(i, row, column, first, [&](int own, int j) {
@@ -235,7 +233,8 @@ struct PairScores : PairTiles<Scalar> {
       }
     });
 #pragma unroll
-    for (int c = 0; c < column_terms; ++c) tile(r, first + c) = gradient[c] * factor[c];
+    for (int c = 0; c < column_terms; ++c)
+      tile(r, first + c) = !plain && of_column.factor[c] == 0 ? 0.0F : gradient[c] * factor[c];
   }
 
  private:

@@ -63,13 +63,13 @@ struct PairTiles {
     return row + Tile::size <= images && column + Tile::size <= texts;
   }
 
-  /// Says whether the image and the text of an element of a tile are there and may be met.
+  /// Says whether a text is there and may be met.
   template <bool Plain>
-  [[nodiscard]] __device__ bool is_there(int i, int j) const {
-    return i < images && j < texts && (Plain || targets.is_valid(j));
+  [[nodiscard]] __device__ bool is_text(int j) const {
+    return j < texts && (Plain || targets.is_valid(j));
   }
 
-  /// Says whether all are, of a tile.
+  /// Says whether all texts of a tile are, and all images.
   template <bool Plain, class Tile>
   [[nodiscard]] __device__ bool all_are_there(int row, int column) const {
     return is_inside<Tile>(row, column) && (Plain || !targets.masks);
@@ -84,11 +84,11 @@ struct PairTiles {
     } else {
       if (i >= images || (!targets.grouped && !meets_own_texts<Tile>(row, column))) return;
     }
-    const int own = Plain ? i : targets.grouped ? targets.group_of_image(i) : targets.own_text_of(i);
+    const int own = Plain ? i : targets.group_of_image(i);
 #pragma unroll
     for (int c = first; c < first + Count; ++c) {
       const int j = column + Tile::col(c);
-      if (j < texts && (Plain || !targets.grouped ? j : targets.group_of(j)) == own) visit(c, j);
+      if (j < texts && (Plain ? j : targets.group_of(j)) == own) visit(c, j);
     }
   }
 
