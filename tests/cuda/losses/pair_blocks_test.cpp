@@ -197,6 +197,37 @@ TEMPLATE_TEST_CASE("CUDA texts equal to an image's own are not beyond it by roun
   CHECK(margin_0_of_equal_texts<Sigmoid<TestType>>() < 1e-3);
 }
 
+TEMPLATE_TEST_CASE("CUDA sigmoid keeps what easy pairs contribute", "", VLP_TEST_SCALARS) {
+  // Far from the boundary each term is exp(-|logit|): far below the rounding of 1, and not nothing.
+  Arrays arrays{{"image", {{6, 6}, std::vector<double>(36)}},
+                {"log_scale", number(std::log(60))},
+                {"bias", number(-30)}};
+  for (std::size_t i = 0; i < 6; ++i) arrays.at("image").values[7 * i] = 2;
+  arrays["text"] = arrays.at("image");
+  const double want = LossCase<ReferenceOf<Sigmoid<TestType>>>(arrays).run({});
+  REQUIRE(want < 1e-11);
+  CHECK(to_double(LossCase<Sigmoid<TestType>>(arrays).run({})) / want == Approx(1).epsilon(1e-4));
+}
+
+TEST_CASE("CUDA sigmoid of logits of any size is finite") {
+  Random random(6);
+  Arrays arrays = random_pairs(random, 40, 8, 10);
+  for (std::size_t k = 0; k < 8; ++k) {
+    arrays.at("image").values[k] = 0;
+    arrays.at("text").values[8 + k] = 0;
+  }
+  for (double scale : {100.0, 1e4})
+    for (double bias : {-10.0, 1e4}) {
+      arrays["log_scale"] = number(std::log(scale));
+      arrays["bias"] = number(bias);
+      LossCase<ReferenceOf<Sigmoid<float>>> want(rounded<Sigmoid<float>>(arrays));
+      LossCase<Sigmoid<float>> got(arrays);
+      const double loss = want.run({DuplicatePolicy::positives});
+      CHECK(relative_error(number(to_double(got.run({DuplicatePolicy::positives}))), number(loss)) < 1e-4);
+      CHECK(relative_error(got.gradient_values(), want.gradient_values()) < 2e-3);
+    }
+}
+
 TEMPLATE_TEST_CASE("CUDA sigmoid at once is forward and backward", "", VLP_TEST_SCALARS) {
   using L = Sigmoid<TestType>;
   Random random(2);
