@@ -326,7 +326,7 @@ def works():
              on_cuda=[OnCuda(BF16, dict(N=8192, D=768, V=30522), {"liger-kernel": 1}),
                       OnCuda(BF16, dict(N=2048, D=256, V=30522)), OnCuda(FLOAT, dict(N=2048, D=256, V=30522))]),
         Work("pairwise_sigmoid", pairwise_sigmoid_inputs, {"eager": pairwise_sigmoid}, [dict(B=4096, D=512)],
-             dict(B=37, D=21), kept,
+             dict(B=37, D=21),
              on_cuda=[OnCuda(BF16, dict(B=65536, D=768), {"siglip-kernel": 1}, within=38)],
              more_forms={"tiled": pairwise_sigmoid_tiled}, exact="tiled"),
         Work("distillation", distillation_inputs, {"eager": distillation}, [dict(N=512, V=30522)], dict(N=9, V=14),

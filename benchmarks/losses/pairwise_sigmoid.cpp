@@ -8,7 +8,6 @@ namespace {
 
 const AtStart cases([] {
   add<PairwiseSigmoid<float>>(pairwise_sigmoid_case(4096, 512));
-  add_with_scores_kept<PairwiseSigmoid<float>>(pairwise_sigmoid_case(4096, 512));
 });
 
 }  // namespace
