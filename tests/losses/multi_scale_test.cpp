@@ -1,6 +1,7 @@
 #include "scales.hpp"
 #include "support/device.hpp"
 #include "support/gradients.hpp"
+#include "support/saved_memory.hpp"
 #include "words_and_regions.hpp"
 
 #include <vlp/core/into.hpp>
@@ -389,6 +390,16 @@ TEST_CASE("the multi-scale objective says what does not fit") {
   gradients.image = MatrixView<float>(gradients.image.data(), {2, 5});
   CHECK(refusal_of<MultiScale<float>>(good.inputs, gradients) ==
         "multi_scale: the gradient of image is 2 x 5 but image is 4 x 5");
+
+  // Nothing is written where the inputs of any term are wrong.
+  LossCase<MultiScale<float>> wrong(arrays);
+  SavedMemory saved(MultiScale<float>().saved_bytes(wrong.inputs), 0);
+  wrong.inputs.log_scale = nullptr;
+  auto other = make_device();
+  CHECK_THROWS_WITH(MultiScale<float>().backward(other, wrong.inputs, saved.span(), 1, wrong.gradients),
+                    "info_nce: log_scale is not given");
+  wait_for(other);
+  CHECK(std::isnan(wrong.gradient_values().at("regions").values[0]));
 
   const auto refusal_of_negatives = [&](const typename MultiScale<float>::Inputs& of,
                                         const typename MultiScale<float>::Gradients& to) {
