@@ -394,8 +394,9 @@ TEST_CASE("the multi-scale objective says what does not fit") {
   // Nothing is written where the inputs of any term are wrong.
   LossCase<MultiScale<float>> wrong(arrays);
   SavedMemory saved(MultiScale<float>().saved_bytes(wrong.inputs), 0);
-  wrong.inputs.log_scale = nullptr;
   auto other = make_device();
+  MultiScale<float>().forward(other, wrong.inputs, {}, saved.span());
+  wrong.inputs.log_scale = nullptr;
   CHECK_THROWS_WITH(MultiScale<float>().backward(other, wrong.inputs, saved.span(), 1, wrong.gradients),
                     "info_nce: log_scale is not given");
   wait_for(other);
