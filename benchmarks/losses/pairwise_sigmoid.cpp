@@ -6,9 +6,7 @@
 namespace vlp::benchmarks {
 namespace {
 
-const AtStart cases([] {
-  add<PairwiseSigmoid<float>>(pairwise_sigmoid_case(4096, 512));
-});
+const AtStart cases([] { add<PairwiseSigmoid<float>>(pairwise_sigmoid_case(4096, 512)); });
 
 }  // namespace
 }  // namespace vlp::benchmarks

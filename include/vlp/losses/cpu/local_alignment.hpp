@@ -57,7 +57,7 @@ class LocalAlignmentBackend<ScalarType, Cpu> : LocalAlignmentInterface<ScalarTyp
   /// Word counts are in range, and fit the capacity.
   static void check_values(const Inputs& inputs) {
     const Index reports = inputs.words.extent(0), longest = inputs.words.extent(1);
-    PackedWords::check(name, reports, longest, inputs.word_count);
+    check_word_counts(name, inputs.word_count, longest);
     const Index words = inputs.word_count.empty()
                             ? reports * longest
                             : std::accumulate(inputs.word_count.begin(), inputs.word_count.end(), Index{0});

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <vlp/core/buffer.hpp>
-#include <vlp/core/errors.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/view.hpp>
@@ -12,7 +11,6 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <string_view>
 
 namespace vlp::detail {
 
@@ -24,18 +22,8 @@ struct ReportRange {
 /// Where each report's words lie. Word w of report j of reports [n, W, D] is row begin(j) + w.
 class PackedWords {
  public:
-  /// `count` has one number for each report, or is empty when all reports have `max_words`. Throws
-  /// std::invalid_argument, naming the report, for a number that is not in [1, max_words].
-  static void check(std::string_view loss, Index reports, Index max_words,
-                    std::span<const std::int64_t> count) {
-    for (Index j = 0; !count.empty() && j < reports; ++j) {
-      const std::int64_t words = count[static_cast<std::size_t>(j)];
-      require(words >= 1 && words <= max_words, loss, ": word_count of report ", j, " is ", words,
-              ", not in 1 to ", max_words);
-    }
-  }
-
-  /// For numbers that have been checked.
+  /// `count` has one number, from 1 to `max_words`, for each report, or is empty when all reports have
+  /// `max_words`.
   PackedWords(Arena::Scope& scratch, Index reports, Index max_words, std::span<const std::int64_t> count)
       : reports_(reports) {
     Index* begin = scratch.take<Index>(reports + 1);
