@@ -24,9 +24,8 @@ namespace vlp::train {
 ///   which the loop has set to zero.
 /// - `constrain(device)` brings parameters back into their bounds after each update of the optimiser.
 /// - `held_out(device)` are the mean terms over the examples that are not trained on.
-/// - `terms()` are the names and weights that step and held_out report, with values of 0, and chance levels
-/// of
-///   0 for the terms that have one.
+/// - `terms()` are the names and weights that step and held_out report, with values of 0, and with chance
+///   levels of 0 for the terms that have one.
 /// - `readings(device)` are numbers worth logging after each update, such as learned scales.
 /// - `parameters()` are the ones that are trained, `gradients()` the one memory that holds all gradients.
 /// - `describe(device, batch)` says, after step, which rows of the batch are not finite.
