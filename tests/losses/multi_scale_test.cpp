@@ -378,6 +378,12 @@ TEST_CASE("the multi-scale objective says what does not fit") {
   inputs.regions = inputs.regions.slice(0, 3);
   CHECK(refusal_of<MultiScale<float>>(inputs) == "multi_scale: regions is 3 x 4 x 6 but image is 4 x 5");
   inputs = good.inputs;
+  inputs.words = inputs.words.slice(0, 3);
+  CHECK(refusal_of<MultiScale<float>>(inputs) == "multi_scale: words is 3 x 5 x 6 but image is 4 x 5");
+  inputs = good.inputs;
+  inputs.image = inputs.image.slice(0, 3);
+  CHECK(refusal_of<MultiScale<float>>(inputs) == "multi_scale: image is 3 x 5 but text is 4 x 3 x 5");
+  inputs = good.inputs;
   inputs.words = {};
   CHECK_THAT(refusal_of<MultiScale<float>>(inputs), ContainsSubstring("local_alignment: words is 0 x 0 x 0"));
   inputs = good.inputs;

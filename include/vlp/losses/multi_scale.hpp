@@ -158,9 +158,14 @@ struct MultiScaleInterface {
     detail::check_input(name, "text", inputs.text);
     require(beta == 0 || inputs.text.extent(1) >= 2, name, ": text is ", detail::extents_text(inputs.text),
             ", without perturbations, but beta is ", beta);
+    require(inputs.text.extent(0) == inputs.image.rows(), name, ": image is ",
+            detail::extents_text(inputs.image), " but text is ", detail::extents_text(inputs.text));
     if (options.perturbed_as_negatives) check_negatives(inputs, options);
     require(alpha == 0 || !inputs.regions.given() || inputs.regions.extent(0) == inputs.image.rows(), name,
             ": regions is ", detail::extents_text(inputs.regions), " but image is ",
+            detail::extents_text(inputs.image));
+    require(alpha == 0 || !inputs.words.given() || inputs.words.extent(0) == inputs.image.rows(), name,
+            ": words is ", detail::extents_text(inputs.words), " but image is ",
             detail::extents_text(inputs.image));
     InfoNceInterface<Scalar>::check_inputs(global_inputs(inputs, options), options.global);
     if (alpha > 0) LocalAlignmentInterface<Scalar>::check_inputs(local_inputs(inputs), options.local);
