@@ -9,6 +9,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/into.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/losses/contrast.hpp>
 #include <vlp/losses/loss.hpp>
 
 #include <cstddef>
@@ -39,6 +40,15 @@ class AnyLoss {
                         const VlpGradients& gradients) const = 0;
   virtual void forward_backward(Device& device, const VlpInputs& inputs, double upstream,
                                 const VlpArrays& outputs, const VlpGradients& gradients) const = 0;
+
+  [[nodiscard]] virtual std::size_t block_saved_bytes(const VlpInputs& inputs) const = 0;
+  virtual void accumulate(Device& device, const VlpInputs& inputs, const VlpArrays& outputs,
+                          const VlpArrays& sums, std::int32_t add, const VlpSaved& saved) const = 0;
+  virtual void merge(Device& device, const VlpArrays& from, const VlpArrays& to) const = 0;
+  virtual void finish(Device& device, std::span<const VlpNumber> block, const VlpArrays& sums,
+                      const VlpArrays& outputs) const = 0;
+  virtual void differentiate(Device& device, const VlpInputs& inputs, const VlpArrays& sums,
+                             const VlpSaved& saved, double upstream, const VlpGradients& gradients) const = 0;
 };
 
 /// Says whether a loss does forward and backward at once.
@@ -49,6 +59,12 @@ inline constexpr bool has_forward_backward = requires(const L& loss, typename L:
                                                       const typename L::Outputs& outputs,
                                                       const typename L::Gradients& gradients) {
   loss.forward_backward(device, inputs, upstream, outputs, gradients);
+};
+
+/// Says whether a loss has the steps over blocks of a batch.
+template <Loss L>
+inline constexpr bool has_blocks = requires(const L& loss, const typename L::Inputs& inputs) {
+  loss.block_saved_bytes(inputs);
 };
 
 /// Options from texts by name; the others keep their defaults.
@@ -107,7 +123,52 @@ class OneLoss final : public AnyLoss<typename L::Device> {
       require(false, L::name, ": has no forward_backward on this device");
   }
 
+  [[nodiscard]] std::size_t block_saved_bytes(const VlpInputs& inputs) const override {
+    std::size_t bytes = 0;
+    with_blocks([&](const auto& loss) { bytes = loss.block_saved_bytes(read(inputs)); });
+    return bytes;
+  }
+
+  void accumulate(Device& device, const VlpInputs& inputs, const VlpArrays& outputs, const VlpArrays& sums,
+                  std::int32_t add, const VlpSaved& saved) const override {
+    with_blocks([&](const auto& loss) {
+      loss.accumulate(device, read(inputs), read(outputs), read_sums(sums), read_into(add), memory(saved));
+    });
+  }
+
+  void merge(Device& device, const VlpArrays& from, const VlpArrays& to) const override {
+    with_blocks([&](const auto& loss) { loss.merge(device, read_sums(from), read_sums(to)); });
+  }
+
+  void finish(Device& device, std::span<const VlpNumber> block, const VlpArrays& sums,
+              const VlpArrays& outputs) const override {
+    with_blocks([&]<class Of>(const Of& loss) {
+      typename Of::Inputs inputs{};
+      read_numbers(block, inputs);
+      Accumulator* value = nullptr;
+      point_all(L::name, "finished output", outputs, [&](auto&& action) { action("loss", value); });
+      loss.finish(device, inputs.block, read_sums(sums), value);
+    });
+  }
+
+  void differentiate(Device& device, const VlpInputs& inputs, const VlpArrays& sums, const VlpSaved& saved,
+                     double upstream, const VlpGradients& gradients) const override {
+    with_blocks([&](const auto& loss) {
+      loss.differentiate(device, read(inputs), read_sums(sums), std::span<const std::byte>(memory(saved)),
+                         static_cast<Accumulator>(upstream), read(gradients));
+    });
+  }
+
  private:
+  /// Does action(loss) where the loss has the steps over blocks.
+  template <class Action>
+  void with_blocks([[maybe_unused]] Action&& action) const {
+    if constexpr (has_blocks<L>)
+      action(loss_);
+    else
+      require(false, L::name, ": has no steps over blocks");
+  }
+
   static std::span<std::byte> memory(const VlpSaved& saved) {
     return {static_cast<std::byte*>(saved.data), static_cast<std::size_t>(saved.bytes)};
   }
@@ -119,7 +180,12 @@ class OneLoss final : public AnyLoss<typename L::Device> {
       L::for_each_input(out, none,
                         [&](std::string_view name, auto& input, auto&...) { action(name, input); });
     });
-    for (const VlpNumber& number : std::span(given.numbers, static_cast<std::size_t>(given.number_count))) {
+    read_numbers({given.numbers, static_cast<std::size_t>(given.number_count)}, out);
+    return out;
+  }
+
+  static void read_numbers(std::span<const VlpNumber> given, Inputs& out) {
+    for (const VlpNumber& number : given) {
       bool is_known = false;
       L::for_each_host_number(out, [&](std::string_view name, Index& value) {
         if (name != number.name) return;
@@ -128,7 +194,6 @@ class OneLoss final : public AnyLoss<typename L::Device> {
       });
       require(is_known, L::name, ": has no number ", number.name);
     }
-    return out;
   }
 
   static Outputs read(const VlpArrays& given) {
@@ -143,12 +208,28 @@ class OneLoss final : public AnyLoss<typename L::Device> {
   static Gradients read(const VlpGradients& given) {
     Inputs none{};
     Gradients out{};
-    require(given.add == 0 || given.add == 1, L::name, ": add must be 0 or 1, but is ", given.add);
-    out.into = given.add == 1 ? Into::add : Into::overwrite;
+    out.into = read_into(given.add);
     point_all(L::name, "gradient", given.arrays, [&](auto&& action) {
       L::for_each_input(none, out, [&]([[maybe_unused]] std::string_view name, auto&, auto&... gradient) {
         (action(name, gradient), ...);
       });
+    });
+    return out;
+  }
+
+  static Into read_into(std::int32_t add) {
+    require(add == 0 || add == 1, L::name, ": add must be 0 or 1, but is ", add);
+    return add == 1 ? Into::add : Into::overwrite;
+  }
+
+  static ContrastSums<Accumulator> read_sums(const VlpArrays& given) {
+    ContrastSums<Accumulator> out;
+    point_all(L::name, "sum", given, [&](auto&& action) {
+      action("row_max", out.rows.max);
+      action("row_sum", out.rows.sum);
+      action("column_max", out.columns.max);
+      action("column_sum", out.columns.sum);
+      action("target_score", out.target_score);
     });
     return out;
   }

@@ -139,6 +139,7 @@ template <Loss L>
 std::string describe() {
   return json_object({{"name", quoted(L::name)},
                       {"forward_backward", has_forward_backward<L> ? "true" : "false"},
+                      {"blocks", has_blocks<L> ? "true" : "false"},
                       {"inputs", describe_inputs<L>()},
                       {"outputs", describe_outputs<L>()},
                       {"numbers", describe_numbers<L>()},

@@ -175,3 +175,33 @@ VlpStatus vlp_loss_forward_backward(const VlpLoss* loss, VlpDevice* device, cons
   return vlp::bindings::guarded(
       [&] { loss->loss->forward_backward(*device->device, *inputs, upstream, *outputs, *gradients); });
 }
+
+VlpStatus vlp_loss_block_saved_bytes(const VlpLoss* loss, const VlpInputs* inputs, int64_t* bytes) {
+  return vlp::bindings::guarded(
+      [&] { *bytes = static_cast<int64_t>(loss->loss->block_saved_bytes(*inputs)); });
+}
+
+VlpStatus vlp_loss_accumulate(const VlpLoss* loss, VlpDevice* device, const VlpInputs* inputs,
+                              const VlpArrays* outputs, const VlpArrays* sums, int32_t add,
+                              const VlpSaved* saved) {
+  return vlp::bindings::guarded(
+      [&] { loss->loss->accumulate(*device->device, *inputs, *outputs, *sums, add, *saved); });
+}
+
+VlpStatus vlp_loss_merge(const VlpLoss* loss, VlpDevice* device, const VlpArrays* from, const VlpArrays* to) {
+  return vlp::bindings::guarded([&] { loss->loss->merge(*device->device, *from, *to); });
+}
+
+VlpStatus vlp_loss_finish(const VlpLoss* loss, VlpDevice* device, const VlpNumber* block, int64_t block_count,
+                          const VlpArrays* sums, const VlpArrays* outputs) {
+  return vlp::bindings::guarded([&] {
+    loss->loss->finish(*device->device, {block, static_cast<std::size_t>(block_count)}, *sums, *outputs);
+  });
+}
+
+VlpStatus vlp_loss_differentiate(const VlpLoss* loss, VlpDevice* device, const VlpInputs* inputs,
+                                 const VlpArrays* sums, const VlpSaved* saved, double upstream,
+                                 const VlpGradients* gradients) {
+  return vlp::bindings::guarded(
+      [&] { loss->loss->differentiate(*device->device, *inputs, *sums, *saved, upstream, *gradients); });
+}

@@ -97,7 +97,7 @@ VLP_OPS_API const char* vlp_ops_error(void);
 /// The library as JSON, or null where there is no memory for it: `version`, `device` ("cpu" or "cuda"),
 /// `products` (what computes matrix products), `compiler`, `types` (of numbers), `saved_alignment`, and
 /// `losses`, each with
-///   name, forward_backward (whether it has that);
+///   name, forward_backward and blocks (whether it has that pass and the steps over blocks);
 ///   inputs: name, rank, type, gradient (whether it has one);
 ///   outputs: name, rank, type;
 ///   numbers: name, default; and
@@ -141,6 +141,43 @@ VLP_OPS_API VlpStatus vlp_loss_backward(const VlpLoss* loss, VlpDevice* device, 
 VLP_OPS_API VlpStatus vlp_loss_forward_backward(const VlpLoss* loss, VlpDevice* device,
                                                 const VlpInputs* inputs, double upstream,
                                                 const VlpArrays* outputs, const VlpGradients* gradients);
+
+/// The steps over blocks. A contrastive loss whose `blocks` is true can be computed a block of its scores at
+/// a time, at several places or at several times: accumulate for each block, merge the sums, finish the loss,
+/// differentiate for each block. The numbers images, texts, first_image and first_text say with the inputs
+/// where a block stands in its batch; `group` and `valid` are those of the whole batch.
+///
+/// Sums are arrays of the caller's: row_max and row_sum, an accumulator for each image given; column_max and
+/// column_sum, one for each text given; and target_score, a single float64. A row's or a column's log-sum-exp
+/// is max + log(sum); that of no score has the lowest finite number for its max, and 0 for its sum. A bad
+/// argument where the loss has no such steps.
+///
+/// Writes to `bytes` how much accumulate saves of such a block; see vlp_loss_saved_bytes.
+VLP_OPS_API VlpStatus vlp_loss_block_saved_bytes(const VlpLoss* loss, const VlpInputs* inputs,
+                                                 int64_t* bytes);
+
+/// Computes the sums of a block, all of which must be given, and replaces what `sums` holds (`add` 0) or adds
+/// to it (1); computes the outputs except the loss, and writes `saved`.
+VLP_OPS_API VlpStatus vlp_loss_accumulate(const VlpLoss* loss, VlpDevice* device, const VlpInputs* inputs,
+                                          const VlpArrays* outputs, const VlpArrays* sums, int32_t add,
+                                          const VlpSaved* saved);
+
+/// Adds the sums `from` to those of the same rows and columns in `to`. Sums that are not given in `from` are
+/// left alone in `to`.
+VLP_OPS_API VlpStatus vlp_loss_merge(const VlpLoss* loss, VlpDevice* device, const VlpArrays* from,
+                                     const VlpArrays* to);
+
+/// Writes to the output "loss" the share of the batch's loss that is of the rows, columns and target score
+/// given, each complete over the batch; those not given add nothing. `block` has the numbers of the inputs
+/// that say where the rows and columns stand in their batch; others are not used.
+VLP_OPS_API VlpStatus vlp_loss_finish(const VlpLoss* loss, VlpDevice* device, const VlpNumber* block,
+                                      int64_t block_count, const VlpArrays* sums, const VlpArrays* outputs);
+
+/// Computes upstream times a block's share of the gradients. `sums` are those of the block's rows and columns
+/// over the whole batch; `saved`, which accumulate wrote for the block, is only read.
+VLP_OPS_API VlpStatus vlp_loss_differentiate(const VlpLoss* loss, VlpDevice* device, const VlpInputs* inputs,
+                                             const VlpArrays* sums, const VlpSaved* saved, double upstream,
+                                             const VlpGradients* gradients);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -150,12 +150,14 @@ void for_each_number(Block& block, Visit&& visit) {
   visit("own_text_step", block.own_text_step);
 }
 
-/// Sums of a contrastive loss have a maximum for each sum.
+/// Sums of a contrastive loss have a maximum for each sum, and are there if there are any.
 template <class Accumulator>
 void check_sums(std::string_view loss, const ContrastSums<Accumulator>& sums) {
   const auto check_side = [&](std::string_view side, const LogSumExps<Accumulator>& of) {
     require(of.max.extents() == of.sum.extents() && of.max.given() == of.sum.given(), loss, ": ", side,
             " have ", of.max.extent(0), " maxima but ", of.sum.extent(0), " sums");
+    require(of.max.given() || of.max.extent(0) == 0, loss, ": ", of.max.extent(0), " ", side,
+            " have sums without data");
   };
   check_side("rows", sums.rows);
   check_side("columns", sums.columns);
