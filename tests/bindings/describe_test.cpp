@@ -49,6 +49,7 @@ TEST_CASE("the C interface describes the library") {
 TEST_CASE("the C interface describes the arrays and numbers of a loss") {
   const Json loss = description_of("local_alignment");
   CHECK(loss.at("forward_backward") == false);
+  CHECK(loss.at("blocks") == true);
   CHECK(loss.at("inputs") ==
         Json::parse(R"([{"name": "regions", "rank": 3, "type": "number", "gradient": true},
                         {"name": "words", "rank": 3, "type": "number", "gradient": true},
@@ -66,6 +67,9 @@ TEST_CASE("the C interface describes the arrays and numbers of a loss") {
         Json::parse(R"({"name": "log_scale", "rank": 0, "type": "accumulator", "gradient": true})"));
   CHECK(scales.at(3) == Json::parse(R"({"name": "valid", "rank": 2, "type": "bool", "gradient": false})"));
   CHECK(description_of("token_cross_entropy").at("forward_backward") == true);
+  CHECK(description_of("token_cross_entropy").at("blocks") == false);
+  CHECK(description_of("info_nce").at("blocks") == true);
+  CHECK(description_of("pairwise_sigmoid").at("blocks") == false);
 }
 
 TEST_CASE("the C interface describes every option, with a default that it reads back") {

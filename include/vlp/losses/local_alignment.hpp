@@ -88,7 +88,8 @@ struct LocalAlignmentInterface {
   struct Outputs {
     Accumulator* loss = nullptr;
     MatrixView<Scalar> similarity{};  ///< S [B (images), N (reports)]
-    BatchView<Scalar> attention{};    ///< A2 [B, W, R] of each image and its own report; 0 in padding
+    /// A2 [B, W, R] of each image and its own report; 0 in padding, and where a block lacks that report
+    BatchView<Scalar> attention{};
   };
   struct Gradients {
     BatchView<Scalar> regions{};  ///< [B, R, D]
