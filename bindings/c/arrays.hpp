@@ -49,7 +49,7 @@ inline std::string type_text(const VlpArray& array) {
     case 4:
       return concat("bfloat", int{array.type_bits});
     case 6:
-      return "bool";
+      return array.type_bits == 8 ? "bool" : concat("bool", int{array.type_bits});
     default:
       return concat("of the DLPack code ", int{array.type_code});
   }

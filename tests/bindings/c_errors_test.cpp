@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 // What the C interface refuses: a status and one sentence, and nothing written.
@@ -97,6 +98,19 @@ TEST_CASE("the C interface says which loss, type or option there is not") {
   CHECK(device == nullptr);
 }
 
+TEST_CASE("each thread has the sentence of its own last call that failed through C") {
+  const std::string here = "there is no loss info_nse";
+  CHECK(error_of_making("info_nse", "float32") == here);
+  std::string there;
+  std::thread([&] {
+    VlpLoss* loss = nullptr;
+    (void)vlp_loss_make("distilation", "float32", nullptr, 0, &loss);
+    there = vlp_ops_error();
+  }).join();
+  CHECK(there == "there is no loss distilation");
+  CHECK(vlp_ops_error() == here);
+}
+
 TEST_CASE("the C interface says what is wrong with an array") {
   const std::int64_t extents[] = {5, 7}, strides[] = {14, 2}, negative[] = {5, -7};
   const auto forward_with = [&](const std::function<void(Call&)>& change) {
@@ -118,6 +132,10 @@ TEST_CASE("the C interface says what is wrong with an array") {
         "perturbation_sensitivity: image has elements of type int32, not float32");
   CHECK(forward_with([](Call& call) { call.input(3).type_bits = 32; }) ==
         "perturbation_sensitivity: valid has elements of type uint32, not uint8 or bool");
+  CHECK(forward_with([](Call& call) {
+          call.input(3).type_code = 6;
+          call.input(3).type_bits = 32;
+        }) == "perturbation_sensitivity: valid has elements of type bool32, not uint8 or bool");
   CHECK(forward_with([](Call& call) { call.input(0).rank = 3; }) ==
         "perturbation_sensitivity: image has 3 dimensions, not 2");
   CHECK(forward_with([](Call& call) { call.input(2).rank = 1; }) ==

@@ -262,4 +262,36 @@ TEST_CASE("the C interface takes strides of dimensions of one element as they co
   Cpu cpu(1);
   L().forward(cpu, {{student.data(), {1, 3}}, {teacher.data(), {1, 3}}}, {&want});
   CHECK(value == want);
+
+  const std::int64_t upright[] = {3, 1}, far[] = {1, 9};
+  const VlpArray columns[] = {{"student", student.data(), 2, 32, 2, upright, far},
+                              {"teacher", teacher.data(), 2, 32, 2, upright, far}};
+  const VlpInputs of_columns{{columns, 2}, nullptr, 0};
+  const VlpStatus status = vlp_loss_forward(loss.get(), device.get(), &of_columns, &to, &c_saved);
+  INFO(vlp_ops_error());
+  REQUIRE(status == VLP_OK);
+  L().forward(cpu, {{student.data(), {3, 1}}, {teacher.data(), {3, 1}}}, {&want});
+  CHECK(value == want);
+}
+
+TEST_CASE("a device of the C interface has the threads asked for, and says what scratch memory it took") {
+  using L = vlp::LocalAlignment<float>;
+  Random random(37);
+  const LossCase<L> given(inputs_of<L>(random, sizes));
+  const CInputs<L> inputs(given.inputs);
+  const VlpInputs c_inputs = inputs.get();
+  const CLoss loss = make_c_loss<L>();
+  const Saved saved(L().saved_bytes(given.inputs));
+  const VlpSaved c_saved = saved.get();
+  const VlpArrays nothing{nullptr, 0};
+  std::vector<std::size_t> of_threads;
+  for (const int threads : {1, 3}) {
+    Cpu cpu(threads);
+    L().forward(cpu, given.inputs, {}, saved.span());
+    const CDevice device = make_c_device(threads);
+    REQUIRE(vlp_loss_forward(loss.get(), device.get(), &c_inputs, &nothing, &c_saved) == VLP_OK);
+    of_threads.push_back(cpu.scratch().high_water());
+    CHECK(vlp_device_scratch_bytes(device.get()) == static_cast<std::int64_t>(of_threads.back()));
+  }
+  CHECK(of_threads[0] < of_threads[1]);
 }
