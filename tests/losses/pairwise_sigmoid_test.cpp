@@ -64,8 +64,8 @@ TEMPLATE_TEST_CASE("Pairwise sigmoid keeps to the contract of a loss", "", VLP_T
                                                  random_pairs(random, on_cpu ? 530 : 270, 6, 200));
 }
 
-TEMPLATE_TEST_CASE("Pairwise sigmoid keeps texts that equal an image's own at any margin", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("Pairwise sigmoid keeps texts that equal an image's own at any margin", "",
+                   VLP_TEST_SCALARS) {
   check_margin_of_equal_texts<PairwiseSigmoid<TestType>>();
 }
 
