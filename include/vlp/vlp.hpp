@@ -30,6 +30,7 @@
 #include <vlp/eval/structure_discrimination.hpp>
 #include <vlp/interop/eigen.hpp>
 #include <vlp/losses/all.hpp>
+#include <vlp/losses/contrast.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/optim/adamw.hpp>
 #include <vlp/optim/clamp_above.hpp>

@@ -130,8 +130,9 @@ TEMPLATE_LIST_TEST_CASE("every loss refuses to go back through a forward of othe
   loss.backward(device, given.inputs, 1, given.gradients);
 }
 
-TEMPLATE_LIST_TEST_CASE("every loss with more words than it was promised forgets the forward before", "",
-                        vlp::AllLosses<float>) {
+TEMPLATE_LIST_TEST_CASE(
+    "every loss refuses more words than it was promised, and its forward before is right or gone", "",
+    vlp::AllLosses<float>) {
   using L = TestType;
   if constexpr (requires(typename L::Inputs inputs) { inputs.word_capacity; }) {
     Random random(7);

@@ -324,7 +324,9 @@ TEST_CASE("local alignment that has refused a batch has none") {
   auto device = make_device();
   L loss;
   CHECK_THROWS_AS(loss.forward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, {}), std::invalid_argument);
-  CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, 1, {batch(3, 4), {}}),
+  CHECK_THROWS_AS(loss.backward(device, {batch(3, 4), batch(3, 5), {}, {}, 14}, 1, {batch(3, 4), {}}),
+                  std::invalid_argument);
+  CHECK_THROWS_WITH(loss.backward(device, {batch(3, 4), batch(3, 5), {}, {}, 15}, 1, {batch(3, 4), {}}),
                     ContainsSubstring("backward is called without a forward before it"));
 }
 
