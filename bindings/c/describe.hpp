@@ -134,7 +134,7 @@ std::string describe_options() {
   return out.text();
 }
 
-/// What a loss is called and takes.
+/// Description of one loss: its name and what it takes.
 template <Loss L>
 std::string describe() {
   return json_object({{"name", quoted(L::name)},

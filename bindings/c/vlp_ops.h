@@ -75,7 +75,7 @@ typedef struct VlpGradients {
   int32_t add;  ///< 0 replaces what the gradients hold, 1 adds to it
 } VlpGradients;
 
-/// What a forward saves, in the device's memory, aligned to vlp_saved_alignment().
+/// Memory for what a forward saves: the device's, aligned to vlp_saved_alignment().
 typedef struct VlpSaved {
   void* data;
   int64_t bytes;

@@ -42,7 +42,7 @@ struct Saved {
   vlp::Buffer<std::byte> memory;
 };
 
-/// What forward and backward come to, in C++ and through C.
+/// Results of forward and backward, in C++ and through C.
 template <vlp::Loss L>
 struct Both {
   std::vector<double> outputs;

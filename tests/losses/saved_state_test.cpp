@@ -56,7 +56,7 @@ Arrays backward(const L& loss, Device& device, LossCase<L>& given, SavedMemory& 
   return given.gradient_values();
 }
 
-/// What a loss comes to by itself, with memory of its own.
+/// Value and gradients of a loss that keeps its own memory.
 template <vlp::Loss L>
 struct Alone {
   Alone(const Arrays& arrays, const typename L::Options& options) {

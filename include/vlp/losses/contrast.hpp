@@ -1,6 +1,6 @@
 /// \file
-/// What contrastive losses over pairs of images and texts share: which text is an image's own, which part of
-/// all pairs a call is given, and the sums that the parts leave.
+/// Types that contrastive losses over pairs of images and texts share: which text is an image's own, which
+/// part of all pairs a call is given, and the sums that the parts leave.
 #pragma once
 
 #include <vlp/core/scalar.hpp>

@@ -220,7 +220,7 @@ struct MultiScaleInterface {
   }
 
  private:
-  /// What perturbed reports as negatives of every image need beyond the other terms.
+  /// Checks what only perturbed reports as negatives of every image need.
   static void check_negatives(const Inputs& inputs, const Options& options) {
     require(inputs.text.extent(1) >= 2, name, ": text is ", detail::extents_text(inputs.text),
             ", without perturbations, but perturbed_as_negatives is set");

@@ -31,7 +31,7 @@ class MultiScaleBackend<ScalarType, Cpu> : MultiScaleInterface<ScalarType> {
 
  public:
   using Device = Cpu;
-  /// What each term saves.
+  /// Memory that each term saves in.
   struct State {
     std::span<std::byte> global, local, perturbation;
   };

@@ -34,7 +34,7 @@ class PerturbationSensitivityBackend<ScalarType, Cpu> : PerturbationSensitivityI
 
  public:
   using Device = Cpu;
-  /// What is saved; candidates that are not valid are not written.
+  /// Numbers that forward saves; those of candidates that are not valid are not written.
   struct State {
     VectorView<Scalar> image_inverse;  // 1 / norm, [B]
     MatrixView<Scalar> text_inverse;   // [B, 1 + K]

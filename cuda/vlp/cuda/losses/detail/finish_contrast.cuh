@@ -73,7 +73,7 @@ struct FinishContrastShared {
   LastBlockRoom last;
 };
 
-/// What a share of a contrastive loss is made of: the sums of rows and columns that are complete, with the
+/// Parts of a share of a contrastive loss: the sums of rows and columns that are complete, with the
 /// place of the columns among the texts that are images' own.
 struct ContrastShare {
   BlockSums sums;

@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
   if (thread == 0) target_scores[blockIdx.x] = target_score;
 }
 
-/// What the blocks of a launch of take_scores left.
+/// Sums that the blocks of a launch of take_scores left.
 struct StripSums {
   const LogSumExp* rows;  // [runs, rows of the launch], or null without a weight
   int runs;

@@ -251,7 +251,7 @@ struct PairScores : PairTiles<Scalar> {
     return row_weight * targets.member_of_image(i) + column_weight * targets.member_of(j);
   }
 
-  /// What smoothing adds to that of any score.
+  /// Share that smoothing adds to the target of any score.
   [[nodiscard]] __device__ float smoothing(int i, int j) const {
     return fmaf(column_weight, targets.smoothing_of(j), row_weight * targets.smoothing_of_image(i));
   }

@@ -25,7 +25,7 @@ namespace vlp::cuda::detail {
 /// Pairs are counted in 32 bits.
 inline constexpr Index most_pairs = Index{1} << 30;
 
-/// What the targets of a block of scores depend on.
+/// Inputs that the targets of a block of scores depend on.
 struct TargetInputs {
   PairBlock block;                       // with its numbers filled in
   Index images, texts;                   // given

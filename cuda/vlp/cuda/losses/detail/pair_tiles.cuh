@@ -203,7 +203,7 @@ __global__ void __launch_bounds__(TileProduct<Scalar>::threads,
       });
 }
 
-/// What a pass over pairs leaves for the next.
+/// Arrays that a pass over pairs leaves for the next.
 template <class Scalar>
 struct PairState {
   UnitRowPairs<Scalar> unit_rows;

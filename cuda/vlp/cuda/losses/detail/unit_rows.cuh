@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(256)
     out[row][d] = valid[row] != 0 ? x[row][d] : from_float<Scalar>(0);
 }
 
-/// What is kept of the rows x [N, D] and y [M, D]: their lengths, and for Half also the copies.
+/// Numbers kept of the rows x [N, D] and y [M, D]: their lengths, and for Half also the copies.
 template <class Scalar>
 class UnitRowPairs {
  public:
