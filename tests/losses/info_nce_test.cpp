@@ -276,20 +276,8 @@ namespace {
 literal::Result literal_info_nce(Arrays in, const InfoNceOptions& o) {
   for (double& x : in.at("text").values) x = std::isnan(x) ? 0 : x;  // texts that are not valid
   const literal::Pairs pairs(in);
-  literal::ContrastBatch batch;
-  batch.block = LossCase<InfoNce<double>>(in).inputs.block.of(static_cast<Index>(pairs.scores.shape(0)),
-                                                              static_cast<Index>(pairs.scores.shape(1)));
-  batch.scores.assign(pairs.scores.begin(), pairs.scores.end());
-  if (in.contains("group"))
-    for (double id : in.at("group").values) batch.group.push_back(static_cast<std::int64_t>(id));
-  if (in.contains("valid"))
-    for (double v : in.at("valid").values) batch.valid.push_back(static_cast<std::uint8_t>(v));
-  batch.policy = o.duplicate_policy;
-  batch.label_smoothing = o.label_smoothing;
-  batch.row_weight = o.image_to_text_weight;
-  batch.column_weight = o.text_to_image_weight;
-  batch.margin = pairs.scale * o.false_negative_margin;
-  const literal::ContrastResult result = literal::contrast(batch);
+  const literal::ContrastResult result =
+      literal::contrast(literal::contrast_batch<InfoNce<double>>(in, o, pairs.scores, pairs.scale));
   literal::Matrix d_scores = pairs.scores;
   std::copy(result.d_scores.begin(), result.d_scores.end(), d_scores.begin());
   return {result.loss, pairs.backward(d_scores)};
@@ -319,20 +307,13 @@ TEST_CASE("InfoNCE agrees with the literal definition within one tile and beyond
 
 TEST_CASE("InfoNCE with extra texts agrees with the literal definition") {
   Random random(13);
-  for (Rectangle shape :
-       {Rectangle{1, 4, 5, 2}, Rectangle{7, 19, 5}, Rectangle{5, 16, 5, 1, 3}, Rectangle{90, 300, 5, 0, 3}})
-    for (bool ids_of_images : {false, true})
-      for (bool leaves_out : {false, true}) {
-        shape.groups = 1 + static_cast<int>(shape.images) / 2;
-        shape.ids_of_images = ids_of_images;
-        shape.leaves_out = leaves_out;
-        const Arrays arrays = random_rectangle(random, shape);
-        for (DuplicatePolicy policy : policies)
-          for (double smoothing : {0.0, 0.2}) {
-            CAPTURE(shape.images, ids_of_images, leaves_out, static_cast<int>(policy), smoothing);
-            check_against_literal(arrays, {policy, smoothing, 0.3, 0.9});
-          }
+  for_each_rectangle(random, [](const Arrays& arrays) {
+    for (DuplicatePolicy policy : policies)
+      for (double smoothing : {0.0, 0.2}) {
+        CAPTURE(static_cast<int>(policy), smoothing);
+        check_against_literal(arrays, {policy, smoothing, 0.3, 0.9});
       }
+  });
 }
 
 TEST_CASE("InfoNCE without probable false negatives agrees with the literal definition") {

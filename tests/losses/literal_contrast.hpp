@@ -3,6 +3,9 @@
 /// double.
 #pragma once
 
+#include "literal.hpp"
+#include "support/loss_case.hpp"
+
 #include <vlp/core/scalar.hpp>
 #include <vlp/losses/contrast.hpp>
 #include <vlp/losses/loss.hpp>
@@ -47,6 +50,29 @@ struct ContrastBatch {
     return !(score(i, j) > own + margin);
   }
 };
+
+/// The batch of a loss L with those inputs, options and scores [images, texts]. `unit` is what a margin of 1
+/// comes to in scores.
+template <Loss L>
+ContrastBatch contrast_batch(const Arrays& in, const typename L::Options& options, const Matrix& scores,
+                             double unit) {
+  ContrastBatch out;
+  out.block = LossCase<L>(in).inputs.block.of(static_cast<Index>(scores.shape(0)),
+                                              static_cast<Index>(scores.shape(1)));
+  out.scores.assign(scores.begin(), scores.end());
+  if (in.contains("group"))
+    for (double id : in.at("group").values) out.group.push_back(static_cast<std::int64_t>(id));
+  if (in.contains("valid"))
+    for (double v : in.at("valid").values) out.valid.push_back(static_cast<std::uint8_t>(v));
+  out.policy = options.duplicate_policy;
+  out.margin = unit * options.false_negative_margin;
+  if constexpr (requires { options.label_smoothing; }) {
+    out.label_smoothing = options.label_smoothing;
+    out.row_weight = options.image_to_text_weight;
+    out.column_weight = options.text_to_image_weight;
+  }
+  return out;
+}
 
 struct ContrastResult {
   double loss = 0;

@@ -70,19 +70,7 @@ Matrix literal_scores(const Arrays& in, const LocalAlignmentOptions& o) {
 }
 
 literal::ContrastBatch literal_batch(const Arrays& in, const LocalAlignmentOptions& o) {
-  literal::ContrastBatch batch;
-  const Matrix scores = literal_scores(in, o);
-  batch.block = LossCase<LocalAlignment<double>>(in).inputs.block.of(static_cast<Index>(scores.shape(0)),
-                                                                     static_cast<Index>(scores.shape(1)));
-  batch.scores.assign(scores.begin(), scores.end());
-  if (in.contains("group"))
-    for (double id : in.at("group").values) batch.group.push_back(static_cast<std::int64_t>(id));
-  batch.policy = o.duplicate_policy;
-  batch.label_smoothing = o.label_smoothing;
-  batch.row_weight = o.image_to_text_weight;
-  batch.column_weight = o.text_to_image_weight;
-  batch.margin = o.pair_temperature * o.false_negative_margin;
-  return batch;
+  return literal::contrast_batch<LocalAlignment<double>>(in, o, literal_scores(in, o), o.pair_temperature);
 }
 
 double literal_loss(const Arrays& in, const LocalAlignmentOptions& o) {

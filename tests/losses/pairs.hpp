@@ -72,6 +72,22 @@ inline Arrays random_rectangle(Random& random, const Rectangle& shape) {
   return out;
 }
 
+/// Calls visit(arrays) for rectangles within one tile and beyond, with group ids of either kind, with and
+/// without texts that are left out.
+template <class Visit>
+void for_each_rectangle(Random& random, Visit&& visit) {
+  for (Rectangle shape :
+       {Rectangle{1, 4, 5, 2}, Rectangle{7, 19, 5}, Rectangle{5, 16, 5, 1, 3}, Rectangle{90, 300, 5, 0, 3}})
+    for (bool ids_of_images : {false, true})
+      for (bool leaves_out : {false, true}) {
+        CAPTURE(shape.images, ids_of_images, leaves_out);
+        shape.groups = 1 + static_cast<int>(shape.images) / 2;
+        shape.ids_of_images = ids_of_images;
+        shape.leaves_out = leaves_out;
+        visit(random_rectangle(random, shape));
+      }
+}
+
 /// Texts that equal an image's own are not beyond it, by rounding say: a margin of 0 leaves out what one a
 /// little larger does.
 template <Loss L>

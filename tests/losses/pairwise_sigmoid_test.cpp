@@ -85,17 +85,8 @@ namespace {
 literal::Result literal_pairwise_sigmoid(Arrays in, const PairwiseSigmoidOptions& options) {
   for (double& x : in.at("text").values) x = std::isnan(x) ? 0 : x;  // texts that are not valid
   const literal::Pairs pairs(in);
-  literal::ContrastBatch batch;
-  const auto images = static_cast<Index>(pairs.scores.shape(0)),
-             texts = static_cast<Index>(pairs.scores.shape(1));
-  batch.block = LossCase<PairwiseSigmoid<double>>(in).inputs.block.of(images, texts);
-  batch.scores.assign(pairs.scores.begin(), pairs.scores.end());
-  if (in.contains("group"))
-    for (double id : in.at("group").values) batch.group.push_back(static_cast<std::int64_t>(id));
-  if (in.contains("valid"))
-    for (double v : in.at("valid").values) batch.valid.push_back(static_cast<std::uint8_t>(v));
-  batch.policy = options.duplicate_policy;
-  batch.margin = pairs.scale * options.false_negative_margin;
+  const auto batch = literal::contrast_batch<PairwiseSigmoid<double>>(in, options, pairs.scores, pairs.scale);
+  const Index images = batch.block.images, texts = batch.block.texts;
   const double bias = in.at("bias").values[0];
   literal::Result out;
   literal::Matrix d_scores = xt::zeros_like(pairs.scores);
@@ -161,23 +152,16 @@ TEST_CASE("Pairwise sigmoid agrees with the literal definition within one tile a
 
 TEST_CASE("Pairwise sigmoid with extra texts agrees with the literal definition") {
   Random random(2);
-  for (Rectangle shape :
-       {Rectangle{1, 4, 5, 2}, Rectangle{7, 19, 5}, Rectangle{5, 16, 5, 1, 3}, Rectangle{90, 300, 5, 0, 3}})
-    for (bool ids_of_images : {false, true})
-      for (bool leaves_out : {false, true}) {
-        shape.groups = 1 + static_cast<int>(shape.images) / 2;
-        shape.ids_of_images = ids_of_images;
-        shape.leaves_out = leaves_out;
-        const Arrays arrays = random_rectangle(random, shape);
-        for (DuplicatePolicy policy : policies)
-          for (PositiveWeight weight : {PositiveWeight::one, PositiveWeight::one_over_count})
-            for (double margin : {std::numeric_limits<double>::infinity(), 0.0, 0.3}) {
-              CAPTURE(shape.images, ids_of_images, leaves_out, static_cast<int>(policy), margin);
-              check_against_literal(
-                  arrays,
-                  {.duplicate_policy = policy, .positive_weight = weight, .false_negative_margin = margin});
-            }
-      }
+  for_each_rectangle(random, [](const Arrays& arrays) {
+    for (DuplicatePolicy policy : policies)
+      for (PositiveWeight weight : {PositiveWeight::one, PositiveWeight::one_over_count})
+        for (double margin : {std::numeric_limits<double>::infinity(), 0.0, 0.3}) {
+          CAPTURE(static_cast<int>(policy), static_cast<int>(weight), margin);
+          check_against_literal(
+              arrays,
+              {.duplicate_policy = policy, .positive_weight = weight, .false_negative_margin = margin});
+        }
+  });
 }
 
 TEST_CASE("Pairwise sigmoid gradients agree with central differences") {
