@@ -1,0 +1,111 @@
+"""The libraries of vlp, and the passes of its losses as functions on tensors of any framework that speaks DLPack.
+
+Everything here is made of the libraries' own description of their losses (`vlp_ops_describe` in bindings/c/vlp_ops.h).
+"""
+from __future__ import annotations
+
+import functools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import tvm_ffi
+
+
+@dataclass(frozen=True)
+class Array:
+    """An input or an output of a loss."""
+
+    name: str
+    rank: int
+    type: str  # "number" (the loss's own), "accumulator", "int64" or "bool"
+    gradient: bool = False  # whether it has one
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a loss, with its default as text."""
+
+    name: str
+    kind: str  # "number", "integer", "bool" or "choice"
+    choices: tuple[str, ...]
+    default: str
+
+    def text(self, value: Any) -> str:
+        """The value as the library reads it; a TypeError where it is of another kind."""
+        wanted = {"number": (int, float), "integer": int, "bool": bool, "choice": str}[self.kind]
+        if not isinstance(value, wanted) or (self.kind in ("number", "integer") and isinstance(value, bool)):
+            raise TypeError(f"{self.name} must be a {self.kind}, but is {value!r}")
+        return str(value).lower() if self.kind == "bool" else str(value)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss as a library describes it."""
+
+    name: str
+    forward_backward: bool  # whether it does both at once for less work
+    blocks: bool  # whether it has the steps over blocks of a batch
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+    numbers: Mapping[str, int]  # what the host knows of the inputs, with defaults
+    options: Mapping[str, Option]
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Loss:
+        return cls(entry["name"], entry["forward_backward"], entry["blocks"],
+                   tuple(Array(**one) for one in entry["inputs"]), tuple(Array(**one) for one in entry["outputs"]),
+                   {one["name"]: one["default"] for one in entry["numbers"]},
+                   {one["name"]: Option(one["name"], one["kind"], tuple(one["choices"]), one["default"])
+                    for one in entry["options"]})
+
+    def element_type(self, array: Array, number: str) -> str:
+        """DLPack's name for the type of an array's elements, where the loss is of numbers of the type `number`."""
+        accumulator = "float64" if number == "float64" else "float32"
+        return {"number": number, "accumulator": accumulator, "int64": "int64", "bool": "uint8"}[array.type]
+
+
+class Library:
+    """One of the two libraries: "cpu" or "cuda"."""
+
+    def __init__(self, device: str, path: Path) -> None:
+        self.device = device
+        self.module = tvm_ffi.load_module(str(path))
+        self.description = json.loads(str(self.module.describe()))
+        self.losses = {entry["name"]: Loss.read(entry) for entry in self.description["losses"]}
+        self.types = tuple(self.description["types"])  # of numbers
+        self.prepare = functools.lru_cache(maxsize=1024)(self._prepare)
+
+    def _prepare(self, loss: str, number: str, step: str, options: tuple[str, ...] = (), outputs: tuple[str, ...] = (),
+                 gradients: tuple[str, ...] = (), sums: tuple[str, ...] = (), add: bool = False) -> Callable[..., Any]:
+        """The pass `step` of a loss of numbers of the type `number` as a function. Its arguments are
+
+            threads, numbers, [upstream], inputs, [sums], [saved], [outputs], [gradients], [saved]
+
+        as far as the pass has them: `threads` 0 for all; the loss's `numbers` and `inputs` in their order, an input that
+        is not given as None; the tensors that `sums`, `outputs` and `gradients` name; `saved`, bytes, last where the pass
+        writes it. saved_bytes takes shapes (tvm_ffi.Shape) for inputs and returns a number; other passes return nothing.
+        `options` are names and texts in turn.
+        """
+        known = self.losses[loss]
+        return self.module.prepare(loss, number, options, step, tuple(known.numbers),
+                                   tuple(array.name for array in known.inputs),
+                                   tuple(known.element_type(array, number) for array in known.inputs), sums, outputs,
+                                   gradients, add)
+
+
+def _folder() -> Path:
+    """Where the libraries are: VLP_LIBRARY_DIR, or in the package."""
+    return Path(os.environ.get("VLP_LIBRARY_DIR", Path(__file__).parent / "lib"))
+
+
+@functools.cache
+def library(device: str = "cpu") -> Library:
+    """The library for tensors on "cpu" or "cuda"; ImportError where this build of vlp has none."""
+    path = _folder() / {"cpu": "libvlp_ffi.so", "cuda": "libvlp_ffi_cuda.so"}[device]
+    if not path.exists():
+        raise ImportError(f"vlp has no library for {device} tensors: {path.name} is not in {path.parent}"
+                          + (" (it is built where the CUDA toolkit is)" if device == "cuda" else ""))
+    return Library(device, path)
