@@ -9,4 +9,4 @@ endforeach()
 find_package(stb REQUIRED)  # a font for the pictures of the examples
 
 add_library(vlp_developer INTERFACE)
-target_link_libraries(vlp_developer INTERFACE vlp::train stb::stb vlp_program_options)
+target_link_libraries(vlp_developer INTERFACE vlp_program_options vlp::train stb::stb)
