@@ -4,7 +4,8 @@
   compare_pytorch.py --bridge build/benchmark/bindings/libvlp_ops.so
 
 Contenders: vlp, PyTorch as its users write it, the same through torch.compile; for local alignment GLoRIA's loop over
-reports, and all pairs at once; for the multi-scale objective the sum of its terms. They have the same inputs, threads and
+reports, and all pairs at once; for the multi-scale objective the sum of its terms; and vlp.torch, where the package is
+installed (`pip install .`), which shows what Python costs. They have the same inputs, threads and
 number type, and vlp runs in the same process on the tensors' own memory. Their losses and gradients must agree (in float
 at the shape that is timed, in double at a small one) before anything is timed. They are timed in turn, again and again;
 the table has each one's fastest time, the JSON all of them. Peak memory is that of one call in a process of its own, above

@@ -4,6 +4,7 @@ The process has the number of threads from its environment (OMP_NUM_THREADS, set
 measurement inherits another's threads, memory or compiled code.
 """
 import ctypes
+import importlib.util
 import json
 import logging
 import os
@@ -41,8 +42,21 @@ def vlp_step(bridge, work, inputs, options, threads):
     return lambda: (loss(), loss.gradients)
 
 
+def forms(work):
+    """The forms of PyTorch by name, and vlp as PyTorch's users call it, where the package is installed."""
+    if importlib.util.find_spec("vlp") is None:
+        return work.forms
+    from vlp.torch import functional
+
+    def form(**inputs):
+        arrays, options = losses.for_vlp(inputs, work.variants["vlp"])
+        return getattr(functional, work.loss)(**arrays, **options)
+
+    return {**work.forms, "vlp.torch": form}
+
+
 def contenders(work, inputs, bridge, threads, notes, compiled=True):
-    """What is compared, in this order: vlp, the forms of PyTorch, one of them compiled. What cannot be is noted."""
+    """What is compared, in this order: vlp, the forms of PyTorch, vlp.torch, one form compiled. What cannot be is noted."""
     steps = {}
     for label, options in work.variants.items():
         try:
@@ -51,7 +65,7 @@ def contenders(work, inputs, bridge, threads, notes, compiled=True):
             if "has no option" not in str(error) or label == "vlp":
                 raise
             notes.append(f"{label}: left out, {error}")
-    for label, form in work.forms.items():
+    for label, form in forms(work).items():
         steps[label] = pytorch_step(form, inputs)
     if compiled:
         label = work.compiled_label
@@ -158,9 +172,9 @@ def measure_memory(work, sizes, threads, bridge, label):
     if label in work.variants:
         vlp_step(bridge, work, small, work.variants[label], threads)()
         step = vlp_step(bridge, work, inputs, work.variants[label], threads)
-    elif label in work.forms:
-        pytorch_step(work.forms[label], small)()
-        step = pytorch_step(work.forms[label], inputs)
+    elif label in forms(work):
+        pytorch_step(forms(work)[label], small)()
+        step = pytorch_step(forms(work)[label], inputs)
     else:
         step = pytorch_step(torch.compile(work.forms[work.compiled], dynamic=False), inputs)
         step()
