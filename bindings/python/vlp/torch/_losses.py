@@ -1,0 +1,145 @@
+"""The passes of the losses on torch tensors, without automatic differentiation."""
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, NamedTuple, Sequence
+
+import torch
+import tvm_ffi
+from torch import Tensor
+
+from .._library import Loss, library
+
+
+def accumulator_of(dtype: torch.dtype) -> torch.dtype:
+    """The type of the loss and of learned numbers, where embeddings are of type `dtype`."""
+    return torch.float64 if dtype is torch.float64 else torch.float32
+
+
+def type_name(dtype: torch.dtype) -> str:
+    """The name of a type as NumPy and the library have it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _library_of(device: str):
+    """The library for tensors on a device; shapes of meta tensors are checked by that of the CPU."""
+    return library("cuda" if device == "cuda" else "cpu")
+
+
+@functools.lru_cache(maxsize=4096)
+def _pass_of(device: str, loss: str, dtype: torch.dtype, step: str, options: tuple[Any, ...],
+             outputs: tuple[str, ...] = (), gradients: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """A pass of a loss; `options` are the values of all its options in their order."""
+    known = _library_of(device)
+    number = type_name(dtype)
+    if number not in known.types:
+        raise TypeError(f"{loss}: takes {', '.join(known.types)} on {device} tensors, not {number}")
+    texts: list[str] = []
+    for option, value in zip(known.losses[loss].options.values(), options):
+        texts += option.name, option.text(value)
+    return known.prepare(loss, number, step, tuple(texts), outputs=outputs, gradients=gradients)
+
+
+@functools.lru_cache(maxsize=4096)
+def _saved_bytes(device: str, loss: str, dtype: torch.dtype, options: tuple[Any, ...], numbers: tuple[int, ...],
+                 shapes: tuple[Sequence[int] | None, ...]) -> int:
+    """The bytes that a forward of inputs of these shapes saves. Checks shapes, numbers and options."""
+    given = (None if shape is None else tvm_ffi.Shape(shape) for shape in shapes)
+    return _pass_of(device, loss, dtype, "saved_bytes", options)(0, *numbers, *given)
+
+
+class Arguments(NamedTuple):
+    """What a call of a loss is given besides tensors, in the description's order."""
+
+    numbers: tuple[int, ...]
+    options: tuple[Any, ...]
+    outputs: tuple[str, ...]  # further ones, in the order in which they are wanted
+
+
+class TorchLoss:
+    """A loss on torch tensors, made of the library's description."""
+
+    def __init__(self, loss: Loss) -> None:
+        self.name = loss.name
+        self.inputs = loss.inputs
+        self.input_names = tuple(one.name for one in loss.inputs)
+        self.differentiable = tuple(i for i, one in enumerate(loss.inputs) if one.gradient)
+        self.outputs = tuple(one for one in loss.outputs if one.name != "loss")
+        self.output_names = tuple(one.name for one in self.outputs)
+        self.numbers = tuple(loss.numbers)
+        self.options = tuple(loss.options.values())
+        self.needs_even_texts = loss.name == "multi_scale"
+
+    def at_once(self, first: Tensor) -> bool:
+        """Whether forward computes the gradients too, for less work than in two passes.
+
+        They are then multiplied by upstream in backward. float16 has not the range for that.
+        """
+        device = first.device.type
+        return (device != "meta" and first.dtype is not torch.float16
+                and _library_of(device).losses[self.name].forward_backward)
+
+    def saved_bytes(self, tensors: Sequence[Tensor | None], numbers: tuple[int, ...], options: tuple[Any, ...]) -> int:
+        first = tensors[0]
+        shapes = tuple(None if one is None else one.shape for one in tensors)
+        return _saved_bytes(first.device.type, self.name, first.dtype, options, numbers, shapes)
+
+    def new_output(self, name: str, tensors: Sequence[Tensor | None]) -> Tensor:
+        """Memory for a further output of a forward of these inputs."""
+        first = tensors[0]
+        if name not in ("similarity", "attention"):
+            return first.new_empty((), dtype=accumulator_of(first.dtype))
+        regions, words = (tensors[self.input_names.index(one)] for one in ("regions", "words"))
+        if regions is None or words is None:
+            raise ValueError(f"{self.name}: {name} is of regions and words, which are not given")
+        if name == "similarity":
+            return first.new_empty((regions.shape[0], words.shape[0]))
+        return first.new_empty((regions.shape[0], words.shape[1], regions.shape[1]))
+
+    def ready(self, tensors: Sequence[Tensor | None], options: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
+        """The same tensors, contiguous where the library does not take their strides."""
+        is_even = self.needs_even_texts and options[2]
+        return tuple(one if one is None or not one.dim() or (one.stride(-1) == 1 and not is_even) else one.contiguous()
+                     for one in tensors)
+
+    def forward(self, tensors: Sequence[Tensor | None], given: Arguments,
+                gradients: tuple[str, ...]) -> tuple[Tensor, Tensor | None, list[Tensor], list[Tensor]]:
+        """The loss, what backward needs, the outputs asked for, and the gradients that `gradients` names.
+
+        Computes forward and backward at once where gradients are named, and saves nothing then.
+        """
+        numbers, options, outputs = given
+        first = tensors[0]
+        saved_bytes = self.saved_bytes(tensors, numbers, options)  # checks the arguments
+        loss = first.new_empty((), dtype=accumulator_of(first.dtype))
+        others = [self.new_output(name, tensors) for name in outputs]
+        step = "forward_backward" if gradients else "forward"
+        run = _pass_of(first.device.type, self.name, first.dtype, step, options, ("loss", *outputs), gradients)
+        threads = torch.get_num_threads()
+        if gradients:
+            made = self.new_gradients(tensors, gradients)
+            run(threads, *numbers, 1.0, *tensors, loss, *others, *made)
+            return loss, None, others, made
+        saved = torch.empty(saved_bytes, dtype=torch.uint8, device=first.device)
+        run(threads, *numbers, *tensors, loss, *others, saved)
+        return loss, saved, others, []
+
+    def new_gradients(self, tensors: Sequence[Tensor | None], names: Sequence[str]) -> list[Tensor]:
+        return [torch.empty_like(tensors[self.input_names.index(name)], memory_format=torch.contiguous_format)
+                for name in names]
+
+    def backward(self, upstream: Tensor, saved: Tensor, tensors: Sequence[Tensor | None], given: Arguments,
+                 gradients: tuple[str, ...]) -> list[Tensor]:
+        """Upstream times the gradients that `gradients` names."""
+        first = tensors[0]
+        made = self.new_gradients(tensors, gradients)
+        run = _pass_of(first.device.type, self.name, first.dtype, "backward", given.options, (), gradients)
+        # The library takes upstream from the host. That of a CUDA tensor is multiplied in later, so that nobody waits
+        # for the device; small gradients of halves are lifted meanwhile.
+        on_device = first.device.type == "cuda"
+        lift = 256.0 if first.dtype is torch.float16 else 1.0
+        run(torch.get_num_threads(), *given.numbers, lift if on_device else upstream.item(), *tensors, saved, *made)
+        return [one * (upstream / lift) for one in made] if on_device else made
+
+
+LOSSES = {name: TorchLoss(loss) for name, loss in library().losses.items()}
