@@ -13,7 +13,7 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor
 
-from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, type_name
+from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, takes_strides, type_name
 from ._once import once, spread
 from ._operators import OPERATORS
 
@@ -29,8 +29,8 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def forward(ctx, loss: TorchLoss, given: Arguments, *tensors: Tensor | None):
         ctx.set_materialize_grads(False)
-        wanted = ctx.needs_input_grad[2:]
-        gradients = tuple(name for name, one in zip(loss.input_names, wanted) if one)
+        needs = ctx.needs_input_grad
+        gradients = tuple([loss.input_names[i] for i in loss.differentiable if needs[2 + i]])
         ctx.call = loss, given, gradients
         value, saved, others, made = loss.forward(tensors, given, gradients if loss.at_once(tensors[0]) else ())
         ctx.save_for_backward(saved, *tensors, *made)
@@ -40,16 +40,16 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor | None, *_):
         loss, given, gradients = ctx.call
-        wanted = ctx.needs_input_grad[2:]
         if upstream is None:
-            return (None,) * (2 + len(wanted))
+            return (None,) * (2 + len(loss.inputs))
         saved, *tensors = ctx.saved_tensors
         tensors, made = tensors[:len(loss.inputs)], tensors[len(loss.inputs):]
         if saved is None:
             made = [one * upstream for one in made]
         else:
             made = loss.backward(upstream, saved, tensors, given, gradients)
-        return None, None, *spread(once(loss.name, made, upstream, *tensors), wanted)
+        return None, None, *spread(once(loss.name, made, upstream, *tensors),
+                                   [name in gradients for name in loss.input_names])
 
     @staticmethod
     def jvp(ctx, *_):
@@ -57,10 +57,15 @@ class _Eager(torch.autograd.Function):
 
 
 @functools.cache
-def _result_type(loss: str, outputs: tuple[str, ...]) -> type:
-    """The named tuple of a loss and further outputs, whose names are fields; `global`, a word of Python's, is global_."""
+def _new_result_type(loss: str, outputs: tuple[str, ...]) -> type:
     name = "".join(part.capitalize() for part in loss.split("_")) + "Result"
     return collections.namedtuple(name, ("loss", *("global_" if one == "global" else one for one in outputs)))
+
+
+@torch.compiler.assume_constant_result
+def _result_type(loss: str, outputs: tuple[str, ...]) -> type:
+    """The named tuple of a loss and further outputs, whose names are fields; `global`, a word of Python's, is global_."""
+    return _new_result_type(loss, outputs)
 
 
 def _check_tensor(loss: str, name: str, given: Any, device: torch.device) -> None:
@@ -160,7 +165,7 @@ def _needs_dispatcher() -> bool:
 def _is_ready(loss: TorchLoss, given: Sequence[Any], options: tuple[Any, ...]) -> bool:
     """Whether inputs are what the passes take. Quick, and false where that is not easily seen."""
     first = given[0]
-    if first.__class__ not in _PLAIN or loss.needs_even_texts and options[2]:
+    if first.__class__ not in _PLAIN or loss.needs_even_texts(options):
         return False
     dtype, device = first.dtype, first.device
     if device.type != "cuda" and (device.type != "cpu" or dtype in _HALVES) or dtype not in _FLOATS:
@@ -169,7 +174,7 @@ def _is_ready(loss: TorchLoss, given: Sequence[Any], options: tuple[Any, ...]) -
     for array, one in zip(loss.inputs, given):
         if one is not None and (one.__class__ not in _PLAIN or one.dtype is not types[array.type]
                                 or one.device != device or one.layout is not torch.strided or one.is_neg()
-                                or one.dim() and one.stride(-1) != 1):
+                                or one.dim() != array.rank or not takes_strides(one)):
             return False
     return True
 

@@ -26,6 +26,12 @@ def _library_of(device: str):
     return library("cuda" if device == "cuda" else "cpu")
 
 
+def takes_strides(tensor: Tensor) -> bool:
+    """Whether the library takes the strides of a tensor: adjacent in the last dimension, and no element twice."""
+    strides = tensor.stride()
+    return not strides or strides[-1] == 1 and 0 not in strides
+
+
 @functools.lru_cache(maxsize=4096)
 def _pass_of(device: str, loss: str, dtype: torch.dtype, step: str, options: tuple[Any, ...],
              outputs: tuple[str, ...] = (), gradients: tuple[str, ...] = ()) -> Callable[..., Any]:
@@ -48,6 +54,11 @@ def _saved_bytes(device: str, loss: str, dtype: torch.dtype, options: tuple[Any,
     return _pass_of(device, loss, dtype, "saved_bytes", options)(0, *numbers, *given)
 
 
+@torch.compiler.assume_constant_result  # which looks through functools.cache
+def _does_both_at_once(device: str, loss: str) -> bool:
+    return device != "meta" and _library_of(device).losses[loss].forward_backward
+
+
 class Arguments(NamedTuple):
     """What a call of a loss is given besides tensors, in the description's order."""
 
@@ -68,16 +79,17 @@ class TorchLoss:
         self.output_names = tuple(one.name for one in self.outputs)
         self.numbers = tuple(loss.numbers)
         self.options = tuple(loss.options.values())
-        self.needs_even_texts = loss.name == "multi_scale"
+
+    def needs_even_texts(self, options: tuple[Any, ...]) -> bool:
+        """Whether the library takes contiguous texts alone."""
+        return self.name == "multi_scale" and options[2]  # perturbed_as_negatives
 
     def at_once(self, first: Tensor) -> bool:
         """Whether forward computes the gradients too, for less work than in two passes.
 
         They are then multiplied by upstream in backward. float16 has not the range for that.
         """
-        device = first.device.type
-        return (device != "meta" and first.dtype is not torch.float16
-                and _library_of(device).losses[self.name].forward_backward)
+        return first.dtype is not torch.float16 and _does_both_at_once(first.device.type, self.name)
 
     def saved_bytes(self, tensors: Sequence[Tensor | None], numbers: tuple[int, ...], options: tuple[Any, ...]) -> int:
         first = tensors[0]
@@ -98,9 +110,9 @@ class TorchLoss:
 
     def ready(self, tensors: Sequence[Tensor | None], options: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
         """The same tensors, contiguous where the library does not take their strides."""
-        is_even = self.needs_even_texts and options[2]
-        return tuple(one if one is None or not one.dim() or (one.stride(-1) == 1 and not is_even) else one.contiguous()
-                     for one in tensors)
+        is_even = self.needs_even_texts(options)
+        return tuple([one if one is None or takes_strides(one) and not is_even else one.contiguous()
+                      for one in tensors])
 
     def forward(self, tensors: Sequence[Tensor | None], given: Arguments,
                 gradients: tuple[str, ...]) -> tuple[Tensor, Tensor | None, list[Tensor], list[Tensor]]:

@@ -92,12 +92,12 @@ class Operator:
         want_outputs, want_gradients = arguments[-2:]
         options = tuple(float(one) if isinstance(one, torch.SymFloat) else one for one in options)
         first = tensors[0]
-        if _is_static(numbers) and all(one is None or _is_static(one.shape) for one in tensors):
+        if any(want_gradients):
+            size = 0
+        elif _is_static(numbers) and all(one is None or _is_static(one.shape) for one in tensors):
             size = self.loss.saved_bytes(tensors, numbers, options)
         else:
             size = torch.library.get_ctx().new_dynamic_size()
-        if any(want_gradients):
-            size = 0
         outputs = [self.loss.new_output(name, tensors)
                    for name, one in zip(self.loss.output_names, want_outputs) if one]
         made = self.loss.new_gradients(tensors, self.names(want_gradients))
@@ -132,16 +132,44 @@ class Operator:
         return gradients + (None,) * (self.ends[-1] + 2 - count)
 
     def refuse_vmap(self, info, in_dims, *arguments):
-        raise NotImplementedError(f"{self.loss.name}: has no vmap; call it for each batch, or give it all of them")
+        raise NotImplementedError(f"{self.loss.name}: has no vmap; call it once for each batch")
 
     def __call__(self, tensors: Sequence[Tensor | None], given: Arguments) -> tuple[Tensor, ...]:
         """The loss and the outputs asked for."""
+        want_outputs = [name in given.outputs for name in self.loss.output_names]
         wanted = [False] * len(self.differentiable)
-        if torch.is_grad_enabled() and self.loss.at_once(tensors[0]):
-            wanted = [tensors[i] is not None and tensors[i].requires_grad for i in self.loss.differentiable]
-        results = self.operator(*tensors, *given.numbers, *given.options,
-                                [name in given.outputs for name in self.loss.output_names], wanted)
+        if torch._C._are_functorch_transforms_active():
+            results = _Transformed.apply(*tensors, *given.numbers, *given.options, want_outputs, wanted, self)
+        else:
+            if torch.is_grad_enabled() and self.loss.at_once(tensors[0]):
+                wanted = [tensors[i] is not None and tensors[i].requires_grad for i in self.loss.differentiable]
+            results = self.operator(*tensors, *given.numbers, *given.options, want_outputs, wanted)
         return results[0], *(results[2 + self.loss.output_names.index(name)] for name in given.outputs)
+
+
+class _Transformed(torch.autograd.Function):
+    """An operator under torch.func, whose transforms do not take gradients that are registered with operators."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> tuple[Tensor, ...]:
+        return arguments[-1].operator(*arguments[:-1])
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.of = inputs[-1]
+        ctx.of.setup_context(ctx, inputs[:-1], output)
+
+    @staticmethod
+    def backward(ctx, *upstream: Tensor | None) -> tuple[Any, ...]:
+        return *ctx.of.differentiate(ctx, *upstream), None
+
+    @staticmethod
+    def vmap(info, in_dims, *arguments: Any):
+        arguments[-1].refuse_vmap(info, in_dims)
+
+    @staticmethod
+    def jvp(ctx, *_):
+        raise NotImplementedError(f"{ctx.of.loss.name}: has no forward-mode derivative")
 
 
 _definitions = torch.library.Library("vlp", "DEF")
