@@ -7,14 +7,14 @@ torch.func) takes the operators.
 from __future__ import annotations
 
 import collections
-import functools
 from typing import Any, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, takes_strides, type_name
-from ._once import once, spread
+from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, type_name
+from ._once import once
 from ._operators import OPERATORS
 
 _HALVES = (torch.float16, torch.bfloat16)
@@ -30,42 +30,51 @@ class _Eager(torch.autograd.Function):
     def forward(ctx, loss: TorchLoss, given: Arguments, *tensors: Tensor | None):
         ctx.set_materialize_grads(False)
         needs = ctx.needs_input_grad
-        gradients = tuple([loss.input_names[i] for i in loss.differentiable if needs[2 + i]])
+        gradients = tuple([i for i in loss.differentiable if needs[2 + i]])
         ctx.call = loss, given, gradients
-        value, saved, others, made = loss.forward(tensors, given, gradients if loss.at_once(tensors[0]) else ())
-        ctx.save_for_backward(saved, *tensors, *made)
+        if gradients and loss.at_once(tensors[0]):
+            value, others, made = loss.forward_backward(tensors, given, gradients)
+            ctx.save_for_backward(None, *tensors, *made)
+        else:
+            value, saved, others = loss.forward(tensors, given)
+            ctx.save_for_backward(saved, *tensors)
+        if not others:
+            return value
         ctx.mark_non_differentiable(*others)
-        return (value, *others) if others else value
+        return value, *others
 
     @staticmethod
     def backward(ctx, upstream: Tensor | None, *_):
         loss, given, gradients = ctx.call
+        out: list[Tensor | None] = [None] * (2 + len(loss.inputs))
         if upstream is None:
-            return (None,) * (2 + len(loss.inputs))
-        saved, *tensors = ctx.saved_tensors
-        tensors, made = tensors[:len(loss.inputs)], tensors[len(loss.inputs):]
+            return tuple(out)
+        saved, *rest = ctx.saved_tensors
+        tensors, made = rest[:len(loss.inputs)], rest[len(loss.inputs):]
         if saved is None:
             made = [one * upstream for one in made]
         else:
             made = loss.backward(upstream, saved, tensors, given, gradients)
-        return None, None, *spread(once(loss.name, made, upstream, *tensors),
-                                   [name in gradients for name in loss.input_names])
+        if torch.is_grad_enabled():
+            made = once(loss.name, made, upstream, *tensors)
+        for i, one in zip(gradients, made):
+            out[2 + i] = one
+        return tuple(out)
 
     @staticmethod
     def jvp(ctx, *_):
         raise NotImplementedError(f"{ctx.call[0].name}: has no forward-mode derivative")
 
 
-@functools.cache
-def _new_result_type(loss: str, outputs: tuple[str, ...]) -> type:
-    name = "".join(part.capitalize() for part in loss.split("_")) + "Result"
-    return collections.namedtuple(name, ("loss", *("global_" if one == "global" else one for one in outputs)))
+_RESULT_TYPES: dict[tuple[str, tuple[str, ...]], type] = {}
 
 
 @torch.compiler.assume_constant_result
-def _result_type(loss: str, outputs: tuple[str, ...]) -> type:
-    """The named tuple of a loss and further outputs, whose names are fields; `global`, a word of Python's, is global_."""
-    return _new_result_type(loss, outputs)
+def _make_result_type(loss: str, outputs: tuple[str, ...]) -> None:
+    """Makes the named tuple of a loss and further outputs. Python's word `global` is the field `global_`."""
+    name = "".join(part.capitalize() for part in loss.split("_")) + "Result"
+    fields = ("loss", *("global_" if one == "global" else one for one in outputs))
+    _RESULT_TYPES.setdefault((loss, outputs), collections.namedtuple(name, fields))
 
 
 def _check_tensor(loss: str, name: str, given: Any, device: torch.device) -> None:
@@ -171,10 +180,10 @@ def _is_ready(loss: TorchLoss, given: Sequence[Any], options: tuple[Any, ...]) -
     if device.type != "cuda" and (device.type != "cpu" or dtype in _HALVES) or dtype not in _FLOATS:
         return False
     types = {"number": dtype, "accumulator": accumulator_of(dtype), "int64": torch.int64, "bool": torch.bool}
-    for array, one in zip(loss.inputs, given):
-        if one is not None and (one.__class__ not in _PLAIN or one.dtype is not types[array.type]
-                                or one.device != device or one.layout is not torch.strided or one.is_neg()
-                                or one.dim() != array.rank or not takes_strides(one)):
+    for (kind, is_number), one in zip(loss.kinds, given):
+        if one is not None and (one.__class__ not in _PLAIN or one.dtype is not types[kind] or one.device != device
+                                or one.layout is not torch.strided or one.is_neg()
+                                or (one.dim() if is_number else not one.is_contiguous())):
             return False
     return True
 
@@ -192,7 +201,7 @@ def call(name: str, inputs: Sequence[Any], numbers: tuple[int, ...], options: tu
          outputs: Sequence[str] = ()) -> Any:
     """A loss of inputs, numbers and options in the description's order; a named tuple where outputs are asked for."""
     loss = LOSSES[name]
-    given = Arguments(numbers, options, _outputs_of(loss, outputs))
+    given = Arguments(numbers, options, _outputs_of(loss, outputs) if outputs else ())
     takes_operator = _needs_dispatcher()
     tensors = inputs
     if takes_operator or not _is_ready(loss, inputs, options):
@@ -204,11 +213,14 @@ def call(name: str, inputs: Sequence[Any], numbers: tuple[int, ...], options: tu
     if takes_operator:
         results = OPERATORS[name](tensors, given)
     elif (torch.is_grad_enabled() and any([one is not None and one.requires_grad for one in tensors])
-          or torch.autograd.forward_ad._current_level >= 0):
+          or forward_ad._current_level >= 0):
         results = _Eager.apply(loss, given, *tensors)
     else:
-        value, _, others, _ = loss.forward(tensors, given, ())
+        value, _, others = loss.forward(tensors, given)
         results = (value, *others)
     if not outputs:
         return results if isinstance(results, Tensor) else results[0]
-    return _result_type(name, given.outputs)(*results)
+    key = name, given.outputs
+    if torch.compiler.is_compiling() or key not in _RESULT_TYPES:  # a dictionary is read once while compiling
+        _make_result_type(*key)
+    return _RESULT_TYPES[key](*results)

@@ -49,14 +49,27 @@ def _pass_of(device: str, loss: str, dtype: torch.dtype, step: str, options: tup
 @functools.lru_cache(maxsize=4096)
 def _saved_bytes(device: str, loss: str, dtype: torch.dtype, options: tuple[Any, ...], numbers: tuple[int, ...],
                  shapes: tuple[Sequence[int] | None, ...]) -> int:
-    """The bytes that a forward of inputs of these shapes saves. Checks shapes, numbers and options."""
+    """The bytes that a forward of inputs of these shapes saves."""
     given = (None if shape is None else tvm_ffi.Shape(shape) for shape in shapes)
     return _pass_of(device, loss, dtype, "saved_bytes", options)(0, *numbers, *given)
 
 
-@torch.compiler.assume_constant_result  # which looks through functools.cache
-def _does_both_at_once(device: str, loss: str) -> bool:
+@functools.lru_cache(maxsize=4096)
+def _forward_of(device: str, loss: str, dtype: torch.dtype, options: tuple[Any, ...], numbers: tuple[int, ...],
+                shapes: tuple[Sequence[int] | None, ...], outputs: tuple[str, ...]) -> tuple[Callable[..., Any], int]:
+    """Forward of inputs of these shapes, and the bytes that it saves."""
+    return (_pass_of(device, loss, dtype, "forward", options, ("loss", *outputs)),
+            _saved_bytes(device, loss, dtype, options, numbers, shapes))
+
+
+@functools.cache
+def _has_forward_backward(device: str, loss: str) -> bool:
     return device != "meta" and _library_of(device).losses[loss].forward_backward
+
+
+@torch.compiler.assume_constant_result  # dynamo looks through functools.cache
+def _does_both_at_once(device: str, loss: str) -> bool:
+    return _has_forward_backward(device, loss)
 
 
 class Arguments(NamedTuple):
@@ -79,6 +92,7 @@ class TorchLoss:
         self.output_names = tuple(one.name for one in self.outputs)
         self.numbers = tuple(loss.numbers)
         self.options = tuple(loss.options.values())
+        self.kinds = tuple((one.type, one.rank == 0) for one in loss.inputs)
 
     def needs_even_texts(self, options: tuple[Any, ...]) -> bool:
         """Whether the library takes contiguous texts alone."""
@@ -92,8 +106,9 @@ class TorchLoss:
         return first.dtype is not torch.float16 and _does_both_at_once(first.device.type, self.name)
 
     def saved_bytes(self, tensors: Sequence[Tensor | None], numbers: tuple[int, ...], options: tuple[Any, ...]) -> int:
+        """The bytes that forward saves."""
         first = tensors[0]
-        shapes = tuple(None if one is None else one.shape for one in tensors)
+        shapes = tuple([None if one is None else one.shape for one in tensors])
         return _saved_bytes(first.device.type, self.name, first.dtype, options, numbers, shapes)
 
     def new_output(self, name: str, tensors: Sequence[Tensor | None]) -> Tensor:
@@ -114,44 +129,55 @@ class TorchLoss:
         return tuple([one if one is None or takes_strides(one) and not is_even else one.contiguous()
                       for one in tensors])
 
-    def forward(self, tensors: Sequence[Tensor | None], given: Arguments,
-                gradients: tuple[str, ...]) -> tuple[Tensor, Tensor | None, list[Tensor], list[Tensor]]:
-        """The loss, what backward needs, the outputs asked for, and the gradients that `gradients` names.
-
-        Computes forward and backward at once where gradients are named, and saves nothing then.
-        """
+    def forward(self, tensors: Sequence[Tensor | None], given: Arguments) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The loss, what backward needs, and the outputs asked for."""
         numbers, options, outputs = given
         first = tensors[0]
-        saved_bytes = self.saved_bytes(tensors, numbers, options)  # checks the arguments
+        device, dtype = first.device, first.dtype
+        shapes = tuple([None if one is None else one.shape for one in tensors])
+        run, saved_bytes = _forward_of(device.type, self.name, dtype, options, numbers, shapes, outputs)
+        loss = first.new_empty((), dtype=accumulator_of(dtype))
+        others = [self.new_output(name, tensors) for name in outputs]
+        saved = torch.empty(saved_bytes, dtype=torch.uint8, device=device)
+        run(torch.get_num_threads(), *numbers, *tensors, loss, *others, saved)
+        return loss, saved, others
+
+    def forward_backward(self, tensors: Sequence[Tensor | None], given: Arguments,
+                         gradients: tuple[int, ...]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """The loss, the outputs asked for, and its gradients for the inputs at these places."""
+        numbers, options, outputs = given
+        first = tensors[0]
+        run = _pass_of(first.device.type, self.name, first.dtype, "forward_backward", options, ("loss", *outputs),
+                       self.names(gradients))
         loss = first.new_empty((), dtype=accumulator_of(first.dtype))
         others = [self.new_output(name, tensors) for name in outputs]
-        step = "forward_backward" if gradients else "forward"
-        run = _pass_of(first.device.type, self.name, first.dtype, step, options, ("loss", *outputs), gradients)
-        threads = torch.get_num_threads()
-        if gradients:
-            made = self.new_gradients(tensors, gradients)
-            run(threads, *numbers, 1.0, *tensors, loss, *others, *made)
-            return loss, None, others, made
-        saved = torch.empty(saved_bytes, dtype=torch.uint8, device=first.device)
-        run(threads, *numbers, *tensors, loss, *others, saved)
-        return loss, saved, others, []
+        made = self.new_gradients(tensors, gradients)
+        run(torch.get_num_threads(), *numbers, 1.0, *tensors, loss, *others, *made)
+        return loss, others, made
 
-    def new_gradients(self, tensors: Sequence[Tensor | None], names: Sequence[str]) -> list[Tensor]:
-        return [torch.empty_like(tensors[self.input_names.index(name)], memory_format=torch.contiguous_format)
-                for name in names]
+    def names(self, places: tuple[int, ...]) -> tuple[str, ...]:
+        """The names of the inputs at these places."""
+        return tuple([self.input_names[i] for i in places])
+
+    def new_gradients(self, tensors: Sequence[Tensor | None], places: tuple[int, ...]) -> list[Tensor]:
+        """Memory for the gradients of the inputs at these places."""
+        return [torch.empty_like(tensors[i], memory_format=torch.contiguous_format) for i in places]
 
     def backward(self, upstream: Tensor, saved: Tensor, tensors: Sequence[Tensor | None], given: Arguments,
-                 gradients: tuple[str, ...]) -> list[Tensor]:
-        """Upstream times the gradients that `gradients` names."""
+                 gradients: tuple[int, ...]) -> list[Tensor]:
+        """Upstream times the gradients for the inputs at these places."""
         first = tensors[0]
         made = self.new_gradients(tensors, gradients)
-        run = _pass_of(first.device.type, self.name, first.dtype, "backward", given.options, (), gradients)
-        # The library takes upstream from the host. That of a CUDA tensor is multiplied in later, so that nobody waits
-        # for the device; small gradients of halves are lifted meanwhile.
-        on_device = first.device.type == "cuda"
-        lift = 256.0 if first.dtype is torch.float16 else 1.0
-        run(torch.get_num_threads(), *given.numbers, lift if on_device else upstream.item(), *tensors, saved, *made)
-        return [one * (upstream / lift) for one in made] if on_device else made
+        device, dtype = first.device.type, first.dtype
+        run = _pass_of(device, self.name, dtype, "backward", given.options, (), self.names(gradients))
+        if device == "cpu":
+            run(torch.get_num_threads(), *given.numbers, upstream.item(), *tensors, saved, *made)
+            return made
+        # The library takes upstream from the host. It is multiplied in on the device instead, so that nobody waits for
+        # it; until then gradients in float16, which may be as small as one over the batch, are lifted.
+        lift = 256.0 if dtype is torch.float16 else 1.0
+        run(0, *given.numbers, lift, *tensors, saved, *made)
+        return [one * (upstream / lift) for one in made]
 
 
 LOSSES = {name: TorchLoss(loss) for name, loss in library().losses.items()}

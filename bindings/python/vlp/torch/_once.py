@@ -23,12 +23,9 @@ class _Once(torch.autograd.Function):
         raise NotImplementedError(f"{ctx.name}: its gradients cannot be differentiated again")
 
 
-def once(name: str, gradients: Sequence[Tensor], *tensors: Tensor | None) -> Sequence[Tensor]:
-    """The gradients, made by a backward that autograd records, if it does, so that differentiating them is refused."""
-    return _Once.apply(name, len(gradients), *gradients, *tensors) if torch.is_grad_enabled() else gradients
+def once(name: str, gradients: Sequence[Tensor], *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """The gradients of a loss, made such that autograd refuses to go on from them to the tensors that they come from.
 
-
-def spread(gradients: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """The gradients in order at the places where one is wanted, and None elsewhere."""
-    rest = iter(gradients)
-    return tuple(next(rest) if one else None for one in wanted)
+    Without this, gradients would be constants in the eyes of autograd, and what depends on them silently wrong.
+    """
+    return _Once.apply(name, len(gradients), *gradients, *tensors)

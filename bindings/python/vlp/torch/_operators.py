@@ -7,13 +7,19 @@ import torch
 from torch import Tensor
 
 from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of
-from ._once import once, spread
+from ._once import once
 
 _SCHEMA_TYPES = {"number": "float", "integer": "int", "bool": "bool", "choice": "str"}
 
 
 def _is_static(values: Sequence[Any]) -> bool:
     return not any(isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)) for value in values)
+
+
+def filled(first: Tensor, results: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor, ...]:
+    """Results at the places where one is wanted, and empty tensors elsewhere."""
+    rest = iter(results)
+    return tuple(next(rest) if one else first.new_empty((0,)) for one in wanted)
 
 
 class Operator:
@@ -29,14 +35,13 @@ class Operator:
         self.ends = [len(loss.inputs)]  # of inputs, numbers and options among the arguments
         for part in (loss.numbers, loss.options):
             self.ends.append(self.ends[-1] + len(part))
-        self.differentiable = [loss.input_names[i] for i in loss.differentiable]
 
         # Only the first input is sure to be given: the library says by name which other is missing.
         first = loss.input_names[0]
         inputs = ", ".join(f"{'Tensor' if name == first else 'Tensor?'} {name}" for name in loss.input_names)
         rest = "".join(f", SymInt {name}" for name in loss.numbers)
         rest += "".join(f", {_SCHEMA_TYPES[one.kind]} {one.name.replace('.', '_')}" for one in loss.options)
-        made = ", ".join("Tensor" for _ in self.differentiable)
+        made = ", ".join("Tensor" for _ in loss.differentiable)
         results = ", ".join("Tensor" for _ in loss.outputs)
         definitions.define(f"{loss.name}({inputs}{rest}, bool[] outputs, bool[] gradients) -> "
                            f"(Tensor, Tensor, {results + ', ' if results else ''}{made})")
@@ -60,32 +65,33 @@ class Operator:
         tensors, numbers, options = self.ends
         return tuple(arguments[:tensors]), tuple(arguments[tensors:numbers]), tuple(arguments[numbers:options])
 
-    def names(self, wanted: Sequence[bool]) -> tuple[str, ...]:
-        """The differentiable inputs whose gradients are wanted."""
-        return tuple(name for name, one in zip(self.differentiable, wanted) if one)
+    def places(self, wanted: Sequence[bool]) -> tuple[int, ...]:
+        """The inputs whose gradients are wanted, by their places."""
+        return tuple(i for i, one in zip(self.loss.differentiable, wanted) if one)
+
+    def output_names(self, wanted: Sequence[bool]) -> tuple[str, ...]:
+        return tuple(name for name, one in zip(self.loss.output_names, wanted) if one)
 
     def forward(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, numbers, options = self.split(arguments)
         want_outputs, want_gradients = arguments[-2:]
-        given = Arguments(numbers, options,
-                          tuple(name for name, one in zip(self.loss.output_names, want_outputs) if one))
-        value, saved, others, made = self.loss.forward(self.loss.ready(tensors, options), given,
-                                                       self.names(want_gradients))
-        if saved is None:
+        given = Arguments(numbers, options, self.output_names(want_outputs))
+        ready = self.loss.ready(tensors, options)
+        if any(want_gradients):
+            value, others, made = self.loss.forward_backward(ready, given, self.places(want_gradients))
             saved = tensors[0].new_empty((0,), dtype=torch.uint8)
-        return value, saved, *self.filled(tensors[0], others, want_outputs), *self.filled(tensors[0], made,
-                                                                                          want_gradients)
+        else:
+            value, saved, others = self.loss.forward(ready, given)
+            made = []
+        first = tensors[0]
+        return value, saved, *filled(first, others, want_outputs), *filled(first, made, want_gradients)
 
     def backward(self, upstream: Tensor, saved: Tensor, *arguments: Any) -> Any:
         tensors, numbers, options = self.split(arguments)
         made = self.loss.backward(upstream, saved, self.loss.ready(tensors, options), Arguments(numbers, options, ()),
-                                  self.names(arguments[-1]))
-        made = self.filled(tensors[0], made, arguments[-1])
+                                  self.places(arguments[-1]))
+        made = filled(tensors[0], made, arguments[-1])
         return made if len(made) > 1 else made[0]
-
-    @staticmethod
-    def filled(first: Tensor, results: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor, ...]:
-        return tuple(first.new_empty((0,)) if one is None else one for one in spread(results, wanted))
 
     def fake_forward(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, numbers, options = self.split(arguments)
@@ -98,15 +104,14 @@ class Operator:
             size = self.loss.saved_bytes(tensors, numbers, options)
         else:
             size = torch.library.get_ctx().new_dynamic_size()
-        outputs = [self.loss.new_output(name, tensors)
-                   for name, one in zip(self.loss.output_names, want_outputs) if one]
-        made = self.loss.new_gradients(tensors, self.names(want_gradients))
+        others = [self.loss.new_output(name, tensors) for name in self.output_names(want_outputs)]
+        made = self.loss.new_gradients(tensors, self.places(want_gradients))
         return (first.new_empty((), dtype=accumulator_of(first.dtype)), first.new_empty((size,), dtype=torch.uint8),
-                *self.filled(first, outputs, want_outputs), *self.filled(first, made, want_gradients))
+                *filled(first, others, want_outputs), *filled(first, made, want_gradients))
 
     def fake_backward(self, upstream: Tensor, saved: Tensor, *arguments: Any) -> Any:
         tensors, _, _ = self.split(arguments)
-        made = self.filled(tensors[0], self.loss.new_gradients(tensors, self.names(arguments[-1])), arguments[-1])
+        made = filled(tensors[0], self.loss.new_gradients(tensors, self.places(arguments[-1])), arguments[-1])
         return made if len(made) > 1 else made[0]
 
     def setup_context(self, ctx, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -127,9 +132,13 @@ class Operator:
         else:
             made = self.backward_operator(upstream, saved, *tensors, *ctx.arguments, wanted)
             made = [made] if isinstance(made, Tensor) else made
-        made = once(self.loss.name, [one for one, need in zip(made, wanted) if need], upstream, *tensors)
-        gradients = spread(made, [i in self.loss.differentiable and ctx.needs_input_grad[i] for i in range(count)])
-        return gradients + (None,) * (self.ends[-1] + 2 - count)
+        made = [one for one, need in zip(made, wanted) if need]
+        if torch.is_grad_enabled():
+            made = once(self.loss.name, made, upstream, *tensors)
+        out: list[Tensor | None] = [None] * (self.ends[-1] + 2)
+        for i, one in zip(self.places(wanted), made):
+            out[i] = one
+        return tuple(out)
 
     def refuse_vmap(self, info, in_dims, *arguments):
         raise NotImplementedError(f"{self.loss.name}: has no vmap; call it once for each batch")
@@ -137,7 +146,7 @@ class Operator:
     def __call__(self, tensors: Sequence[Tensor | None], given: Arguments) -> tuple[Tensor, ...]:
         """The loss and the outputs asked for."""
         want_outputs = [name in given.outputs for name in self.loss.output_names]
-        wanted = [False] * len(self.differentiable)
+        wanted = [False] * len(self.loss.differentiable)
         if torch._C._are_functorch_transforms_active():
             results = _Transformed.apply(*tensors, *given.numbers, *given.options, want_outputs, wanted, self)
         else:
