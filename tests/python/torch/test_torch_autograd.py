@@ -105,9 +105,15 @@ def test_strides_of_any_kind(name):
         place.copy_(one)
         return place.mT.contiguous().mT if place.dim() >= 2 else place
 
-    for change in (spread, lambda one: spread(one).requires_grad_(one.requires_grad)):
-        strided = {key: spread(one.detach()).requires_grad_(one.requires_grad) for key, one in leaves.items()}
-        assert not next(iter(strided.values())).is_contiguous()
+    def swap(one):  # the first two of three dimensions
+        return one.transpose(0, 1).contiguous().transpose(0, 1) if one.dim() == 3 else one.clone()
+
+    def rows(one):  # every second row
+        return one.repeat_interleave(2, 0)[::2] if one.dim() else one.clone()
+
+    for change in (spread, swap, rows):
+        strided = {key: change(one.detach()).requires_grad_(one.requires_grad) for key, one in leaves.items()}
+        assert change is swap or not next(iter(strided.values())).is_contiguous()
         loss = function(**strided, **keywords)
         loss.backward()
         for key in differentiable(inputs):
@@ -126,6 +132,17 @@ def test_expanded_inputs(dimension):
     gradient, row.grad = row.grad, None
     functional.info_nce(image.contiguous(), text, log_scale).backward()
     torch.testing.assert_close(gradient, row.grad)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (3, 1), (0, 1), (1, 4), (1, 0)])
+@pytest.mark.parametrize("name", ["info_nce", "pairwise_sigmoid", "token_cross_entropy", "distillation"])
+def test_elements_that_several_places_share(name, strides):
+    inputs, keywords = definitions.batch(name)
+    for key in list(inputs)[:2]:
+        one = torch.randn(80, dtype=torch.float64).as_strided(inputs[key].shape, strides)
+        loss = getattr(functional, name)(**{**inputs, key: one}, **keywords)
+        assert loss == getattr(functional, name)(**{**inputs, key: one.clone(memory_format=torch.contiguous_format)},
+                                                 **keywords)
 
 
 def test_hooks_and_accumulation():
@@ -266,6 +283,39 @@ def test_functional_gradients(name):
     torch.testing.assert_close(torch.func.grad(function)(inputs[first]), leaves[first].grad)
     with pytest.raises(NotImplementedError, match=f"{name}: its gradients cannot be differentiated again"):
         torch.func.grad(lambda one: torch.func.grad(function)(one).sum())(inputs[first])
+
+
+def test_checkpointing():
+    inputs, keywords = definitions.batch("pairwise_sigmoid")
+    leaves, others = leaves_of(inputs), leaves_of(inputs)
+    functional.pairwise_sigmoid(**leaves, **keywords).backward()
+    torch.utils.checkpoint.checkpoint(lambda: functional.pairwise_sigmoid(**others, **keywords),
+                                      use_reentrant=False).backward()
+    torch.testing.assert_close(others["image"].grad, leaves["image"].grad, rtol=0, atol=0)
+
+
+def test_saved_tensors_may_move():
+    inputs, keywords = definitions.batch("info_nce")
+    leaves, others = leaves_of(inputs), leaves_of(inputs)
+    functional.info_nce(**leaves, **keywords).backward()
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.clone):
+        loss = functional.info_nce(**others, **keywords)
+    loss.backward()
+    torch.testing.assert_close(others["image"].grad, leaves["image"].grad, rtol=0, atol=0)
+
+
+def test_modes_that_watch_operators_see_them():
+    seen = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    leaves = leaves_of(definitions.batch("info_nce")[0])
+    with Watch():
+        functional.info_nce(**leaves).backward()
+    assert "vlp.info_nce.default" in seen and "vlp.info_nce_backward.default" in seen
 
 
 def test_vmap_is_refused():

@@ -26,10 +26,12 @@ def _library_of(device: str):
     return library("cuda" if device == "cuda" else "cpu")
 
 
-def takes_strides(tensor: Tensor) -> bool:
+def _takes_strides(tensor: Tensor) -> bool:
     """Whether the library takes the strides of a tensor: adjacent in the last dimension, and no element twice."""
-    strides = tensor.stride()
-    return not strides or strides[-1] == 1 and 0 not in strides
+    if tensor.is_contiguous():
+        return True
+    places = sorted((stride, size) for stride, size in zip(tensor.stride(), tensor.shape) if size > 1)
+    return tensor.stride(-1) == 1 and all(0 < inner * size <= outer for (inner, size), (outer, _) in zip(places, places[1:]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -126,7 +128,7 @@ class TorchLoss:
     def ready(self, tensors: Sequence[Tensor | None], options: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
         """The same tensors, contiguous where the library does not take their strides."""
         is_even = self.needs_even_texts(options)
-        return tuple([one if one is None or takes_strides(one) and not is_even else one.contiguous()
+        return tuple([one if one is None or _takes_strides(one) and not is_even else one.contiguous()
                       for one in tensors])
 
     def forward(self, tensors: Sequence[Tensor | None], given: Arguments) -> tuple[Tensor, Tensor, list[Tensor]]:
