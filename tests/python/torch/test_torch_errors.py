@@ -1,5 +1,7 @@
 """What the losses refuse in PyTorch: one sentence each, and never an abort."""
 import math
+import subprocess
+import sys
 
 import definitions
 import pytest
@@ -82,8 +84,8 @@ def test_what_does_not_fit(changed, sentence):
 @pytest.mark.parametrize("outputs", [("loss",), ("attentions",), "attention", ("attention", "attention")])
 def test_unknown_outputs(outputs):
     inputs, _ = definitions.batch("local_alignment")
-    with pytest.raises(ValueError, match="local_alignment: outputs must be different ones of similarity, attention, but "
-                                         "are "):
+    with pytest.raises(ValueError, match="local_alignment: outputs must be different ones of similarity, attention, "
+                                         "but are "):
         functional.local_alignment(**inputs, outputs=outputs)
 
 
@@ -160,3 +162,10 @@ def test_a_second_backward_without_its_graph():
     loss.backward()
     with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
+
+
+def test_interpreter_exit_while_a_loss_lives():
+    program = "import torch; from vlp.torch import functional; " \
+              "loss = functional.info_nce(torch.ones(2, 3, requires_grad=True), torch.ones(2, 3), 1.0)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")

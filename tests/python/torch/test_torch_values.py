@@ -1,4 +1,5 @@
 """Values and gradients of the losses in PyTorch, against their definitions and the golden vectors."""
+import unittest.mock
 from pathlib import Path
 
 import definitions
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from vlp.torch import functional
+from vlp.torch._losses import LOSSES
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = sorted(path.parent for path in GOLDEN.glob("*/*/options.txt"))
@@ -150,3 +152,16 @@ def test_terms_of_weight_0_are_not_looked_at():
     inputs, _ = definitions.batch("multi_scale")
     loss = functional.multi_scale(inputs["image"], inputs["text"], inputs["log_scale"], alpha=0, beta=0)
     torch.testing.assert_close(loss, functional.info_nce(inputs["image"], inputs["text"][:, 0], inputs["log_scale"]))
+
+
+@pytest.mark.parametrize("name", ["pairwise_sigmoid", "token_cross_entropy"])
+def test_losses_that_compute_gradients_with_the_loss(name):
+    loss = LOSSES[name]
+    assert loss.at_once(torch.ones(1)) and loss.at_once(torch.ones(1, dtype=torch.bfloat16))
+    assert not loss.at_once(torch.ones(1, dtype=torch.float16))  # has not the range to multiply upstream in later
+    assert not LOSSES["info_nce"].at_once(torch.ones(1))
+    inputs, keywords = definitions.batch(name)
+    together = gradients_of(getattr(functional, name), inputs, keywords)
+    with unittest.mock.patch.object(loss, "at_once", lambda first: False):
+        apart = gradients_of(getattr(functional, name), inputs, keywords)
+    torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)

@@ -96,16 +96,16 @@ def _floating(loss: str, name: str, given: Any, device: torch.device) -> Tensor:
 
 
 def _common_type(loss: str, tensors: dict[str, Tensor]) -> torch.dtype:
-    """The type that embeddings of these types are computed in: halves beside others, or on the CPU, become float32."""
+    """The type that embeddings of these types are computed in: halves beside others, or not on CUDA, become float32."""
     (first_name, first), *rest = tensors.items()
     types = [one.dtype for one in tensors.values()]
-    if first.dtype in _HALVES and first.device.type != "cpu" and all(one is first.dtype for one in types):
+    if first.dtype in _HALVES and first.device.type == "cuda" and all(one is first.dtype for one in types):
         return first.dtype
     types = [torch.float32 if one in _HALVES else one for one in types]
     for (name, one), dtype in zip(rest, types[1:]):
         if dtype is not types[0]:
-            raise TypeError(f"{loss}: {name} has elements of type {type_name(one.dtype)}, but those of {first_name} are "
-                            f"of type {type_name(first.dtype)}")
+            raise TypeError(f"{loss}: {name} has elements of type {type_name(one.dtype)}, but those of {first_name} "
+                            f"are of type {type_name(first.dtype)}")
     return types[0]
 
 
@@ -140,17 +140,17 @@ def _truths(loss: str, name: str, given: Any, device: torch.device) -> Tensor:
 def _converted(loss: TorchLoss, given: Sequence[Any]) -> list[Tensor | None]:
     """The inputs as the library takes them."""
     out = list(given)
-    embeddings = [i for i, one in enumerate(loss.inputs) if one.type == "number" and given[i] is not None]
-    if given[0] is None:
-        raise ValueError(f"{loss.name}: {loss.input_names[0]} is not given")
-    if not isinstance(given[0], Tensor):
-        raise TypeError(f"{loss.name}: {loss.input_names[0]} must be a tensor, but is of type {type(given[0]).__name__}")
-    device = given[0].device
+    first, first_name = given[0], loss.input_names[0]
+    if first is None:
+        raise ValueError(f"{loss.name}: {first_name} is not given")
+    if not isinstance(first, Tensor):
+        raise TypeError(f"{loss.name}: {first_name} must be a tensor, but is of type {type(first).__name__}")
+    device = first.device
     if device.type not in ("cpu", "cuda", "meta"):
-        raise TypeError(f"{loss.name}: takes tensors on the CPU and on CUDA devices, but {loss.input_names[0]} is on "
-                        f"{device}")
-    tensors = {loss.input_names[i]: _floating(loss.name, loss.input_names[i], given[i], device) for i in embeddings}
-    dtype = _common_type(loss.name, tensors)
+        raise TypeError(f"{loss.name}: takes tensors on the CPU and on CUDA devices, but {first_name} is on {device}")
+    dtype = _common_type(loss.name, {array.name: _floating(loss.name, array.name, one, device)
+                                     for array, one in zip(loss.inputs, given)
+                                     if array.type == "number" and one is not None})
     for i, (array, one) in enumerate(zip(loss.inputs, given)):
         if one is None:
             continue

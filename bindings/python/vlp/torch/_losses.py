@@ -31,7 +31,8 @@ def _takes_strides(tensor: Tensor) -> bool:
     if tensor.is_contiguous():
         return True
     places = sorted((stride, size) for stride, size in zip(tensor.stride(), tensor.shape) if size > 1)
-    return tensor.stride(-1) == 1 and all(0 < inner * size <= outer for (inner, size), (outer, _) in zip(places, places[1:]))
+    return tensor.stride(-1) == 1 and all(0 < stride * size <= next_stride
+                                          for (stride, size), (next_stride, _) in zip(places, places[1:]))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -179,7 +180,8 @@ class TorchLoss:
         # it; until then gradients in float16, which may be as small as one over the batch, are lifted.
         lift = 256.0 if dtype is torch.float16 else 1.0
         run(0, *given.numbers, lift, *tensors, saved, *made)
-        return [one * (upstream / lift) for one in made]
+        upstream = upstream if lift == 1 else upstream / lift
+        return [one * upstream for one in made]
 
 
 LOSSES = {name: TorchLoss(loss) for name, loss in library().losses.items()}

@@ -2,20 +2,23 @@
 
 What holds for all of them:
 
-- Embeddings (image, text, regions, words, hidden, weight, student, teacher) are float32 or float64; float16 and bfloat16
-  ones are computed as they are on CUDA devices and as float32 on the CPU, as are those that stand beside float32 ones.
+- Embeddings (image, text, regions, words, hidden, weight, student, teacher) are float32 or float64. Those in float16
+  and bfloat16 are taken as they are on CUDA devices, and converted to float32 on the CPU and beside float32 ones.
   Gradients have the type of their input. float64 beside others is refused.
-- log_scale, perturbation_log_scale and a sigmoid's bias are learned numbers: tensors of one element, of shape [] or [1]
-  and any floating-point type, or Python numbers.
+- log_scale, perturbation_log_scale and the bias of pairwise_sigmoid are learned numbers: tensors of one element, of
+  shape [] or [1] and any floating-point type, or Python numbers.
 - Ids, counts and targets are tensors of any integer type; `valid` is a tensor of bool or of an integer type, 0 for no.
-- Tensors may have any strides; those whose last dimension is not adjacent are copied. All are on one device.
+- Tensors may have any strides; those whose last dimension is not adjacent, or whose elements several places share
+  (expand), are copied. All are on one device.
 - The loss is a scalar of type float64 where embeddings are, and of float32 otherwise. Gradients cannot be
   differentiated again. Further outputs (`outputs`), named as the loss's documentation does, are detached; with them
   the result is a named tuple of the loss and these, in the order asked for.
 - On the CPU the losses run on torch.get_num_threads() threads; results do not depend on how many.
+- Where an input requires a gradient, pairwise_sigmoid and token_cross_entropy compute gradients with the loss, which
+  takes a fifth less time than in backward. Call them under torch.no_grad() where only the loss is wanted.
 
-All raise ValueError for shapes, numbers and options that do not fit together, and TypeError for tensors of a wrong kind,
-each with a sentence that begins with the loss's name.
+All raise ValueError for shapes, numbers and options that do not fit together, and TypeError for tensors and options of
+a wrong kind, in one sentence.
 """
 from __future__ import annotations
 
@@ -49,9 +52,8 @@ def info_nce(image: Tensor, text: Tensor, log_scale: Tensor | float, group: Tens
         log_scale: The logarithm of the factor of the cosines, which is exp(log_scale).
         group: [N], or [B] for the images' own texts: equal ids for equal texts; see duplicate_policy.
         valid: [N], 0 leaves an extra text out.
-        images, texts: How many the whole batch has, for the pairwise sigmoid given part of it; 0 for those given. InfoNCE
-            itself takes whole batches.
-        first_image, first_text: The place in the batch of the first image and of the first text given.
+        images, texts, first_image, first_text: The place in a batch in blocks; a call takes the whole batch, where they
+            are 0.
         own_text, own_text_step: Image i's own text is own_text + i * own_text_step.
         duplicate_policy: What texts of one group are to each other's images: "negatives", "positives" or "ignore".
         label_smoothing: The share of each target that is spread over all columns, in [0, 1).
@@ -63,8 +65,8 @@ def info_nce(image: Tensor, text: Tensor, log_scale: Tensor | float, group: Tens
         The loss, a scalar.
 
     Source: van den Oord et al., 2018; Radford et al., "Learning transferable visual models from natural language
-    supervision", ICML 2021; Zhang et al., "Contrastive learning of medical visual representations from paired images and
-    text", MLHC 2022.
+    supervision", ICML 2021; Zhang et al., "Contrastive learning of medical visual representations from paired images
+    and text", MLHC 2022.
     """
     return call("info_nce", (image, text, log_scale, group, valid),
                 (images, texts, first_image, first_text, own_text, own_text_step),
@@ -133,7 +135,8 @@ def local_alignment(regions: Tensor, words: Tensor, word_count: Tensor | None = 
         word_count: [N], each in 1 to W; without it all have W words. Padding is never read and gets gradient 0.
         group: [N], or [B] for the images' own reports: equal ids for equal reports; see duplicate_policy.
         word_capacity: An upper bound of the sum of word_count, which CUDA devices size their work by; 0 for N W.
-        images, texts, first_image, first_text: The place in a batch in blocks; a call takes the whole batch.
+        images, texts, first_image, first_text: The place in a batch in blocks; a call takes the whole batch, where they
+            are 0.
         own_text, own_text_step: Image i's own report is own_text + i * own_text_step.
         attention_temperature: Sharpens the attention of a word over the regions. Above 0.
         word_temperature: The weight of the best aligned words in a pair's score. Above 0.
@@ -221,13 +224,14 @@ def multi_scale(image: Tensor, text: Tensor, log_scale: Tensor | float,
             local_alignment.
 
     Returns:
-        The loss, a scalar; with outputs a named tuple of it and these. The field of "global" is global_, since global is
-        a word of Python's.
+        The loss, a scalar; with outputs a named tuple of it and these. The field of "global" is global_, since Python
+        has the word for itself.
 
     Source: include/vlp/losses/multi_scale.hpp; Yuksekgonul et al., "When and why vision-language models behave like
     bags-of-words, and what to do about it?", ICLR 2023 (NegCLIP).
     """
-    return call("multi_scale", (image, text, log_scale, perturbation_log_scale, valid, regions, words, word_count, group),
+    return call("multi_scale",
+                (image, text, log_scale, perturbation_log_scale, valid, regions, words, word_count, group),
                 (word_capacity,),
                 (alpha, beta, perturbed_as_negatives, global_duplicate_policy, global_label_smoothing,
                  global_image_to_text_weight, global_text_to_image_weight, global_kept_score_bytes,
@@ -257,8 +261,8 @@ def token_alignment(regions: Tensor, words: Tensor, word_count: Tensor | None = 
     Returns:
         The loss, a scalar; with outputs a named tuple of it and these.
 
-    Source: Wang et al., "Multi-granularity cross-modal alignment for generalized medical visual representation learning",
-    NeurIPS 2022, in the direction of the words; HybridMED, arXiv 2410.00448.
+    Source: Wang et al., "Multi-granularity cross-modal alignment for generalized medical visual representation
+    learning", NeurIPS 2022, in the direction of the words; HybridMED, arXiv 2410.00448.
     """
     return call("token_alignment", (regions, words, word_count), (), (attention_temperature, contrast_temperature),
                 outputs)

@@ -190,7 +190,7 @@ class TokenCrossEntropy(_Loss):
 
     def forward(self, hidden: Tensor, weight: Tensor, bias: Tensor | None = None,
                 target: Tensor | None = None) -> Tensor:
-        """The loss of positions [N, D] under an output layer's weight [V, D] and bias [V]; targets [N] must be given."""
+        """The loss of positions [N, D] under an output layer's weight [V, D] and bias [V], for targets [N]."""
         return functional.token_cross_entropy(hidden, weight, bias, target, **self.options)
 
 
