@@ -227,11 +227,16 @@ def test_integers_of_other_types():
         assert functional.info_nce(**other, **keywords) == loss
 
 
-def test_negated_views():
+@pytest.mark.parametrize("negated", [lambda one: torch._neg_view(-one),
+                                     lambda one: torch.complex(one, -one).conj().imag])
+def test_negated_views(negated):
     inputs, _ = definitions.batch("info_nce")
-    image = torch.complex(inputs["image"], -inputs["image"]).conj().imag
-    assert image.is_neg()
+    image = negated(inputs["image"])
+    assert image.is_neg() and torch.equal(image, inputs["image"])
     assert functional.info_nce(image, inputs["text"], 1.0) == functional.info_nce(inputs["image"], inputs["text"], 1.0)
+    log_scale = negated(inputs["log_scale"])
+    assert functional.info_nce(inputs["image"], inputs["text"], log_scale) == functional.info_nce(
+        inputs["image"], inputs["text"], inputs["log_scale"])
 
 
 def test_subclasses_of_tensor():
@@ -324,9 +329,13 @@ def test_vmap_is_refused():
         torch.vmap(lambda image: functional.info_nce(image, inputs["text"], 1.0))(inputs["image"][None].repeat(2, 1, 1))
 
 
-def test_forward_mode_is_refused():
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_forward_mode_is_refused(requires_grad):
     inputs, _ = definitions.batch("info_nce")
     with torch.autograd.forward_ad.dual_level():
         image = torch.autograd.forward_ad.make_dual(inputs["image"], torch.ones_like(inputs["image"]))
         with pytest.raises(NotImplementedError, match="info_nce: has no forward-mode derivative"):
-            functional.info_nce(image.requires_grad_(), inputs["text"], 1.0)
+            functional.info_nce(image.requires_grad_(requires_grad), inputs["text"], 1.0)
+    with pytest.raises(NotImplementedError, match="info_nce: has no forward-mode derivative"):
+        torch.func.jvp(lambda image: functional.info_nce(image, inputs["text"], 1.0), (inputs["image"],),
+                       (inputs["image"],))
