@@ -171,10 +171,10 @@ def _needs_dispatcher() -> bool:
             or torch._C._len_torch_dispatch_stack() > 0)
 
 
-def _is_ready(loss: TorchLoss, given: Sequence[Any], options: tuple[Any, ...]) -> bool:
+def _is_ready(loss: TorchLoss, given: Sequence[Any]) -> bool:
     """Whether inputs are what the passes take. Quick, and false where that is not easily seen."""
     first = given[0]
-    if first.__class__ not in _PLAIN or loss.needs_even_texts(options):
+    if first.__class__ not in _PLAIN:
         return False
     dtype, device = first.dtype, first.device
     if device.type != "cuda" and (device.type != "cpu" or dtype in _HALVES) or dtype not in _FLOATS:
@@ -204,7 +204,7 @@ def call(name: str, inputs: Sequence[Any], numbers: tuple[int, ...], options: tu
     given = Arguments(numbers, options, _outputs_of(loss, outputs) if outputs else ())
     takes_operator = _needs_dispatcher()
     tensors = inputs
-    if takes_operator or not _is_ready(loss, inputs, options):
+    if takes_operator or not _is_ready(loss, inputs):
         tensors = _converted(loss, inputs)
         takes_operator = (takes_operator or tensors[0].device.type == "meta"
                           or any(one is not None and type(one) not in _PLAIN for one in tensors))

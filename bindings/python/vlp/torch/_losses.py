@@ -97,10 +97,6 @@ class TorchLoss:
         self.options = tuple(loss.options.values())
         self.kinds = tuple((one.type, one.rank == 0) for one in loss.inputs)
 
-    def needs_even_texts(self, options: tuple[Any, ...]) -> bool:
-        """Whether the library takes contiguous texts alone."""
-        return self.name == "multi_scale" and options[2]  # perturbed_as_negatives
-
     def at_once(self, first: Tensor) -> bool:
         """Whether forward computes the gradients too, for less work than in two passes.
 
@@ -128,8 +124,8 @@ class TorchLoss:
 
     def ready(self, tensors: Sequence[Tensor | None], options: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
         """The same tensors, contiguous where the library does not take their strides."""
-        is_even = self.needs_even_texts(options)
-        return tuple([one if one is None or _takes_strides(one) and not is_even else one.contiguous()
+        needs_rows_evenly = self.name == "multi_scale" and options[2]  # perturbed_as_negatives
+        return tuple([one if one is None or _takes_strides(one) and not needs_rows_evenly else one.contiguous()
                       for one in tensors])
 
     def forward(self, tensors: Sequence[Tensor | None], given: Arguments) -> tuple[Tensor, Tensor, list[Tensor]]:
