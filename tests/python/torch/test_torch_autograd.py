@@ -1,9 +1,11 @@
 """The losses under autograd: which gradients are computed, when, and of what kinds of tensors."""
 import threading
 
-import definitions
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import definitions
 
 from vlp.torch import functional
 

@@ -3,9 +3,11 @@ import math
 import subprocess
 import sys
 
-import definitions
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import definitions
 
 from vlp.torch import functional
 

@@ -5,9 +5,11 @@ import io
 import math
 import pickle
 
-import definitions
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import definitions
 
 import vlp.torch
 from vlp.torch import functional

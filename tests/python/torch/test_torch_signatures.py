@@ -3,6 +3,10 @@ import inspect
 
 import pytest
 
+pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import definitions
+
 from vlp._library import library
 from vlp.torch import functional
 
@@ -45,7 +49,6 @@ def test_docstrings_say_what_everything_is(name):
 def test_arguments_reach_their_option(name):
     """Every option and number, changed alone, is refused or reaches the library, under its own name."""
     loss = LOSSES[name]
-    import definitions
     inputs, _ = definitions.batch(name)
     keywords = {}
     for key, option in loss.options.items():

@@ -2,10 +2,12 @@
 import unittest.mock
 from pathlib import Path
 
-import definitions
 import numpy
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import definitions
 
 from vlp.torch import functional
 from vlp.torch._losses import LOSSES
