@@ -149,6 +149,22 @@ def test_meta_tensors_give_meta_tensors(name):
     assert all(one.grad.shape == one.shape for one in inputs.values() if one.requires_grad)
 
 
+def test_meta_outputs():
+    inputs, _ = definitions.batch("local_alignment")
+    result = functional.local_alignment(**{key: one.to("meta").requires_grad_(one.is_floating_point())
+                                           for key, one in inputs.items()}, outputs=("attention", "similarity"))
+    assert result.attention.shape == (4, 5, 6) and result.similarity.shape == (4, 4)
+    assert [one.requires_grad for one in result] == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["info_nce", "pairwise_sigmoid"])
+def test_meta_tensors_in_halves(name):
+    inputs, keywords = definitions.batch(name)
+    halves = {key: one.to("meta", torch.bfloat16) if one.is_floating_point() else one.to("meta")
+              for key, one in inputs.items()}
+    assert getattr(functional, name)(**halves, **keywords).dtype is torch.float32
+
+
 def test_tensors_that_are_changed_before_backward():
     inputs, _ = definitions.batch("info_nce")
     text = inputs["text"].requires_grad_() * 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, type_name
+from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, constant_to_compilers, type_name
 from ._once import once
 from ._operators import OPERATORS
 
@@ -69,7 +69,7 @@ class _Eager(torch.autograd.Function):
 _RESULT_TYPES: dict[tuple[str, tuple[str, ...]], type] = {}
 
 
-@torch.compiler.assume_constant_result
+@constant_to_compilers
 def _make_result_type(loss: str, outputs: tuple[str, ...]) -> None:
     """Makes the named tuple of a loss and further outputs. Python's word `global` is the field `global_`."""
     name = "".join(part.capitalize() for part in loss.split("_")) + "Result"

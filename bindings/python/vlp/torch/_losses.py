@@ -21,6 +21,15 @@ def type_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def constant_to_compilers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a function whose result torch.compile may take for a constant.
+
+    Does what torch.compiler.assume_constant_result does, except for importing the compiler, which takes a second.
+    """
+    function._dynamo_marked_constant = True
+    return function
+
+
 def _library_of(device: str):
     """The library for tensors on a device; shapes of meta tensors are checked by that of the CPU."""
     return library("cuda" if device == "cuda" else "cpu")
@@ -70,7 +79,7 @@ def _has_forward_backward(device: str, loss: str) -> bool:
     return device != "meta" and _library_of(device).losses[loss].forward_backward
 
 
-@torch.compiler.assume_constant_result  # dynamo looks through functools.cache
+@constant_to_compilers  # which look through functools.cache
 def _does_both_at_once(device: str, loss: str) -> bool:
     return _has_forward_backward(device, loss)
 
