@@ -60,9 +60,9 @@ def test_opcheck_of_backward(name, filled_memory):
 def check_compiled(name, inputs, keywords, **how):
     function = getattr(functional, name)
     eager, compiled = leaves_of(inputs), leaves_of(inputs)
-    loss = function(**eager, **keywords)
+    loss = function(**eager, **keywords) * 3
     loss.backward()
-    fast = torch.compile(lambda given: function(**given, **keywords) * 1, fullgraph=True, **how)
+    fast = torch.compile(lambda given: function(**given, **keywords) * 3, fullgraph=True, **how)
     other = fast(compiled)
     other.backward()
     torch.testing.assert_close(other, loss, rtol=1e-12, atol=1e-12)
@@ -91,7 +91,7 @@ def test_compiled_with_sizes_that_change(name):
     mine = leaves_of(fewer)
     wanted = leaves_of(fewer)
     fast(mine).backward()
-    getattr(functional, name)(**wanted, **keywords).backward()
+    (getattr(functional, name)(**wanted, **keywords) * 3).backward()
     for key, one in wanted.items():
         if one.requires_grad:
             torch.testing.assert_close(mine[key].grad, one.grad)
