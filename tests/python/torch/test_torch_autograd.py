@@ -325,6 +325,16 @@ def test_modes_that_watch_operators_see_them():
     assert "vlp.info_nce.default" in seen and "vlp.info_nce_backward.default" in seen
 
 
+@pytest.mark.parametrize("image", [torch.randn(7, 5, dtype=torch.float64).T,
+                                   torch.randn(7, dtype=torch.float64).expand(5, 7)])
+def test_functional_gradients_of_strided_tensors(image):
+    inputs, _ = definitions.batch("info_nce")
+    wanted = image.clone(memory_format=torch.contiguous_format).requires_grad_()
+    functional.info_nce(wanted, inputs["text"], 1.0).backward()
+    gradient = torch.func.grad(lambda one: functional.info_nce(one, inputs["text"], 1.0))(image)
+    torch.testing.assert_close(gradient, wanted.grad)
+
+
 def test_vmap_is_refused():
     inputs, _ = definitions.batch("info_nce")
     with pytest.raises(NotImplementedError, match="info_nce: has no vmap"):
