@@ -311,18 +311,37 @@ def test_saved_tensors_may_move():
     torch.testing.assert_close(others["image"].grad, leaves["image"].grad, rtol=0, atol=0)
 
 
+class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    """Keeps the names and the arguments of vlp's operators."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "vlp":
+            self.seen.append((function.__name__, args))
+        return function(*args, **(kwargs or {}))
+
+
 def test_modes_that_watch_operators_see_them():
-    seen = []
+    with Watch() as watch:
+        functional.info_nce(**leaves_of(definitions.batch("info_nce")[0])).backward()
+    assert [name for name, _ in watch.seen] == ["info_nce.default", "info_nce_backward.default"]
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            seen.append(str(function))
-            return function(*args, **(kwargs or {}))
 
-    leaves = leaves_of(definitions.batch("info_nce")[0])
-    with Watch():
-        functional.info_nce(**leaves).backward()
-    assert "vlp.info_nce.default" in seen and "vlp.info_nce_backward.default" in seen
+@pytest.mark.parametrize("mode, at_once", [(torch.enable_grad, [True, False, True, True]),
+                                           (torch.no_grad, [False] * 4)])
+def test_operators_compute_gradients_with_the_loss_where_they_are_needed(mode, at_once):
+    leaves = leaves_of(definitions.batch("pairwise_sigmoid")[0])
+    leaves["text"].requires_grad_(False)
+    with Watch() as watch:
+        with mode():
+            loss = functional.pairwise_sigmoid(**leaves)
+        if loss.requires_grad:
+            loss.backward()
+    (name, arguments), = watch.seen
+    assert name == "pairwise_sigmoid.default" and list(arguments[-1]) == at_once
 
 
 @pytest.mark.parametrize("image", [torch.randn(7, 5, dtype=torch.float64).T,
