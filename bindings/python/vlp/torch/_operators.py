@@ -12,8 +12,9 @@ from ._once import once
 _SCHEMA_TYPES = {"number": "float", "integer": "int", "bool": "bool", "choice": "str"}
 
 
-def _is_static(values: Sequence[Any]) -> bool:
-    return not any(isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)) for value in values)
+def _is_static(values: Sequence[int]) -> bool:
+    """Whether all values are known while compiling."""
+    return not any(isinstance(value, torch.SymInt) for value in values)
 
 
 def filled(first: Tensor, results: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor, ...]:
@@ -96,14 +97,13 @@ class Operator:
     def fake_forward(self, *arguments: Any) -> tuple[Tensor, ...]:
         tensors, numbers, options = self.split(arguments)
         want_outputs, want_gradients = arguments[-2:]
-        options = tuple(float(one) if isinstance(one, torch.SymFloat) else one for one in options)
         first = tensors[0]
         if any(want_gradients):
             size = 0
         elif _is_static(numbers) and all(one is None or _is_static(one.shape) for one in tensors):
             size = self.loss.saved_bytes(tensors, numbers, options)
         else:
-            size = torch.library.get_ctx().new_dynamic_size()
+            size = torch.library.get_ctx().new_dynamic_size()  # the library's formula is not one of symbols
         others = [self.loss.new_output(name, tensors) for name in self.output_names(want_outputs)]
         made = self.loss.new_gradients(tensors, self.places(want_gradients))
         return (first.new_empty((), dtype=accumulator_of(first.dtype)), first.new_empty((size,), dtype=torch.uint8),
