@@ -5,9 +5,10 @@ include(${CMAKE_CURRENT_LIST_DIR}/includes.cmake)
 
 # The folders that each folder of vlp knows besides itself.
 set(core "")
-foreach(folder losses text nn optim io eval interop dist)
+foreach(folder losses text nn optim io eval dist)
   set(${folder} core)
 endforeach()
+set(interop core losses)
 set(models core nn)
 set(data core text io eval)
 set(train core data optim io dist)
