@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs, on a machine with a CUDA device, what scripts/gpu_pack.sh has packed on one without. From the unpacked archive:
 #
-#   ./scripts/gpu_check.sh check [RESULTS]     the cases with bars, all tests, the hardware probe, PyTorch and its
-#                                              peers beside vlp, all other cases
+#   ./scripts/gpu_check.sh check [RESULTS]     the cases with bars, all tests, the hardware probe, the Python package's
+#                                              tests, PyTorch and its peers beside vlp, all other cases
 #   ./scripts/gpu_check.sh profile [RESULTS]   compute-sanitizer and Nsight Compute on vlp's kernels, sizes of blocks
 #
 # Time on a card is short: what is wanted most comes first, each step has its own limit and ends in it, a step that fails
 # stops no other, and results are written anew after each. RESULTS (build/gpu_check) gets check.txt or profile.txt, a
 # line for each step and what it said, and beside it what was measured as JSON: eight files at most. Needs no network;
-# Python with PyTorch (PYTHON names it) for the comparison alone. Ends within VLP_GPU_CHECK_SECONDS (280, and 170 for the
+# Python with PyTorch (PYTHON names it) for the comparison and the Python package alone. Ends within VLP_GPU_CHECK_SECONDS (280, and 170 for the
 # profile) whatever hangs; with 1 where a step failed, with 2 where it was called wrongly.
 #
 # Results worth keeping are committed as benchmarks/results/cuda_CARD/.
@@ -131,7 +131,8 @@ find_libraries() {
   conclude libraries "ok"
 }
 missing_libraries() {
-  ldd "$programs"/* 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p' | sort -u | paste -sd ' ' | sed 's/ /, /g'
+  # Those of the Python package are loaded beside tvm-ffi's, by Python.
+  find "$programs" -type f ! -name 'libvlp_ffi*' -exec ldd {} + 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p' | sort -u | paste -sd ' ' | sed 's/ /, /g'
 }
 
 # Reads PyTorch's files into memory, and installs the wheels that were packed, while the device is busy with other things.
@@ -204,6 +205,25 @@ probe() {
   report probe "$work/probe.log"
 }
 
+# The tests of vlp.torch on CUDA tensors.
+check_python() {
+  wait "$preparing" 2>/dev/null || true
+  if [[ ! -e $programs/libvlp_ffi_cuda.so ]]; then
+    conclude python "left out: libvlp_ffi_cuda.so was not packed"
+    return
+  fi
+  local package
+  for package in torch tvm_ffi pytest; do
+    if ! PYTHONPATH=$work/site "$python" -c "import importlib.util as u, sys; sys.exit(u.find_spec('$package') is None)" 2>/dev/null; then
+      conclude python "left out: $python has no $package"
+      return
+    fi
+  done
+  PYTHONPATH=$root/bindings/python:$work/site VLP_LIBRARY_DIR=$programs LD_LIBRARY_PATH=$programs:${LD_LIBRARY_PATH:-} \
+    step python 45 "$python" -m pytest -q -rs -p no:cacheprovider tests/python/gpu || true
+  report python "$work/python.log" 100
+}
+
 compare() {
   local bridge=$programs/libvlp_pytorch_bridge_cuda.so
   wait "$preparing" 2>/dev/null || true
@@ -242,6 +262,7 @@ check() {
   for loss in $(list_losses --bars); do benchmark "bars $loss" 20 --only "$loss" --bars; done
   run_tests
   probe
+  check_python
   compare
   for loss in $(list_losses --no-bars); do benchmark "others $loss" 20 --only "$loss" --no-bars; done
 }

@@ -5,8 +5,10 @@
 #
 # Needs CUDA 12 or later. Programs are built for compute capability 9.0 (GPU_ARCHITECTURE names another, "80") by the
 # CMake preset `gpu`. The archive, build/gpu_pack/vlp_gpu.tar.gz, holds the working tree (what git tracks or would add),
-# the programs, the headers that one of them takes to be built there instead, and the wheels of FOLDER, of Python packages that
-# the comparison times beside vlp. It must stay below 40 MiB. On the machine with the GPU:
+# the programs, the headers that one of them takes to be built there instead, and the wheels of FOLDER: Python packages that
+# the comparison times beside vlp and, for the tests of vlp.torch, apache-tvm-ffi and pytest with what it needs
+# (pip download -d FOLDER apache-tvm-ffi pytest). The libraries of the Python package are among the programs where there
+# is a tvm_ffi here; see scripts/build_gpu_programs.sh. The archive must stay below 40 MiB. On the machine with the GPU:
 #
 #   tar xf vlp_gpu.tar.gz && cd vlp_gpu && ./scripts/gpu_check.sh check && ./scripts/gpu_check.sh profile
 set -euo pipefail

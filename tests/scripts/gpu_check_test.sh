@@ -79,6 +79,7 @@ expect check.txt '^bars bad +failed \(status 139\)'
 expect check.txt '^tests +stopped after [0-9]+ s'
 expect check.txt '^the next one hangs$'
 expect check.txt '^probe +ok'
+expect check.txt '^python +left out: libvlp_ffi_cuda.so was not packed'
 expect check.txt '^comparison +left out: .*has no PyTorch'
 expect check.txt '^others good +ok'
 expect tests.log '^0.001 s: a test$'
@@ -86,14 +87,16 @@ expect hardware.bin '^probed$'
 (($(grep -c '"loss": "good"' "$place/results/check_losses.json") == 2)) || fail "rows are missing in check_losses.json"
 
 # No time at all: every step says that it was left out.
+touch "$place/pack/programs/libvlp_ffi_cuda.so"
 run 2 0 check
+expect check.txt '^python +left out: .*has no torch'
 expect check.txt '^bars good +left out: no time was left'
 expect check.txt '^tests +left out: no time was left'
 
 # The comparison is told to end by itself before it is stopped, with all of the usual time and with a part of it.
 mv "$place/bin/python" "$place/without_torch"
 mv "$place/pack/programs/test_cuda" "$place/hanging"
-program bin/python <<<'[[ "$*" == *torch* ]] || exec python3 "$@"'
+program bin/python <<<'[[ "$*" =~ torch|tvm_ffi|pytest ]] || exec python3 "$@"'
 program pack/programs/test_cuda <<<'exit 0'
 program bin/timeout <<END
 [[ "\$*" == *compare_pytorch* ]] && echo "\$*" >"$place/limits"
@@ -104,6 +107,7 @@ for available in 400 280 50; do
   read -r stopped told < <(sed -E 's/^-k 3 ([0-9]+) .*--time-limit ([0-9]+) .*/\1 \2/' "$place/limits")
   ((told <= stopped - 3 && told > stopped / 2)) || fail "the comparison is stopped after $stopped s, told $told s"
   ((stopped <= available - 10)) || fail "the comparison may take $stopped s of $available s"
+  expect check.txt '^python +ok'
 done
 rm "${place:?}/bin/timeout"
 mv "$place/without_torch" "$place/bin/python"
