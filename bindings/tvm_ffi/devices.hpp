@@ -15,7 +15,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace vlp::bindings {
@@ -25,7 +27,8 @@ struct FreeDevice {
 };
 
 /// Devices of one thread by where they compute: a number of threads, or a CUDA device's id and stream. Keeps
-/// the `most` used last, since streams come and go, and each device holds scratch memory.
+/// the `most` used last, since streams come and go, and each device holds scratch memory; and beside these
+/// the ones whose work was captured in CUDA graphs, which need that memory for as long as they are launched.
 class ThreadDevices {
  public:
   static constexpr std::size_t most = 8;
@@ -36,7 +39,7 @@ class ThreadDevices {
     return devices;
   }
 
-  VlpDevice* get(int id, std::intptr_t place) {
+  VlpDevice* get(int id, std::intptr_t place, bool is_captured = false) {
     const auto found = std::find_if(devices_.begin(), devices_.end(),
                                     [&](const One& one) { return one.id == id && one.place == place; });
     if (found != devices_.end()) {
@@ -44,9 +47,11 @@ class ThreadDevices {
     } else {
       VlpDevice* made = nullptr;
       check(vlp_device_make(place, &made));
-      if (devices_.size() == most) devices_.pop_back();
-      devices_.insert(devices_.begin(), {id, place, std::unique_ptr<VlpDevice, FreeDevice>(made)});
+      One one{id, place, std::unique_ptr<VlpDevice, FreeDevice>(made)};
+      make_room();
+      devices_.insert(devices_.begin(), std::move(one));
     }
+    devices_.front().was_captured |= is_captured;
     return devices_.front().device.get();
   }
 
@@ -55,7 +60,16 @@ class ThreadDevices {
     int id;
     std::intptr_t place;
     std::unique_ptr<VlpDevice, FreeDevice> device;
+    bool was_captured = false;
   };
+
+  void make_room() {
+    const auto may_go = [](const One& one) { return !one.was_captured; };
+    if (std::count_if(devices_.begin(), devices_.end(), may_go) < static_cast<std::ptrdiff_t>(most)) return;
+    const auto last = std::find_if(devices_.rbegin(), devices_.rend(), may_go);
+    devices_.erase(std::next(last).base());
+  }
+
   std::vector<One> devices_;
 };
 
@@ -83,6 +97,14 @@ class CurrentDevice {
   bool changed_ = false;
 };
 
+/// Says whether work of the stream goes into a graph. The null stream's cannot, nor be asked while another
+/// stream's does.
+inline bool is_captured(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (stream == nullptr || stream == cudaStreamLegacy) return false;
+  return cudaStreamIsCapturing(stream, &status) == cudaSuccess && status != cudaStreamCaptureStatusNone;
+}
+
 inline constexpr DLDeviceType library_device = kDLCUDA;
 
 /// Does action(device) on the framework's current stream of the CUDA device `id`. The number of threads means
@@ -90,7 +112,8 @@ inline constexpr DLDeviceType library_device = kDLCUDA;
 template <class Action>
 void with_device(int id, int /*threads*/, Action&& action) {
   const CurrentDevice current(id);
-  action(ThreadDevices::mine().get(id, reinterpret_cast<std::intptr_t>(TVMFFIEnvGetStream(kDLCUDA, id))));
+  const auto stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(kDLCUDA, id));
+  action(ThreadDevices::mine().get(id, reinterpret_cast<std::intptr_t>(stream), is_captured(stream)));
 }
 
 #else

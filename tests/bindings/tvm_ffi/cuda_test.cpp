@@ -20,12 +20,14 @@
 #include <vlp/cuda/losses/all.cuh>
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -141,7 +143,10 @@ class FfiCase {
   using Accumulator = typename L::Accumulator;
 
   explicit FfiCase(const Arrays& arrays, int id = 0)
-      : given(arrays), id_(id), value_({not_a_result<Accumulator>()}), saved_(count_saved(arrays)) {}
+      : given(arrays),
+        id_(id),
+        value_({not_a_result<Accumulator>()}),
+        saved_(static_cast<std::size_t>(saved_bytes())) {}
 
   ffi::Function prepare(std::string_view pass) {
     Texts numbers, inputs, types, gradients;
@@ -212,8 +217,6 @@ class FfiCase {
     return type_of<std::remove_const_t<T>>();
   }
 
-  std::size_t count_saved(const Arrays&) { return static_cast<std::size_t>(saved_bytes()); }
-
   CallArguments begin(DLDeviceType kind) {
     CallArguments call(id_, kind);
     call.add(0);
@@ -235,6 +238,26 @@ class FfiCase {
   int id_;
   DeviceArray<Accumulator> value_;
   SavedMemory saved_;
+};
+
+/// A stream that is the framework's current one for as long as it lives.
+class CurrentStream {
+ public:
+  CurrentStream() {
+    cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+    TVMFFIEnvSetStream(kDLCUDA, 0, stream_, &before_);
+  }
+  CurrentStream(const CurrentStream&) = delete;
+  CurrentStream& operator=(const CurrentStream&) = delete;
+  ~CurrentStream() {
+    TVMFFIEnvSetStream(kDLCUDA, 0, before_, nullptr);
+    cudaStreamDestroy(stream_);
+  }
+  [[nodiscard]] cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  TVMFFIStreamHandle before_ = nullptr;
 };
 
 /// Value and gradients are those of the loss on the CPU.
@@ -297,33 +320,33 @@ TEST_CASE("a loss behind tvm-ffi runs on the device of its tensors, whichever is
 TEST_CASE("a loss behind tvm-ffi is queued on the framework's stream, and may be captured") {
   Random random(53);
   const Arrays arrays = inputs_of<InfoNce>(random, sizes);
-  FfiCase<InfoNce> one(arrays);
+  FfiCase<InfoNce> one(arrays), other(arrays);
   const ffi::Function forward = one.prepare("forward"), backward = one.prepare("backward");
-  cudaStream_t stream = nullptr;
-  REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
-  TVMFFIStreamHandle before = nullptr;
-  REQUIRE(TVMFFIEnvSetStream(kDLCUDA, 0, stream, &before) == 0);
-  for (int step = 0; step < 2; ++step) {  // until buffers have their size
-    one.forward(forward);
-    one.backward(backward);
-  }
+  const auto step = [&](FfiCase<InfoNce>& given) {
+    given.forward(forward);
+    given.backward(backward);
+  };
+  const CurrentStream stream;
+  for (int steps = 0; steps < 2; ++steps) step(one);  // until buffers have their size
   const double value = one.value();
-  FfiCase<InfoNce> other(arrays);
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
-  REQUIRE(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess);
-  other.forward(forward);
-  other.backward(backward);
-  REQUIRE(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
+  REQUIRE(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  step(other);
+  REQUIRE(cudaStreamEndCapture(stream.get(), &graph) == cudaSuccess);
   CHECK(std::isnan(other.value()));  // all of it was queued there
+  std::deque<CurrentStream> many;
+  for (int streams = 0; streams < 20; ++streams) {  // which take the room of devices, but not of that one
+    many.emplace_back();
+    step(one);
+  }
   REQUIRE(cudaGraphInstantiate(&executable, graph, 0) == cudaSuccess);
-  REQUIRE(cudaGraphLaunch(executable, stream) == cudaSuccess);
+  REQUIRE(cudaGraphLaunch(executable, stream.get()) == cudaSuccess);
   CHECK(other.value() == value);
   CHECK(same_bits(other.given.gradient_values(), one.given.gradient_values()));
   cudaGraphExecDestroy(executable);
   cudaGraphDestroy(graph);
-  TVMFFIEnvSetStream(kDLCUDA, 0, before, nullptr);
-  cudaStreamDestroy(stream);
+  while (!many.empty()) many.pop_back();  // the last first, so that each is followed by the one before it
 }
 
 TEST_CASE("a loss on CUDA devices behind tvm-ffi refuses other tensors") {

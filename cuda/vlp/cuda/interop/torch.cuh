@@ -13,13 +13,16 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime.h>
 
+#include <vlp/cuda/core/check.cuh>
 #include <vlp/cuda/core/cuda.cuh>
 #include <vlp/cuda/core/scalar.cuh>
 #include <vlp/interop/torch.hpp>
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace vlp::detail {
@@ -45,11 +48,13 @@ struct TorchDevice<Cuda> {
     c10::DeviceIndex index;
     cudaStream_t stream;
     std::unique_ptr<Cuda> device;
+    bool was_captured = false;
   };
 
-  /// Keeps those used last, since streams come and go and each device holds scratch memory.
+  /// Keeps those used last, since streams come and go and each device holds scratch memory; and those whose
+  /// work was captured in CUDA graphs, which need that memory for as long as they are launched.
   static Cuda& device_of(c10::DeviceIndex index, cudaStream_t stream) {
-    constexpr std::size_t most = 8;
+    constexpr std::ptrdiff_t most = 8;
     thread_local std::vector<One> devices;
     const auto found = std::find_if(devices.begin(), devices.end(), [&](const One& one) {
       return one.index == index && one.stream == stream;
@@ -57,10 +62,24 @@ struct TorchDevice<Cuda> {
     if (found != devices.end()) {
       std::rotate(devices.begin(), found, found + 1);  // the one used last is the first
     } else {
-      if (devices.size() == most) devices.pop_back();
-      devices.insert(devices.begin(), {index, stream, std::make_unique<Cuda>(stream)});
+      One one{index, stream, std::make_unique<Cuda>(stream)};
+      const auto may_go = [](const One& other) { return !other.was_captured; };
+      if (std::count_if(devices.begin(), devices.end(), may_go) == most)
+        devices.erase(std::next(std::find_if(devices.rbegin(), devices.rend(), may_go)).base());
+      devices.insert(devices.begin(), std::move(one));
     }
-    return *devices.front().device;
+    One& front = devices.front();
+    front.was_captured = front.was_captured || is_captured(stream);
+    return *front.device;
+  }
+
+  /// Says whether work of the stream goes into a graph. The null stream's cannot, nor be asked while another
+  /// stream's does.
+  static bool is_captured(cudaStream_t stream) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (stream == nullptr || stream == cudaStreamLegacy) return false;
+    cuda::check(cudaStreamIsCapturing(stream, &status), "asking whether the stream is capturing");
+    return status != cudaStreamCaptureStatusNone;
   }
 };
 
