@@ -1,4 +1,4 @@
-// A loss in LibTorch: two linear layers are trained by InfoNCE, and their words' attention is looked at.
+// Losses in LibTorch: two linear layers are trained by InfoNCE; local alignment says where a word looks.
 #include <torch/torch.h>
 
 #include <vlp/interop/torch.hpp>
