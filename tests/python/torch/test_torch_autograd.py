@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import definitions
 
 from vlp.torch import functional
+from vlp.torch._losses import times
 
 
 def leaves_of(inputs):
@@ -370,3 +371,12 @@ def test_forward_mode_is_refused(requires_grad):
     with pytest.raises(NotImplementedError, match="info_nce: has no forward-mode derivative"):
         torch.func.jvp(lambda image: functional.info_nce(image, inputs["text"], 1.0), (inputs["image"],),
                        (inputs["image"],))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_16_bit_gradient_is_multiplied_before_it_is_rounded(dtype):
+    gradient = torch.tensor([1.0, 3.0, 2.0 ** -14], dtype=dtype)
+    upstream = torch.tensor(1.0 + 2.0 ** -9)  # 1 in bfloat16
+    assert torch.equal(times(3 * gradient, upstream), (3 * gradient.double() * upstream.double()).to(dtype))
+    scale = torch.tensor(2.0 ** 20)  # infinite in float16
+    assert times(torch.tensor([2.0 ** -14], dtype=dtype), scale).item() == 64

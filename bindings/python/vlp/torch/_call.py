@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, constant_to_compilers, type_name
+from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, constant_to_compilers, times, type_name
 from ._once import once
 from ._operators import OPERATORS
 
@@ -52,7 +52,7 @@ class _Eager(torch.autograd.Function):
         saved, *rest = ctx.saved_tensors
         tensors, made = rest[:len(loss.inputs)], rest[len(loss.inputs):]
         if saved is None:
-            made = [one * upstream for one in made]
+            made = [times(one, upstream) for one in made]
         else:
             made = loss.backward(upstream, saved, tensors, given, gradients)
         if torch.is_grad_enabled():

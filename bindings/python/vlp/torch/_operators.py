@@ -6,7 +6,7 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor
 
-from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of
+from ._losses import LOSSES, Arguments, TorchLoss, accumulator_of, times
 from ._once import once
 
 _SCHEMA_TYPES = {"number": "float", "integer": "int", "bool": "bool", "choice": "str"}
@@ -128,7 +128,7 @@ class Operator:
         tensors, (saved, *made) = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         wanted = [ctx.needs_input_grad[i] for i in self.loss.differentiable]
         if any(ctx.made_at_once):
-            made = [one * upstream for one in made]
+            made = [times(one, upstream) for one in made]
         else:
             made = self.backward_operator(upstream, saved, *tensors, *ctx.arguments, wanted)
             made = [made] if isinstance(made, Tensor) else made
