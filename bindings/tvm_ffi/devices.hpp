@@ -110,7 +110,7 @@ inline constexpr DLDeviceType library_device = kDLCUDA;
 /// Does action(device) on the framework's current stream of the CUDA device `id`. The number of threads means
 /// nothing here.
 template <class Action>
-void with_device(int id, int /*threads*/, Action&& action) {
+void with_device(int id, std::int64_t /*threads*/, Action&& action) {
   const CurrentDevice current(id);
   const auto stream = static_cast<cudaStream_t>(TVMFFIEnvGetStream(kDLCUDA, id));
   action(ThreadDevices::mine().get(id, reinterpret_cast<std::intptr_t>(stream), is_captured(stream)));
@@ -122,7 +122,7 @@ inline constexpr DLDeviceType library_device = kDLCPU;
 
 /// Does action(device) on `threads` threads of the CPU, 0 for all.
 template <class Action>
-void with_device(int /*id*/, int threads, Action&& action) {
+void with_device(int /*id*/, std::int64_t threads, Action&& action) {
   action(ThreadDevices::mine().get(0, threads));
 }
 

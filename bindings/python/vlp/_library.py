@@ -103,9 +103,15 @@ def _folder() -> Path:
 
 @functools.cache
 def library(device: str = "cpu") -> Library:
-    """The library for tensors on "cpu" or "cuda"; ImportError where this build of vlp has none."""
-    path = _folder() / {"cpu": "libvlp_ffi.so", "cuda": "libvlp_ffi_cuda.so"}[device]
+    """The library for tensors on "cpu" or "cuda"; ImportError where this build of vlp has none, or none that loads."""
+    files = {"cpu": "libvlp_ffi.so", "cuda": "libvlp_ffi_cuda.so"}
+    if device not in files:
+        raise ValueError(f"vlp has libraries for cpu and cuda tensors, not for {device} ones")
+    path = _folder() / files[device]
     if not path.exists():
         raise ImportError(f"vlp has no library for {device} tensors: {path.name} is not in {path.parent}"
                           + (" (it is built where the CUDA toolkit is)" if device == "cuda" else ""))
-    return Library(device, path)
+    try:
+        return Library(device, path)
+    except (RuntimeError, OSError) as error:  # the system's linker says why
+        raise ImportError(f"vlp's library for {device} tensors cannot be loaded: {error}") from error
