@@ -32,23 +32,12 @@ namespace ffi = tvm::ffi;
 using Texts = ffi::Array<ffi::String>;
 using Names = std::vector<std::string>;
 
-template <class... Part>
-[[noreturn]] void raise(const char* kind, const Part&... parts) {
-  std::ostringstream sentence;
-  (sentence << ... << parts);
-  throw ffi::Error(kind, sentence.str(), "");
-}
-
 /// Throws TypeError with a sentence of these parts.
 template <class... Part>
 [[noreturn]] void refuse(const Part&... parts) {
-  raise("TypeError", parts...);
-}
-
-/// Throws ValueError with a sentence of these parts.
-template <class... Part>
-[[noreturn]] void refuse_value(const Part&... parts) {
-  raise("ValueError", parts...);
+  std::ostringstream sentence;
+  (sentence << ... << parts);
+  throw ffi::Error("TypeError", sentence.str(), "");
 }
 
 Names names_of(const Texts& texts) {
@@ -91,15 +80,16 @@ class Arrays {
 
   explicit Arrays(std::string_view loss) : loss_(loss) {}
 
-  /// Takes a tensor that is read, or None, for each name, with elements of the types given.
-  VlpArrays take(Arguments& arguments, const Names& names, const std::vector<DLDataType>& types) {
-    return take_each(arguments, names,
-                     [&](std::size_t i, const VlpArray& array) { check_type(array, types[i]); });
-  }
-
-  /// Takes a tensor that is written, or None, for each name.
-  VlpArrays take_written(Arguments& arguments, const Names& names) {
-    return take_each(arguments, names, [&](std::size_t, const VlpArray& array) { check_written(array); });
+  /// Takes a tensor, or None, for each name. Where types are given, elements must be of them.
+  VlpArrays take(Arguments& arguments, const Names& names, const std::vector<DLDataType>* types = nullptr) {
+    const std::size_t first = count_;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      const auto tensor = arguments.next<ffi::Optional<ffi::TensorView>>(names[i], "a tensor or None");
+      if (!tensor) continue;
+      const VlpArray& array = add(names[i], *tensor);
+      if (types != nullptr) check_type(array, (*types)[i]);
+    }
+    return {arrays_.data() + first, static_cast<std::int64_t>(count_ - first)};
   }
 
   /// Takes a shape, or None, for each name: arrays whose elements are never read.
@@ -123,7 +113,8 @@ class Arrays {
     check_place("saved", tensor);
     if (tensor.dtype().bits != 8 || tensor.ndim() != 1 || !tensor.IsContiguous())
       refuse(loss_, ": saved must be contiguous bytes");
-    return {data_of(tensor), tensor.numel()};
+    // No bytes may lie anywhere.
+    return {tensor.numel() == 0 ? nullptr : data_of(tensor), tensor.numel()};
   }
 
   /// The id of the device of the call's tensors.
@@ -132,16 +123,6 @@ class Arrays {
  private:
   static void* data_of(const ffi::TensorView& tensor) {
     return static_cast<std::byte*>(tensor.data_ptr()) + tensor.byte_offset();
-  }
-
-  template <class Check>
-  VlpArrays take_each(Arguments& arguments, const Names& names, Check&& check) {
-    const std::size_t first = count_;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      const auto tensor = arguments.next<ffi::Optional<ffi::TensorView>>(names[i], "a tensor or None");
-      if (tensor) check(i, add(names[i], *tensor));
-    }
-    return {arrays_.data() + first, static_cast<std::int64_t>(count_ - first)};
   }
 
   VlpArray& next_place() {
@@ -179,17 +160,16 @@ class Arrays {
       --array.rank;
       array.strides = nullptr;
     }
-    const std::uintptr_t bytes = std::max<std::uintptr_t>(array.type_bits / 8, 1);
-    if (reinterpret_cast<std::uintptr_t>(array.data) % bytes != 0)
-      refuse_value(loss_, ": ", name, " does not lie on a boundary of ", bytes, " bytes");
+    check_boundary(array);
     return array;
   }
 
-  void check_written(const VlpArray& array) const {
-    if (array.strides == nullptr) return;
-    for (std::int32_t d = 0; d < array.rank; ++d)
-      if (array.strides[d] == 0 && array.extents[d] > 1)
-        refuse_value(loss_, ": ", array.name, ", which is written, has elements that share memory");
+  void check_boundary(const VlpArray& array) const {
+    const std::uintptr_t bytes = std::max<std::uintptr_t>(array.type_bits / 8, 1);
+    if (reinterpret_cast<std::uintptr_t>(array.data) % bytes == 0) return;
+    std::ostringstream sentence;
+    sentence << loss_ << ": " << array.name << " does not lie on a boundary of " << bytes << " bytes";
+    throw ffi::Error("ValueError", sentence.str(), "");
   }
 
   void check_type(const VlpArray& array, DLDataType type) const {
@@ -250,15 +230,16 @@ class Call {
 
   double upstream() { return arguments_.next<double>("upstream", "a number"); }
   VlpInputs inputs() {
-    return {arrays_.take(arguments_, prepared_->inputs, prepared_->types), numbers_.data(), numbers_.count()};
+    return {arrays_.take(arguments_, prepared_->inputs, &prepared_->types), numbers_.data(),
+            numbers_.count()};
   }
   VlpInputs shapes() {
     return {arrays_.take_shapes(arguments_, prepared_->inputs, prepared_->types), numbers_.data(),
             numbers_.count()};
   }
-  VlpArrays sums() { return arrays_.take_written(arguments_, prepared_->sums); }
-  VlpArrays outputs() { return arrays_.take_written(arguments_, prepared_->outputs); }
-  VlpGradients gradients() { return {arrays_.take_written(arguments_, prepared_->gradients), add()}; }
+  VlpArrays sums() { return arrays_.take(arguments_, prepared_->sums); }
+  VlpArrays outputs() { return arrays_.take(arguments_, prepared_->outputs); }
+  VlpGradients gradients() { return {arrays_.take(arguments_, prepared_->gradients), add()}; }
   VlpSaved saved() { return arrays_.take_saved(arguments_); }
   [[nodiscard]] const Numbers& numbers() const { return numbers_; }
   [[nodiscard]] std::int32_t add() const { return prepared_->add ? 1 : 0; }

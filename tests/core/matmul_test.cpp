@@ -90,6 +90,45 @@ TEST_CASE("products of rows farther apart than 32 bits count agree with those of
   CHECK(got == want);
 }
 
+TEST_CASE("products of rows in descending order, and of one row for all, agree with those of copies") {
+  constexpr Index m = 5, k = 3, n = 4;
+  const std::vector<float> a{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 3, 5, 7, 9, 2},
+      b{2, 7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5};
+  const auto product = [&](MatrixView<const float> left, Op op, MatrixView<const float> right,
+                           bool descends) {
+    std::vector<float> out(static_cast<std::size_t>((op == Op::none ? m : k) * n));
+    const Index rows = static_cast<Index>(out.size()) / n;
+    Cpu device(1);
+    matmul(device, left, op, right, Op::none,
+           descends ? MatrixView<float>(out.data() + (rows - 1) * n, {rows, n}, {-n, 1})
+                    : MatrixView<float>(out.data(), {rows, n}));
+    return out;
+  };
+  std::vector<float> turned, same;
+  for (Index i = 0; i < m; ++i) {
+    turned.insert(turned.end(), a.end() - (i + 1) * k, a.end() - i * k);
+    same.insert(same.end(), a.begin(), a.begin() + k);
+  }
+  const MatrixView<const float> right(b.data(), {k, n});
+  const MatrixView<const float> descending(a.data() + (m - 1) * k, {m, k}, {-k, 1});
+  const MatrixView<const float> repeated(a.data(), {m, k}, {0, 1});
+  CHECK(product(descending, Op::none, right, false) ==
+        product({turned.data(), {m, k}}, Op::none, right, false));
+  CHECK(product(repeated, Op::none, right, false) == product({same.data(), {m, k}}, Op::none, right, false));
+  const std::vector<float> up = product({a.data(), {m, k}}, Op::none, right, false);
+  const std::vector<float> down = product({a.data(), {m, k}}, Op::none, right, true);
+  for (Index i = 0; i < m; ++i)
+    for (Index j = 0; j < n; ++j)
+      CHECK(up[static_cast<std::size_t>(i * n + j)] == down[static_cast<std::size_t>((m - 1 - i) * n + j)]);
+  std::vector<float> tall(b);
+  tall.insert(tall.end(), b.begin(), b.begin() + 2 * n);
+  const MatrixView<const float> tall_right(tall.data(), {m, n});
+  CHECK(product(descending, Op::transpose, tall_right, false) ==
+        product({turned.data(), {m, k}}, Op::transpose, tall_right, false));
+  CHECK(product(repeated, Op::transpose, tall_right, false) ==
+        product({same.data(), {m, k}}, Op::transpose, tall_right, false));
+}
+
 TEST_CASE("the backend of products has a name and a version") {
   CHECK(matmul_backend().find_first_of("0123456789") != std::string::npos);
   CHECK(matmul_backend().find(' ') != std::string::npos);

@@ -25,17 +25,18 @@ def golden(loss):
     """Float64 inputs of a loss from its first golden case: arrays by name."""
     if loss == "multi_scale":
         rng = np.random.default_rng(0)
-        return {"image": rng.normal(size=(3, 4)), "text": rng.normal(size=(3, 4)), "log_scale": np.array(1.0),
+        return {"image": rng.normal(size=(3, 4)), "text": rng.normal(size=(3, 3, 4)), "log_scale": np.array(1.0),
+                "perturbation_log_scale": np.array(1.0), "valid": np.ones((3, 3), np.uint8),
                 "regions": rng.normal(size=(3, 2, 4)), "words": rng.normal(size=(3, 2, 4)),
-                "word_count": np.array([2, 1, 2]), "perturbed": rng.normal(size=(3, 2, 4))}
+                "word_count": np.array([2, 1, 2])}
     if loss == "pairwise_sigmoid":
         rng = np.random.default_rng(0)
         return {"image": rng.normal(size=(3, 4)), "text": rng.normal(size=(3, 4)), "log_scale": np.array(1.0),
                 "bias": np.array(-1.0)}
     folder = sorted((GOLDEN / loss).iterdir())[0]
-    known = [array.name for array in library().losses[loss].inputs]
-    return {name: np.ascontiguousarray(np.load(folder / f"{name}.npy")) for name in known
-            if (folder / f"{name}.npy").exists()}
+    ranks = {array.name: array.rank for array in library().losses[loss].inputs}
+    arrays = {name: np.load(folder / f"{name}.npy") for name in ranks if (folder / f"{name}.npy").exists()}
+    return {name: array.reshape(()) if ranks[name] == 0 else array for name, array in arrays.items()}
 
 
 class Run:

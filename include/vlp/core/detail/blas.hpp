@@ -13,10 +13,12 @@
 
 namespace vlp::detail {
 
-/// Whether a matrix is not empty and its extents and row stride fit the integers of BLAS.
+/// Whether a matrix is one that BLAS takes: not empty, with rows in ascending order that do not overlap, and
+/// with extents and a row stride that fit its integers.
 template <class T>
 bool fits_blas(const MatrixView<T>& matrix) {
   return std::min(matrix.rows(), matrix.cols()) > 0 &&
+         (matrix.rows() == 1 || matrix.stride(0) >= matrix.cols()) &&
          std::max({matrix.rows(), matrix.cols(), matrix.stride(0)}) <= std::numeric_limits<int>::max();
 }
 
