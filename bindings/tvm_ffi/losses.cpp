@@ -1,6 +1,7 @@
 // vlp's losses as functions of tvm-ffi, which every framework that speaks DLPack can call: the passes of
 // vlp_ops.h on tensors. Compiled for the CPU, and with VLP_OPS_CUDA for CUDA devices.
 #include "devices.hpp"
+#include "in_call.hpp"
 #include "status.hpp"
 #include "vlp_ops.h"
 
@@ -344,6 +345,7 @@ template <class Pass>
 ffi::Function function_of(std::shared_ptr<const PreparedLoss> prepared, Pass pass) {
   return ffi::Function::FromPacked(
       [prepared = std::move(prepared), pass](ffi::PackedArgs given, ffi::Any* result) {
+        const InCall in_call;
         Call call(*prepared, given);
         if constexpr (std::is_void_v<decltype(pass(call))>)
           pass(call);
@@ -371,6 +373,7 @@ ffi::Function pass_of(std::shared_ptr<const PreparedLoss> prepared, const ffi::S
 ffi::Function prepare(const ffi::String& name, const ffi::String& type, const Texts& options,
                       const ffi::String& pass, const Texts& numbers, const Texts& inputs, const Texts& types,
                       const Texts& sums, const Texts& outputs, const Texts& gradients, bool add) {
+  const InCall in_call;
   auto out = std::make_shared<PreparedLoss>();
   out->name = name;
   out->numbers = names_of(numbers);
@@ -405,3 +408,4 @@ ffi::String describe() {
 
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(describe, vlp::bindings::describe);
 TVM_FFI_DLL_EXPORT_TYPED_FUNC(prepare, vlp::bindings::prepare);
+TVM_FFI_DLL_EXPORT_TYPED_FUNC(interpreter_ends, vlp::bindings::InCall::interpreter_ends);

@@ -1,6 +1,8 @@
 // vlp's text engine as functions of tvm-ffi: perturbations, word classes, word pieces, vocabularies and
 // sections. include/vlp/text/ says what each computes; here arguments become its types and results become
 // texts. Functions that take many texts return lines: no text of the engine holds a line feed.
+#include "in_call.hpp"
+
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/map.h>
 #include <tvm/ffi/container/shape.h>
@@ -64,10 +66,11 @@ std::vector<std::string> strings_of(const Texts& texts) {
   return {texts.begin(), texts.end()};
 }
 
-/// Does an action, whose exceptions become Python's with the same sentence: ValueError for arguments and for
-/// what texts and files hold, and MemoryError.
+/// Does an action of a call, whose exceptions become Python's with the same sentence: ValueError for
+/// arguments and for what texts and files hold, and MemoryError.
 template <class Action>
 auto as_python(Action&& action) -> decltype(action()) {
+  const InCall in_call;
   try {
     return action();
   } catch (const ffi::Error&) {

@@ -4,9 +4,11 @@ Everything here is made of the libraries' own description of their losses (`vlp_
 """
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -73,6 +75,8 @@ class Library:
     def __init__(self, device: str, path: Path) -> None:
         self.device = device
         self.module = tvm_ffi.load_module(str(path))
+        if sys.version_info < (3, 14):
+            atexit.register(self.module.interpreter_ends)  # daemon threads stay in their calls; see in_call.hpp
         self.description = json.loads(str(self.module.describe()))
         self.losses = {entry["name"]: Loss.read(entry) for entry in self.description["losses"]}
         self.types = tuple(self.description["types"])  # of numbers
