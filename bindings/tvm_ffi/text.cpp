@@ -159,6 +159,16 @@ ffi::String lines_of(const Texts& texts, std::int64_t threads, Make&& make, Line
   return ffi::String(std::move(all));
 }
 
+/// How many 32-bit numbers there are, and the numbers, as bytes.
+template <class Number>
+std::string numbers_of(const std::vector<Number>& numbers) {
+  static_assert(sizeof(Number) == sizeof(std::uint32_t));
+  const auto count = static_cast<std::uint32_t>(numbers.size());
+  std::string out(reinterpret_cast<const char*>(&count), sizeof(count));
+  if (count > 0) out.append(reinterpret_cast<const char*>(numbers.data()), count * sizeof(Number));
+  return out;
+}
+
 template <class Names>
 Texts names_of(const Names& names) {
   Texts out;
@@ -308,15 +318,17 @@ ffi::String perturb_all(const PerturberParts& parts, const Texts& reports, std::
       });
 }
 
-/// One perturbation: whether it changed the text, the text, and the order.
+/// One perturbation as bytes: the number of its words, its order, and its text after a 0 or 1, which says
+/// whether it changed.
 template <class Tagger>
-ffi::Array<ffi::Any> perturb_one(const PerturberParts& parts, const ffi::String& report,
-                                 text::Perturbation perturbation, std::int64_t epoch, std::int64_t index) {
+ffi::Bytes perturb_one(const PerturberParts& parts, const ffi::String& report,
+                       text::Perturbation perturbation, std::int64_t epoch, std::int64_t index) {
   ReportPerturber<Tagger> worker(parts);
   worker.reader.read(view(report), worker.words);
   worker.perturb(worker.words, perturbation, address("epoch", epoch), address("index", index), worker.out);
-  return {worker.out.changed, ffi::String(std::move(worker.out.text)),
-          ffi::Shape(worker.out.order.begin(), worker.out.order.end())};
+  std::string out = numbers_of(worker.out.order);
+  out.append(worker.out.changed ? "1" : "0").append(worker.out.text);
+  return ffi::Bytes(std::move(out));
 }
 
 /// Functions "all" and "one". `seed` holds the bits of an unsigned number; `antonyms` are pairs, word and
@@ -432,14 +444,13 @@ Functions functions_of(text::Vocabulary vocabulary) {
       {"one",
        ffi::Function::FromTyped([tokeniser](const ffi::String& text, const ffi::Optional<ffi::String>& second,
                                             std::int64_t max_pieces) {
-         return as_python([&]() -> ffi::Array<ffi::Shape> {
+         return as_python([&] {
            Encoding encoding;
            encoding.encode(*tokeniser, text,
                            second.has_value() ? std::optional<ffi::String>(*second) : std::nullopt,
                            count_of("max_pieces", max_pieces));
-           return {ffi::Shape(encoding.ids.begin(), encoding.ids.end()),
-                   ffi::Shape(encoding.type_ids.begin(), encoding.type_ids.end()),
-                   ffi::Shape(encoding.words.begin(), encoding.words.end())};
+           return ffi::Bytes(numbers_of(encoding.ids) + numbers_of(encoding.type_ids) +
+                             numbers_of(encoding.words));
          });
        })},
       {"all",

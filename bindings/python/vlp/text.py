@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,6 +109,12 @@ def _whole(name: str, value: Any, most: int = 2**63 - 1) -> int:
 
 
 _ADDRESS = 2**32 - 1  # the most that an epoch or an index may be
+
+
+def _numbers(packed: bytes, begin: int) -> tuple[list[int], int]:
+    """The 32-bit numbers that begin there, after their count, and where they end."""
+    end = begin + 4 + 4 * int.from_bytes(packed[begin:begin + 4], sys.byteorder)
+    return memoryview(packed)[begin + 4:end].cast("i").tolist(), end
 
 
 def _max_words(value: int | None) -> int | None:
@@ -256,9 +263,10 @@ class Perturber(_Immutable):
 
     def one(self, report: str, perturbation: str | int, epoch: int, index: int) -> Perturbed:
         """One perturbation of the report, by name or number, whether or not it is among `perturbations`."""
-        changed, text, order = self._one(_text("report", report), _name(perturbation),
-                                         _whole("epoch", epoch, _ADDRESS), _whole("index", index, _ADDRESS))
-        return Perturbed(str(text), changed, tuple(order))
+        out = self._one(_text("report", report), _name(perturbation), _whole("epoch", epoch, _ADDRESS),
+                        _whole("index", index, _ADDRESS))
+        order, end = _numbers(out, 0)
+        return Perturbed(out[end + 1:].decode(), out[end:end + 1] == b"1", tuple(order))
 
     def batch(self, reports: Iterable[str], epoch: int, indices: Iterable[int] | None = None,
               threads: int = 1) -> list[Perturbations]:
@@ -362,10 +370,11 @@ class WordPiece(_Immutable):
         A text that does not fit loses pieces at its end, and of a pair the longer text does. Raises ValueError where
         `max_pieces` cannot hold the special pieces.
         """
-        ids, type_ids, words = self._one(_text("text", text), None if pair is None else _text("pair", pair),
-                                         _whole("max_pieces", max_pieces))
-        ids = list(ids)
-        return Encoding(ids, [1] * len(ids), list(type_ids), list(words))
+        out = self._one(_text("text", text), None if pair is None else _text("pair", pair),
+                        _whole("max_pieces", max_pieces))
+        ids, end = _numbers(out, 0)
+        type_ids, end = _numbers(out, end)
+        return Encoding(ids, [1] * len(ids), type_ids, _numbers(out, end)[0])
 
     def batch(self, texts: Iterable[str], pairs: Iterable[str] | None = None, max_pieces: int = 512,
               to_longest: bool = True, threads: int = 1) -> Encoding:
