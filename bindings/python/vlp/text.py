@@ -1,8 +1,8 @@
 """vlp's text engine: reports perturbed, tagged, cut into word pieces and into sections.
 
-docs/text.md says what each part does. All functions release the GIL; objects are immutable, may be shared by threads, and
-are pickled by what they were made of, so that workers of a DataLoader may be forked or spawned. A `str` that cannot be
-written as UTF-8 (lone surrogates) raises UnicodeEncodeError, which is a ValueError.
+docs/text.md says what each part does. All functions release the GIL. Objects are immutable, may be shared by threads,
+and are pickled by what they were made of, so that workers of a DataLoader may be forked or spawned. A `str` that cannot
+be written as UTF-8 (lone surrogates) raises UnicodeEncodeError, which is a ValueError.
 """
 from __future__ import annotations
 
@@ -219,13 +219,13 @@ class Perturber(_Immutable):
     """Perturbs reports: the same words in an order that no longer says what the image shows.
 
     A draw depends on (seed, perturbation, epoch, index), the words and the opposites alone, so that it is the same on
-    every machine, thread and worker. `index` is the report's number in its data set; epochs and indices are below 2**32,
-    and seeds below 2**64 (ValueError otherwise).
+    every machine, thread and worker. `index` is the report's number in its data set; epochs and indices are below
+    2**32, and seeds below 2**64 (ValueError otherwise).
 
-    `scope` is "report" or "sentence", the unit within which words move. `max_words` words of a report are kept, all with
-    None. `perturbations` are names or numbers from 1 to 9, all nine by default. `antonyms` are pairs of opposites, each
-    of which holds both ways, instead of radiology's; `wordnet` is the folder of WordNet's data.adj, which is asked about
-    words that these do not know.
+    `scope` is "report" or "sentence", the unit within which words move. `max_words` words of a report are kept, all
+    with None. `perturbations` are names or numbers from 1 to 9, all nine by default. `antonyms` are pairs of opposites,
+    each of which holds both ways, instead of radiology's; `wordnet` is the folder of WordNet's data.adj, which is asked
+    about words that these do not know.
     """
 
     __slots__ = ("_all", "_one", "antonyms", "max_words", "perturbations", "scope", "seed", "wordnet")

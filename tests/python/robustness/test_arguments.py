@@ -1,4 +1,4 @@
-"""Arguments that passes cannot take: one of Python's exceptions with a sentence, nothing written, and never an abort."""
+"""Arguments that passes cannot take: one of Python's exceptions with a sentence, and never an abort."""
 import ctypes
 import gc
 import os
@@ -164,8 +164,9 @@ def test_saved_memory_of_the_wrong_kind(loss):
     run.forward()
     for wrong, kind in ((aligned(max(size - 1, 0)), ValueError), (aligned(0), ValueError),
                         (aligned(size, offset=1), ValueError), (aligned(size, offset=32), ValueError),
-                        (None, TypeError), (5, TypeError), ("saved", TypeError), (np.zeros(size + 1, np.float32), TypeError),
-                        (np.zeros((1, size + 1), np.uint8), TypeError), (np.zeros(2 * size + 4, np.uint8)[::2], TypeError)):
+                        (None, TypeError), (5, TypeError), ("saved", TypeError),
+                        (np.zeros(size + 1, np.float32), TypeError), (np.zeros((1, size + 1), np.uint8), TypeError),
+                        (np.zeros(2 * size + 4, np.uint8)[::2], TypeError)):
         if size == 0 and kind is ValueError and wrong.size == 0:
             continue
         for step in ("forward", "backward"):
@@ -217,7 +218,8 @@ def test_what_prepare_refuses():
     prepare = library()._prepare
     for arguments, kind in (
             (("info_nce", "float32", "sideways"), ValueError), (("info_nce", "float16", "forward"), ValueError),
-            (("info_nce", "", "forward"), ValueError), (("info_nce", "float32", "forward", ("label_smoothing",)), TypeError),
+            (("info_nce", "", "forward"), ValueError),
+            (("info_nce", "float32", "forward", ("label_smoothing",)), TypeError),
             (("info_nce", "float32", "forward", ("nonsense", "1")), ValueError),
             (("info_nce", "float32", "forward", ("label_smoothing", "much")), ValueError),
             (("info_nce", "float32", "forward", ("label_smoothing", "nan")), ValueError),
@@ -226,7 +228,8 @@ def test_what_prepare_refuses():
             (("info_nce", "float32", "forward", ("duplicate_policy", "maybe\0\x1b")), ValueError),
             (("info_nce", "float32", "forward", ("duplicate_policy", 1)), TypeError),
             (("info_nce", 32, "forward"), TypeError), (("info_nce", "float32", None), TypeError),
-            (("info_nce", "float32", "forward", None), TypeError), (("info_nce", "float32", "forward", (), 5), TypeError),
+            (("info_nce", "float32", "forward", None), TypeError),
+            (("info_nce", "float32", "forward", (), 5), TypeError),
             (("info_nce", "float32", "forward", (), ("loss", None)), TypeError),
             (("info_nce", "float32", "forward", (), (), (), (), "yes"), TypeError),
             (("info_nce", "float32", "forward", ("\ud800", "1")), ValueError)):
@@ -253,10 +256,11 @@ import random
 import numpy as np, tvm_ffi
 from passes import Run, aligned, golden
 random_ = random.Random(1)
-ODD = [None, 0, 1, -1, 2**31, 2**62, 2**70, 1.5, float("nan"), True, "", "loss", b"", (), [1], {}, object(), np.zeros(0),
-       np.zeros(()), np.zeros((2, 2)), np.zeros((3, 4), np.float32), np.zeros((0, 4)), np.zeros((4, 0)), np.zeros(3, np.int64),
-       np.full(3, -1), np.full(3, 2**62), np.zeros((2, 3, 4)), np.zeros((1, 1, 1, 1)), np.zeros((2,) * 9), np.ones(3, bool),
-       np.zeros((3, 2), np.int32), np.zeros(8, np.uint8), np.zeros(3, np.complex64), np.zeros((3, 4))[::-1, ::-1],
+ODD = [None, 0, 1, -1, 2**31, 2**62, 2**70, 1.5, float("nan"), True, "", "loss", b"", (), [1], {}, object(),
+       np.zeros(0), np.zeros(()), np.zeros((2, 2)), np.zeros((3, 4), np.float32), np.zeros((0, 4)), np.zeros((4, 0)),
+       np.zeros(3, np.int64), np.full(3, -1), np.full(3, 2**62), np.zeros((2, 3, 4)), np.zeros((1, 1, 1, 1)),
+       np.zeros((2,) * 9), np.ones(3, bool), np.zeros((3, 2), np.int32), np.zeros(8, np.uint8),
+       np.zeros(3, np.complex64), np.zeros((3, 4))[::-1, ::-1],
        tvm_ffi.Shape((1, 2)), tvm_ffi.Shape(()), tvm_ffi.Shape((2**62,) * 3), aligned(64), aligned(4096)]
 done = refused = 0
 for loss in LOSSES:
@@ -264,7 +268,8 @@ for loss in LOSSES:
     run.bits()
     calls = {"forward": [1, *run.numbers, *run.inputs, run.value, run.saved],
              "backward": [1, *run.numbers, 1.0, *run.inputs, run.saved, *run.gradients],
-             "saved_bytes": [1, *run.numbers, *[None if one is None else tvm_ffi.Shape(one.shape) for one in run.inputs]],
+             "saved_bytes": [1, *run.numbers,
+                             *[None if one is None else tvm_ffi.Shape(one.shape) for one in run.inputs]],
              "block_saved_bytes": [1, *run.numbers, *[None] * len(run.inputs)],
              "forward_backward": [1, *run.numbers, 1.0, *run.inputs, run.value, *run.gradients],
              "accumulate": [1, *run.numbers, *run.inputs, run.saved],
@@ -303,15 +308,16 @@ from passes import Run, aligned
 from vlp import text
 rng = np.random.default_rng(0)
 def local_alignment(pairs):
-    return Run("local_alignment", {"regions": rng.normal(size=(pairs, 100, 64)), "words": rng.normal(size=(pairs, 20, 64)),
-                                   "word_count": np.full(pairs, 20)}, "float32")
-local_alignment(2).forward()  # OpenBLAS, where it is the one that computes products, waits for its first memory for ever
+    regions, words = rng.normal(size=(pairs, 100, 64)), rng.normal(size=(pairs, 20, 64))
+    return Run("local_alignment", {"regions": regions, "words": words, "word_count": np.full(pairs, 20)}, "float32")
+local_alignment(2).forward()  # where OpenBLAS computes products, it waits for its first memory for ever
 run = local_alignment(24)
 run.saved = aligned(run.saved_bytes())
 forward, perturber, tokeniser = run.prepared("forward"), text.Perturber(max_words=None), text.WordPiece(PIECES)
 report = "small left lung " * 20_000
 calls = {"loss": lambda: forward(1, *run.numbers, *run.inputs, run.value, run.saved),
-         "perturber": lambda: perturber.all(report, 0, 0), "word pieces": lambda: tokeniser.batch([report], max_pieces=10**5)}
+         "perturber": lambda: perturber.all(report, 0, 0),
+         "word pieces": lambda: tokeniser.batch([report], max_pieces=10**5)}
 for name, call in calls.items():
     ends = []
     for kilobytes in [*range(0, 4000, 250), *range(4000, 40000, 4000)]:
@@ -350,7 +356,8 @@ def test_memory_is_given_back():
 
     def calls(count):
         for i in range(count):
-            prepared = library()._prepare("info_nce", "float32", "forward", ("label_smoothing", str(i % 7 / 10)), ("loss",))
+            options = "label_smoothing", str(i % 7 / 10)
+            prepared = library()._prepare("info_nce", "float32", "forward", options, ("loss",))
             prepared(1, *run.numbers, *run.inputs, run.value, run.saved)
             run.backward()
             if i % 20 == 0:

@@ -45,7 +45,8 @@ def test_a_folder_without_libraries(tmp_path, device):
 
 def test_other_devices():
     out = python("from vlp._library import library\nlibrary('tpu')")
-    assert out.returncode == 1 and last_line(out) == "ValueError: vlp has libraries for cpu and cuda tensors, not for tpu ones"
+    assert out.returncode == 1
+    assert last_line(out) == "ValueError: vlp has libraries for cpu and cuda tensors, not for tpu ones"
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage\n", b"\x7fELF" + bytes(200)])

@@ -29,8 +29,8 @@ clear are lungs enlarged, mildly is heart the effusion pleural left small a is t
 there is a effusion left heart enlarged, the are small mildly lungs is pleural clear
 there is a big right pleural effusion the heart is mildly normal-sized, lungs are opacified
 is there small a pleural left the effusion is heart enlarged, mildly are lungs clear""".split("\n")
-HARD_PIECES = ("[PAD] [UNK] [CLS] [SEP] [MASK] the lung ##s are clear , . - ' t s don un ##aff ##able naive ##ly cafe a "
-               "##b ##c b pleur ##al ##eff effusion").split()
+HARD_PIECES = ("[PAD] [UNK] [CLS] [SEP] [MASK] the lung ##s are clear , . - ' t s don un ##aff ##able naive ##ly cafe "
+               "a ##b ##c b pleur ##al ##eff effusion").split()
 HOSTILE = ["", " ", "\0", "a\0b\0", "\n\r\n", "....", "\u00a0\ufeff", "\u2028\u0085\x1c", "e\u0301" * 500, "😀" * 99,
            "x" * 100_000, "a b " * 20_000, "____\nFINDINGS:", "\x7f\x1b[2J", "a\u202eb"]
 NOT_TEXT = [None, 1, 1.5, b"bytes", ["list"], object(), bytearray(b"x")]
@@ -315,8 +315,9 @@ def perturb(perturber):
 
 
 def test_pickled_copied_hashed_and_compared():
-    for one, other in ((text.Perturber(seed=2024), text.Perturber(seed=2**64 - 1, scope="sentence", antonyms={"a": "b"})),
-                       (text.Tagger(), text.Tagger(None)), (text.WordPiece(HARD_PIECES), text.WordPiece(HARD_PIECES[:7]))):
+    sentences = text.Perturber(seed=2**64 - 1, scope="sentence", antonyms={"a": "b"})
+    for one, other in ((text.Perturber(seed=2024), sentences), (text.Tagger(), text.Tagger(None)),
+                       (text.WordPiece(HARD_PIECES), text.WordPiece(HARD_PIECES[:7]))):
         for kept in (one, other):
             for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
                 again = pickle.loads(pickle.dumps(kept, protocol))
@@ -326,7 +327,7 @@ def test_pickled_copied_hashed_and_compared():
     assert perturb(pickle.loads(pickle.dumps(text.Perturber(seed=2024)))) == DRAWS
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers(method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system has no {method}")
@@ -387,8 +388,6 @@ def test_other_threads_run_meanwhile():
 
 def test_memory_is_given_back():
     """Ten thousand calls keep the process as large as it was, errors among them."""
-    resource = pytest.importorskip("resource", reason="the process's size is read from the system")
-    del resource
     statm = Path("/proc/self/statm")
     if not statm.exists():
         pytest.skip("this system has no /proc")
@@ -439,8 +438,8 @@ def test_the_program_prints_the_same(tmp_path):
 
 def test_the_example():
     pytest.importorskip("torch", reason="examples/python/perturb_dataset.py loads data with PyTorch")
-    out = subprocess.run([sys.executable, str(ROOT / "examples/python/perturb_dataset.py")], capture_output=True, text=True,
-                         timeout=120)
+    out = subprocess.run([sys.executable, str(ROOT / "examples/python/perturb_dataset.py")], capture_output=True,
+                         text=True, timeout=120)
     assert out.returncode == 0, out.stderr
     assert out.stdout.count("epoch 0: the left lung is clear no pleural effusion\n") == 1
     assert "  reverse_sentence: effusion pleural no clear is lung left the\n" in out.stdout
@@ -449,7 +448,7 @@ def test_the_example():
 def test_the_example_without_pytorch(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('hidden by the test')\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    out = subprocess.run([sys.executable, str(ROOT / "examples/python/perturb_dataset.py")], capture_output=True, text=True,
-                         env=environment, timeout=60)
+    out = subprocess.run([sys.executable, str(ROOT / "examples/python/perturb_dataset.py")], capture_output=True,
+                         text=True, env=environment, timeout=60)
     assert out.returncode == 1 and out.stderr == (
         "perturb_dataset: PyTorch is not installed, which this example loads data with\n")
