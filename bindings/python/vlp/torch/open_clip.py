@@ -1,0 +1,197 @@
+"""open_clip's losses, computed by vlp: the same names, arguments, values and gradients.
+
+open_clip's losses take features as they are and a logit scale of which the exponential is taken already; vlp's normalise
+the features and take the logarithm of the scale. `_lift` closes that gap exactly, for features of any length. So the
+gradient for the features is that of open_clip too, whose part along the features is not zero.
+"""
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from vlp.torch import functional
+from vlp.torch._patch import Patch, loaded_modules, replace
+
+__all__ = ["ClipLoss", "SigLipLoss", "patch_open_clip"]
+
+
+def _lift(features: Tensor, is_text: bool) -> tuple[Tensor, Tensor]:
+    """Features [B, D + 8] of one length, and that length, which has no gradient.
+
+    Row x becomes (x, h, l, 0, 0, 0, ...) for an image and (x, 0, 0, h, l, 0, ...) for a text, with h^2 + l^2 = c^2 - |x|^2
+    and one c for all rows. Inner products of images and texts stay what they are, and the rows have the length c: their
+    cosine times both lengths is the inner product, and so are its derivatives, however c and h are chosen. Half precision
+    needs l to hold what h was rounded by. Eight columns keep rows aligned.
+    """
+    square = features.to(torch.promote_types(features.dtype, torch.float32)).square().sum(1, keepdim=True)
+    bound = 2 * square.detach().amax() + 1e-20
+    rest = bound - square
+    high = (rest.detach().sqrt() * (1 - 2**-6)).to(features.dtype)
+    low = (rest - high.to(rest.dtype).square()).sqrt().to(features.dtype)
+    none = features.new_zeros(len(features), 2)
+    columns = (none, high, low, none, none) if is_text else (high, low, none, none, none)
+    return torch.cat((features, *columns), dim=1), bound.sqrt()
+
+
+def _pairs(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of vlp's losses whose scores are scale * image @ text.T: images, texts, log_scale."""
+    lifted_image, image_length = _lift(image, is_text=False)
+    lifted_text, text_length = _lift(text, is_text=True)
+    return lifted_image, lifted_text, (scale.to(image_length.dtype).reshape(()) * (image_length * text_length)).log()
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """Rows of all ranks, in their order; the gradient is the sum of what all ranks send back for this rank's rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rank: int, world_size: int) -> Tensor:
+        ctx.place = rank * len(rows), len(rows)
+        parts = [torch.empty_like(rows) for _ in range(world_size)]
+        distributed.all_gather(parts, rows)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total.narrow(0, *ctx.place), None, None
+
+
+def _gather(rows: Tensor, world_size: int) -> Tensor:
+    """Rows of all ranks, in their order, without a gradient."""
+    parts = [torch.empty_like(rows) for _ in range(world_size)]
+    distributed.all_gather(parts, rows.detach())
+    return torch.cat(parts)
+
+
+def _check(name: str, image: Tensor, text: Tensor, scale: Tensor, bias: Tensor | None) -> None:
+    """A ValueError where open_clip's loss would fail, or be another loss than vlp's."""
+    if image.ndim != 2 or image.shape != text.shape or not len(image):
+        raise ValueError(f"{name}: image_features is {list(image.shape)} and text_features is {list(text.shape)}, "
+                         "but both must be [B, D] of the same pairs, at least one")
+    for what, number in (("logit_scale", scale), ("logit_bias", bias)):
+        if number is not None and number.numel() != 1:
+            raise ValueError(f"{name}: {what} must be one number, but is {list(number.shape)}")
+
+
+class ClipLoss(nn.Module):
+    """The contrastive loss of CLIP (Radford et al., ICML 2021), with the arguments of open_clip's ClipLoss.
+
+    Values and gradients are those of open_clip, for features of any length. With several ranks (`world_size` above 1)
+    features are gathered over the default process group, and every rank must bring as many pairs:
+
+    * `local_loss` scores this rank's features alone against those of all ranks, and the loss is this rank's share;
+    * `gather_with_grad` sends gradients back to the ranks whose features were gathered. Without it the gathered features
+      of other ranks are constants, and with `local_loss` this rank's own among them.
+
+    `cache_labels` is taken and not used, since vlp makes no labels. The loss is a float32 number, or float64 where
+    features are. ValueError for shapes that do not fit.
+    """
+
+    def __init__(self, local_loss: bool = False, gather_with_grad: bool = False, cache_labels: bool = False,
+                 rank: int = 0, world_size: int = 1) -> None:
+        super().__init__()
+        self.local_loss = local_loss
+        self.gather_with_grad = gather_with_grad
+        self.cache_labels = cache_labels
+        self.rank = rank
+        self.world_size = world_size
+
+    def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor,
+                logit_bias: Tensor | None = None, output_dict: bool = False) -> Tensor | dict[str, Tensor]:
+        """The loss of pairs of image_features and text_features [B, D] with scores
+        logit_scale * image_features @ text_features.T + logit_bias.
+
+        logit_scale must be above 0 (the loss is NaN where it is not). logit_bias moves all scores alike, so it changes
+        neither the loss nor any gradient. With output_dict the loss is returned as {"contrastive_loss": loss}.
+        """
+        _check("ClipLoss", image_features, text_features, logit_scale, logit_bias)
+        if self.world_size == 1:
+            image, text = image_features, text_features
+        else:
+            image, text = self._gather(image_features.contiguous()), self._gather(text_features.contiguous())
+        if self.world_size > 1 and self.local_loss:
+            loss = (self._pick_own(image_features, text, logit_scale)
+                    + self._pick_own(text_features, image, logit_scale))
+        else:
+            loss = functional.info_nce(*_pairs(image, text, logit_scale))
+        if logit_bias is not None:
+            loss = loss + 0 * logit_bias.sum()
+        return {"contrastive_loss": loss} if output_dict else loss
+
+    def _gather(self, rows: Tensor) -> Tensor:
+        if self.gather_with_grad:
+            return _GatherWithGradient.apply(rows, self.rank, self.world_size)
+        everyone = _gather(rows, self.world_size)
+        if self.local_loss:
+            return everyone
+        first = self.rank * len(rows)
+        return torch.cat((everyone[:first], rows, everyone[first + len(rows):]))
+
+    def _pick_own(self, one: Tensor, others: Tensor, scale: Tensor) -> Tensor:
+        """Half the cross-entropy of picking, for each row of this rank, its counterpart among those of all ranks."""
+        return functional.info_nce(*_pairs(one, others, scale), own_text=self.rank * len(one),
+                                   image_to_text_weight=0.5, text_to_image_weight=0.0)
+
+
+class SigLipLoss(nn.Module):
+    """The pairwise sigmoid loss (Zhai et al., "Sigmoid loss for language image pre-training", ICCV 2023), with the
+    arguments of open_clip's SigLipLoss.
+
+    Values and gradients are those of open_clip, for features of any length. With several ranks (`world_size` above 1) the
+    loss is that of this rank's images against the texts of all ranks, and gradients go back to the ranks of the texts;
+    every rank must bring as many pairs. open_clip's four ways to exchange texts (`dist_impl` "bidir", "shift", "reduce",
+    "gather") give this one result, so all four names are taken, and texts are gathered.
+
+    `cache_labels` and `chunk_size` are taken and not used: vlp makes neither labels nor a matrix of scores. The loss is a
+    float32 number, or float64 where features are. ValueError for shapes that do not fit and other names.
+    """
+
+    def __init__(self, cache_labels: bool = False, rank: int = 0, world_size: int = 1, dist_impl: str | None = None,
+                 chunk_size: int = 0) -> None:
+        super().__init__()
+        self.cache_labels = cache_labels
+        self.rank = rank
+        self.world_size = world_size
+        self.dist_impl = dist_impl or "bidir"
+        self.chunk_size = chunk_size
+        if self.dist_impl not in ("bidir", "shift", "reduce", "gather"):
+            raise ValueError(f"SigLipLoss: dist_impl must be bidir, shift, reduce or gather, but is {dist_impl!r}")
+
+    def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor, logit_bias: Tensor | None,
+                output_dict: bool = False) -> Tensor | dict[str, Tensor]:
+        """The loss of pairs of image_features and text_features [B, D] with scores
+        logit_scale * image_features @ text_features.T + logit_bias: the sum over all pairs of an image of this rank and a
+        text of any, divided by B.
+
+        logit_scale must be above 0 (the loss is NaN where it is not); a logit_bias of None is 0. With output_dict the
+        loss is returned as {"contrastive_loss": loss}.
+        """
+        _check("SigLipLoss", image_features, text_features, logit_scale, logit_bias)
+        text, own_text = text_features, 0
+        if self.world_size > 1:
+            text = _GatherWithGradient.apply(text_features.contiguous(), self.rank, self.world_size)
+            own_text = self.rank * len(text_features)
+        image, text, log_scale = _pairs(image_features, text, logit_scale)
+        bias = log_scale.new_zeros(()) if logit_bias is None else logit_bias.to(log_scale.dtype).reshape(())
+        loss = functional.pairwise_sigmoid(image, text, log_scale, bias, own_text=own_text)
+        return {"contrastive_loss": loss} if output_dict else loss
+
+
+def patch_open_clip(module: types.ModuleType | None = None) -> Patch:
+    """Puts vlp's ClipLoss and SigLipLoss where open_clip's are, in every module of open_clip and open_clip_train that is
+    loaded, or in `module` alone: a copy of open_clip's loss.py, say. Losses that exist already stay what they are, and so
+    do CoCaLoss and DistillClipLoss.
+
+    Returns a Patch: `restore()` undoes it, and so does the end of a `with` block. ImportError where open_clip is not
+    installed; ValueError where `module` has neither loss.
+    """
+    losses = {"ClipLoss": ClipLoss, "SigLipLoss": SigLipLoss}
+    if module is not None:
+        return replace(losses, [module])
+    import open_clip  # noqa: F401
+
+    return replace(losses, loaded_modules("open_clip", "open_clip_train"))
