@@ -4,17 +4,15 @@ import torch
 
 import vlp.torch
 
-STEPS, PAIRS, SIDE, LENGTH, WORDS = 40, 16, 16, 8, 64
+STEPS, PAIRS, SIDE, LENGTH, WORDS = 50, 16, 16, 4, 16
 
 
 def make_pairs(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [PAIRS, 3, SIDE, SIDE] of one colour, and texts [PAIRS, LENGTH] that spell it."""
-    colour = torch.randint(1, WORDS - 1, (PAIRS, 3), generator=generator)
+    """Pictures [PAIRS, 3, SIDE, SIDE] of one colour each, and texts [PAIRS, LENGTH] of a word for each channel."""
+    colour = torch.randperm(64, generator=generator)[:PAIRS, None] // torch.tensor([16, 4, 1]) % 4
     noise = torch.randn(PAIRS, 3, SIDE, SIDE, generator=generator)
-    text = torch.zeros(PAIRS, LENGTH, dtype=torch.long)
-    text[:, :3] = colour
-    text[:, 3] = WORDS - 1  # the end of the text
-    return colour[:, :, None, None] / WORDS + 0.1 * noise, text
+    ends = torch.full((PAIRS, 1), WORDS - 1)
+    return colour[:, :, None, None] - 1.5 + 0.2 * noise, torch.cat((colour + torch.tensor([0, 4, 8]), ends), dim=1)
 
 
 def train(loss: torch.nn.Module) -> list[float]:

@@ -1,14 +1,14 @@
-"""Pretrains a small dual encoder in PyTorch with vlp.torch.MultiScale on made-up pairs, until it reads the order of words.
+"""Pretrains a small dual encoder in PyTorch with vlp.torch.MultiScale on made-up pairs, until it reads word order.
 
-A picture has a finding in each of four quadrants, and its report names them in that order. Perturbed reports have the same
-words in other orders: with beta 0 the model never meets one, and knows little more of a report than which words are in it.
+A picture shows a finding in each quadrant, and its report names them in that order. Perturbed reports have the same
+words in other orders: with beta 0 the model never meets one, and tells reports apart by which words they have.
 """
 import torch
 from torch import nn
 
 import vlp.torch
 
-FINDINGS, SIDE, WIDTH, PAIRS, STEPS = 12, 8, 48, 64, 300
+FINDINGS, SIDE, WIDTH, PAIRS, STEPS = 40, 8, 48, 64, 200
 ORDERS = torch.tensor([[0, 1, 2, 3], [1, 0, 2, 3], [0, 1, 3, 2], [2, 3, 0, 1], [0, 2, 1, 3]])  # the report's own first
 TEXTURES = torch.randn(FINDINGS, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
 
@@ -16,8 +16,7 @@ TEXTURES = torch.randn(FINDINGS, SIDE, SIDE, generator=torch.Generator().manual_
 def make_pairs(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures [count, 1, 2 SIDE, 2 SIDE], and words [count, 5, 4] of each report and its perturbations."""
     words = torch.rand(count, FINDINGS).argsort(dim=1)[:, :4]
-    quadrants = TEXTURES[words].unflatten(1, (2, 2)).transpose(2, 3)
-    pictures = quadrants.reshape(count, 1, 2 * SIDE, 2 * SIDE)
+    pictures = TEXTURES[words].unflatten(1, (2, 2)).transpose(2, 3).reshape(count, 1, 2 * SIDE, 2 * SIDE)
     return pictures + 0.5 * torch.randn_like(pictures), words[:, ORDERS]
 
 

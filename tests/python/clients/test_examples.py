@@ -25,12 +25,13 @@ def test_pretraining_reads_the_order_of_words():
     lines = re.findall(r"beta ([\d.]+): loss ([\d.]+) -> ([\d.]+), .* ([\d.]+)%", run("pytorch_pretrain.py"))
     (_, first, last, without), (_, *_, share) = ((float(one) for one in line) for line in lines)
     assert last < 0.5 * first
-    assert share > 90 > 60 > without
+    assert share > 90 > 75 > without
 
 
 def test_swapped_loss_has_the_same_curve():
     pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
     printed = run("open_clip_swap.py")
     assert float(re.search(r"largest difference (\S+)", printed)[1]) < 1e-4
-    curve = [float(line.split()[1]) for line in printed.splitlines()[1:-1]]
+    curve = [float(loss) for loss in re.findall(r"^ *\d+ +(\d+\.\d+) +\d+\.\d+$", printed, re.MULTILINE)]
+    assert len(curve) == 10
     assert curve[-1] < 0.7 * curve[0]

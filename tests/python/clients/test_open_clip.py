@@ -166,6 +166,11 @@ def test_refusals(loss):
         loss(image, text, scale, bias.expand(4))
 
 
+def test_horovod_is_refused():
+    with pytest.raises(ValueError, match="not through Horovod"):
+        ours.ClipLoss(use_horovod=True)
+
+
 def test_names_of_exchanges():
     for name in ("bidir", "shift", "reduce", "gather"):
         assert ours.SigLipLoss(dist_impl=name).dist_impl == name
@@ -222,8 +227,9 @@ def test_values_are_those_of_open_clip(batch, width, dtype):
 
 def test_patch_of_open_clip():
     theirs = pytest.importorskip("open_clip", reason="open_clip_torch is not installed")
-    settings = types.SimpleNamespace(distill=False, model="ViT-B-32", local_loss=False, gather_with_grad=False, rank=0,
-                                      world_size=1, siglip=False, loss_dist_impl=None, torchcompile=False)
+    settings = types.SimpleNamespace(distill=False, model="ViT-B-32", siglip=False, local_loss=False, rank=0,
+                                     gather_with_grad=False, world_size=1, loss_dist_impl=None, torchcompile=False,
+                                     horovod=False)
     with patch_open_clip():
         assert type(theirs.create_loss(settings)) is ours.ClipLoss
         assert theirs.ClipLoss is theirs.loss.ClipLoss is ours.ClipLoss

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from vlp.torch import functional
-from vlp.torch._patch import Patch, loaded_modules, replace
+from . import functional
+from ._patch import Patch, loaded_modules, replace
 
 __all__ = ["ClipLoss", "SigLipLoss", "patch_open_clip"]
 
@@ -88,12 +88,14 @@ class ClipLoss(nn.Module):
       of other ranks are constants, and with `local_loss` this rank's own among them.
 
     `cache_labels` is taken and not used, since vlp makes no labels. The loss is a float32 number, or float64 where
-    features are. ValueError for shapes that do not fit.
+    features are. ValueError for shapes that do not fit, and for `use_horovod`, which releases of open_clip have.
     """
 
     def __init__(self, local_loss: bool = False, gather_with_grad: bool = False, cache_labels: bool = False,
-                 rank: int = 0, world_size: int = 1) -> None:
+                 rank: int = 0, world_size: int = 1, use_horovod: bool = False) -> None:
         super().__init__()
+        if use_horovod:
+            raise ValueError("ClipLoss: gathers through torch.distributed, not through Horovod")
         self.local_loss = local_loss
         self.gather_with_grad = gather_with_grad
         self.cache_labels = cache_labels
