@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 if not torch.distributed.is_available():
     pytest.skip("this PyTorch has no torch.distributed", allow_module_level=True)
 
-import definitions  # noqa: E402
+import published  # noqa: E402
 import ranks  # noqa: E402
 from ranks import EXCHANGES, PAIRS, WORLD  # noqa: E402
 
@@ -32,19 +32,19 @@ def check(ours, theirs, enough: float) -> None:
 def own_share(one, everything, scale, rank):
     """The mean cross-entropy of the counterparts of the rows `one` of a rank among everything."""
     own = torch.arange(PAIRS) + rank * PAIRS
-    return torch.nn.functional.cross_entropy(definitions.clip_scores(one, everything, scale), own)
+    return torch.nn.functional.cross_entropy(published.clip_scores(one, everything, scale), own)
 
 
 def by_definition(name: str, rank: int, dtype) -> list:
     """The loss of a rank, and the gradients for its images, its texts, the scale and the bias, in one process."""
     image, text, scale, bias = leaves = ranks.leaves(dtype)
     if name.startswith("siglip"):
-        shares = [definitions_of_siglip(one, image, text, scale, bias) for one in range(WORLD)]
+        shares = [siglip_share(one, image, text, scale, bias) for one in range(WORLD)]
         value, sent = shares[rank], sum(shares)
     else:
         _, local_loss, gather_with_grad = name.split()
         if local_loss == "False":
-            value = definitions.clip_loss(image, text, scale)
+            value = published.clip_loss(image, text, scale)
             sent = WORLD * value if gather_with_grad == "True" else value
         else:
             others = [image, text] if gather_with_grad == "True" else [image.detach(), text.detach()]
@@ -56,9 +56,9 @@ def by_definition(name: str, rank: int, dtype) -> list:
     return [value.detach(), *made, *(torch.zeros_like(scale) if one is None else one for one in numbers)]
 
 
-def definitions_of_siglip(rank, image, text, scale, bias):
+def siglip_share(rank, image, text, scale, bias):
     """The share of a rank: its images with the texts of all ranks."""
-    scores = definitions.clip_scores(ranks.part(image, rank), text, scale) + bias
+    scores = published.clip_scores(ranks.part(image, rank), text, scale) + bias
     matches = -torch.ones_like(scores)
     matches[torch.arange(PAIRS), torch.arange(PAIRS) + rank * PAIRS] = 1
     return torch.nn.functional.softplus(-matches * scores).sum() / PAIRS
@@ -85,9 +85,9 @@ def test_training_on_two_ranks_has_the_gradients_of_one_process(results, name):
     model = ranks.Encoders()
     image, text, scale, bias = model(*(one.detach() for one in ranks.leaves(torch.float64)[:2]))
     if name.startswith("siglip"):
-        value = definitions.siglip_loss(image, text, scale, bias)
+        value = published.siglip_loss(image, text, scale, bias)
     else:
-        value = definitions.clip_loss(image, text, scale) + 0 * bias
+        value = published.clip_loss(image, text, scale) + 0 * bias
     value.backward()
     want = [weight.grad for weight in model.parameters()]
     for rank in range(WORLD):

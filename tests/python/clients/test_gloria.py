@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-import definitions  # noqa: E402
+import published  # noqa: E402
 from vlp.torch import gloria, patch_gloria  # noqa: E402
 
 ENOUGH = {torch.float32: 5e-5, torch.float64: 1e-11}
@@ -46,7 +46,7 @@ def check(ours: list[torch.Tensor], theirs: list[torch.Tensor], enough: float) -
 def test_local_loss_is_its_definition(shape, dtype):
     features, words, lengths = local_inputs(shape, dtype)
     *got, maps = gloria.local_loss(features, words, lengths)
-    *want, want_maps = definitions.gloria_local(features, words, lengths)
+    *want, want_maps = published.gloria_local(features, words, lengths)
     for weights in WEIGHTS:
         check(gradients(got, weights, (features, words)), gradients(want, weights, (features, words)), ENOUGH[dtype])
     check([one.detach() for one in maps], [one.detach() for one in want_maps], ENOUGH[dtype])
@@ -55,7 +55,7 @@ def test_local_loss_is_its_definition(shape, dtype):
 def test_temperatures():
     features, words, lengths = local_inputs(SHAPES[2], torch.float64)
     got = gloria.local_loss(features, words, lengths, 2.0, temp2=3.0, temp3=4.0)
-    want = definitions.gloria_local(features, words, lengths, 2.0, 3.0, 4.0)
+    want = published.gloria_local(features, words, lengths, 2.0, 3.0, 4.0)
     check(gradients(got[:2], (1.0, 0.5), (features, words)), gradients(want[:2], (1.0, 0.5), (features, words)), 1e-11)
     check([one.detach() for one in got[2]], [one.detach() for one in want[2]], 1e-11)
 
@@ -64,13 +64,13 @@ def test_one_direction_alone():
     features, words, lengths = local_inputs(SHAPES[2], torch.float64)
     for i in range(2):
         got = torch.autograd.grad(gloria.local_loss(features, words, lengths)[i], (features, words))
-        want = torch.autograd.grad(definitions.gloria_local(features, words, lengths)[i], (features, words))
+        want = torch.autograd.grad(published.gloria_local(features, words, lengths)[i], (features, words))
         check(list(got), list(want), 1e-11)
 
 
 def test_gradients_of_some_inputs():
     features, words, lengths = local_inputs(SHAPES[2], torch.float64)
-    want = torch.autograd.grad(sum(definitions.gloria_local(features, words, lengths)[:2]), (features, words))
+    want = torch.autograd.grad(sum(published.gloria_local(features, words, lengths)[:2]), (features, words))
     for i in range(2):
         given = [features.detach(), words.detach()]
         given[i].requires_grad_()
@@ -95,7 +95,7 @@ def test_zero_words_and_regions():
     words[1, :, 2] = 0
     features[3] = 0
     leaves = features.requires_grad_(), words.requires_grad_()
-    got, want = gloria.local_loss(*leaves, lengths), definitions.gloria_local(*leaves, lengths)
+    got, want = gloria.local_loss(*leaves, lengths), published.gloria_local(*leaves, lengths)
     check([one.detach() for one in got[:2]], [one.detach() for one in want[:2]], 1e-11)
     check([one.detach() for one in got[2]], [one.detach() for one in want[2]], 1e-11)
 
@@ -136,7 +136,7 @@ def test_halves(dtype):
     features, words, lengths = local_inputs(SHAPES[2], dtype)
     wide = [one.detach().double().requires_grad_() for one in (features, words)]
     *got, maps = gloria.local_loss(features, words, lengths)
-    *want, want_maps = definitions.gloria_local(*wide, lengths)
+    *want, want_maps = published.gloria_local(*wide, lengths)
     assert got[0].dtype is torch.float32
     made = gradients(got, (1.0, 1.0), (features, words))
     assert made[2].dtype is dtype
@@ -148,7 +148,7 @@ def test_two_forwards_before_their_backwards():
     one, other = local_inputs(SHAPES[2], torch.float64), local_inputs(SHAPES[3], torch.float64)
     losses = [gloria.local_loss(*given) for given in (one, other)]
     for given, loss in zip((one, other), losses):
-        want = definitions.gloria_local(*given)
+        want = published.gloria_local(*given)
         check(gradients(loss[:2], (1.0, 1.0), given[:2]), gradients(want[:2], (1.0, 1.0), given[:2]), 1e-11)
 
 
@@ -164,7 +164,7 @@ def test_global_loss_is_its_definition(pairs, dtype):
     leaves = codes(pairs, dtype)
     for temperature in (10.0, 2.5):
         got = gloria.global_loss(*leaves, temp3=temperature)
-        want = definitions.gloria_global(*leaves, temp3=temperature)
+        want = published.gloria_global(*leaves, temp3=temperature)
         for weights in WEIGHTS:
             check(gradients(got, weights, leaves), gradients(want, weights, leaves), ENOUGH[dtype])
 
@@ -173,16 +173,16 @@ def test_global_loss_is_its_definition(pairs, dtype):
 def test_eps_of_the_global_loss(eps):
     leaves = codes(5, torch.float64)
     check(gradients(gloria.global_loss(*leaves, eps), (1.0, 0.5), leaves),
-          gradients(definitions.gloria_global(*leaves, eps), (1.0, 0.5), leaves), 1e-11)
+          gradients(published.gloria_global(*leaves, eps), (1.0, 0.5), leaves), 1e-11)
     leaves = [leaves[0].detach(), leaves[1].detach()]
     leaves[1][2] = 0
-    check(list(gloria.global_loss(*leaves, eps or 1e-8)), list(definitions.gloria_global(*leaves, eps or 1e-8)), 1e-11)
+    check(list(gloria.global_loss(*leaves, eps or 1e-8)), list(published.gloria_global(*leaves, eps or 1e-8)), 1e-11)
 
 
 def test_a_learned_scale_of_the_global_loss():
     leaves = [*codes(5, torch.float64), torch.tensor(7.0, dtype=torch.float64, requires_grad=True)]
     check(gradients(gloria.global_loss(*leaves[:2], temp3=leaves[2]), (1.0, 0.5), leaves),
-          gradients(definitions.gloria_global(*leaves[:2], temp3=leaves[2]), (1.0, 0.5), leaves), 1e-11)
+          gradients(published.gloria_global(*leaves[:2], temp3=leaves[2]), (1.0, 0.5), leaves), 1e-11)
 
 
 def test_compiles():
@@ -243,18 +243,18 @@ def test_patch(monkeypatch):
     """A stand-in for GLoRIA's package, which is not on PyPI: its modules, with losses by their definition."""
     package, losses, module = (types.ModuleType(name) for name in ("gloria", "gloria.loss", "gloria.loss.gloria_loss"))
     package.loss, losses.gloria_loss = losses, module
-    module.local_loss, module.global_loss = definitions.gloria_local, definitions.gloria_global
+    module.local_loss, module.global_loss = published.gloria_local, published.gloria_global
     for one in (package, losses, module):
         monkeypatch.setitem(sys.modules, one.__name__, one)
     with patch_gloria():
         assert module.local_loss is gloria.local_loss and module.global_loss is gloria.global_loss
-    assert module.local_loss is definitions.gloria_local and module.global_loss is definitions.gloria_global
+    assert module.local_loss is published.gloria_local and module.global_loss is published.gloria_global
     copy = types.ModuleType("copy_of_gloria_loss")
-    copy.local_loss = definitions.gloria_local
+    copy.local_loss = published.gloria_local
     patch = patch_gloria(copy)
     assert copy.local_loss is gloria.local_loss and not hasattr(copy, "global_loss")
     patch.restore()
-    assert copy.local_loss is definitions.gloria_local
+    assert copy.local_loss is published.gloria_local
 
 
 def test_patch_without_gloria():

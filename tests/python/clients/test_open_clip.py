@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-import definitions  # noqa: E402
+import published  # noqa: E402
 from vlp.torch import open_clip as ours  # noqa: E402
 from vlp.torch import patch_open_clip  # noqa: E402
 
@@ -50,7 +50,7 @@ SHAPES = [(1, 3), (2, 5), (7, 16), (33, 20)]
 def test_clip_is_its_definition(batch, width, dtype, lengths):
     image, text, scale, bias = leaves = features(batch, width, dtype, lengths)
     got = gradients(ours.ClipLoss()(image, text, scale), leaves, upstream=0.75)
-    check(got, gradients(definitions.clip_loss(image, text, scale), leaves, upstream=0.75), ENOUGH[dtype])
+    check(got, gradients(published.clip_loss(image, text, scale), leaves, upstream=0.75), ENOUGH[dtype])
     assert got[0].dtype is dtype
 
 
@@ -60,7 +60,7 @@ def test_clip_is_its_definition(batch, width, dtype, lengths):
 def test_siglip_is_its_definition(batch, width, dtype, lengths):
     image, text, scale, bias = leaves = features(batch, width, dtype, lengths)
     got = gradients(ours.SigLipLoss()(image, text, scale, bias), leaves, upstream=0.75)
-    check(got, gradients(definitions.siglip_loss(image, text, scale, bias), leaves, upstream=0.75), ENOUGH[dtype])
+    check(got, gradients(published.siglip_loss(image, text, scale, bias), leaves, upstream=0.75), ENOUGH[dtype])
     assert got[0].dtype is dtype
 
 
@@ -74,19 +74,19 @@ def test_gradients_are_those_of_differences(lengths):
 def test_all_features_may_be_zero():
     image, text = torch.zeros(2, 5, 4, dtype=torch.float64)
     leaves = [image.requires_grad_(), text.requires_grad_(), torch.tensor(3.0, dtype=torch.float64, requires_grad=True)]
-    check(gradients(ours.ClipLoss()(*leaves), leaves), gradients(definitions.clip_loss(*leaves), leaves), 1e-12)
+    check(gradients(ours.ClipLoss()(*leaves), leaves), gradients(published.clip_loss(*leaves), leaves), 1e-12)
 
 
 def test_bias_moves_no_clip_loss():
     image, text, scale, bias = leaves = features(5, 4, torch.float64, "one")
     got = gradients(ours.ClipLoss()(image, text, scale, bias), leaves)
-    check(got, gradients(definitions.clip_loss(image, text, scale), leaves), 1e-11)
+    check(got, gradients(published.clip_loss(image, text, scale), leaves), 1e-11)
     assert got[-1] == 0
 
 
 def test_siglip_without_bias():
     image, text, scale, bias = leaves = features(5, 4, torch.float64, "one")
-    want = gradients(definitions.siglip_loss(image, text, scale, 0 * bias), leaves)
+    want = gradients(published.siglip_loss(image, text, scale, 0 * bias), leaves)
     check(gradients(ours.SigLipLoss()(image, text, scale, None), leaves), want, 1e-11)
 
 
@@ -107,7 +107,7 @@ def test_scale_goes_back_to_its_logarithm():
     image, text, _, _ = features(6, 4, torch.float32, "one")
     log_scale = torch.tensor(2.0, requires_grad=True)
     got = gradients(ours.ClipLoss()(image, text, log_scale.exp()), [log_scale])
-    check(got, gradients(definitions.clip_loss(image, text, log_scale.exp()), [log_scale]), 1e-5)
+    check(got, gradients(published.clip_loss(image, text, log_scale.exp()), [log_scale]), 1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -127,8 +127,8 @@ def test_lifted_halves_have_one_length(dtype, lengths):
 def test_halves(dtype):
     leaves = features(9, 12, dtype, "one")
     wide = [leaf.detach().double().requires_grad_() for leaf in leaves]
-    for loss, definition, count in ((ours.ClipLoss(), definitions.clip_loss, 3),
-                                    (ours.SigLipLoss(), definitions.siglip_loss, 4)):
+    for loss, definition, count in ((ours.ClipLoss(), published.clip_loss, 3),
+                                    (ours.SigLipLoss(), published.siglip_loss, 4)):
         got = gradients(loss(*leaves[:count]), leaves[:count])
         assert got[0].dtype is torch.float32
         assert got[1].dtype is dtype
@@ -140,7 +140,7 @@ def test_views_and_leaves_without_gradient():
     strided = image.detach().repeat_interleave(2, dim=1)[:, ::2]
     value = ours.ClipLoss()(strided, text.detach(), scale.detach())
     assert not value.requires_grad
-    torch.testing.assert_close(value, definitions.clip_loss(image, text, scale).detach())
+    torch.testing.assert_close(value, published.clip_loss(image, text, scale).detach())
 
 
 def test_nan_stays_nan():
@@ -183,7 +183,7 @@ def test_compiles():
     image, text, scale, bias = leaves = features(6, 8, torch.float32, "one")
     compiled = torch.compile(lambda *given: ours.ClipLoss()(*given[:3]) + ours.SigLipLoss()(*given), fullgraph=True,
                              backend="aot_eager")
-    want = definitions.clip_loss(image, text, scale) + definitions.siglip_loss(image, text, scale, bias)
+    want = published.clip_loss(image, text, scale) + published.siglip_loss(image, text, scale, bias)
     check(gradients(compiled(*leaves), leaves), gradients(want, leaves), 2e-5)
 
 

@@ -71,7 +71,7 @@ def test_open_clip_trains_along_the_same_curve(name, loss, dtype, enough):
 
 
 def test_hugging_face_trains_along_the_same_curve():
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers cannot be imported")
 
     def train(step):
         torch.manual_seed(1)

@@ -7,7 +7,7 @@ from typing import Any, Iterable, Mapping
 
 
 class Patch:
-    """Attributes of modules that were replaced. `restore()` puts back what was there; the end of a `with` block does."""
+    """Attributes of modules that were replaced. `restore()`, or the end of a `with` block, puts back what was there."""
 
     def __init__(self, replaced: list[tuple[types.ModuleType, str, Any]]) -> None:
         self.replaced = replaced  # module, attribute, what was there

@@ -1,7 +1,7 @@
-"""GLoRIA's losses (Huang et al., ICCV 2021), computed by vlp: the arguments and results of the published gloria_loss.py.
+"""GLoRIA's losses (Huang et al., ICCV 2021), computed by vlp, with the arguments and results of gloria_loss.py.
 
-Both losses return their two directions, image to text and text to image, as two numbers. One pass over the pairs computes
-both, and as backward is told what each is multiplied by, one pass computes the gradients of both.
+Both losses return their two directions, image to text and text to image, as two numbers. One pass over the pairs
+computes both, and as backward is told what each is multiplied by, one pass computes the gradients of both.
 """
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _step(device: str, loss: str, number: str, step: str, options: Options, weig
 
 
 def _passes(first: float, second: float) -> list[tuple[tuple[float, float], float]]:
-    """Backward passes, as weights of the directions and an upstream of both, for these upstreams of the two directions: one
-    pass, or two where one cannot have both, since weights are not negative and finite."""
+    """Backward passes, as weights of the directions and an upstream of both, for these upstreams of the two
+    directions: one pass, or two where one cannot have both, since weights are not negative and finite."""
     if first == second:
         return [((1.0, 1.0), first)]
     larger = first if abs(first) > abs(second) else second
@@ -101,8 +101,8 @@ class _BothWays(torch.autograd.Function):
 
 def _on_device(run: Callable[..., None], first: Tensor | None, second: Tensor | None,
                made: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients for upstreams that only a CUDA device knows: one pass where both are the same tensor, as they are for
-    a sum of the directions, or one is not there; otherwise two. Gradients are lifted so that halves hold them."""
+    """The gradients for upstreams that only a CUDA device knows: one pass where both are the same tensor, as they are
+    for a sum of the directions, or one is not there; otherwise two. Gradients are lifted so that halves hold them."""
     lift = 256.0 if any(one.dtype is torch.float16 for one in made) else 1.0
     if first is None or second is None or first.data_ptr() == second.data_ptr():
         run((float(first is not None), float(second is not None)), lift, made)
@@ -123,8 +123,8 @@ def _is_plain(one: Tensor, other: Tensor) -> bool:
 
 def _both_ways(loss: str, options: Options, one: Tensor, other: Tensor, *rest: Tensor, wants_attention: bool = False,
                **numbers: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Both directions of a contrastive loss, and its attention if that is wanted. Where PyTorch compiles, or tensors are
-    not plain, each direction is a call of its own, and attention is without a gradient."""
+    """Both directions of a contrastive loss, and its attention if that is wanted. Where PyTorch compiles, or tensors
+    are not plain, each direction is a call of its own, and attention is without a gradient."""
     if one.device.type == other.device.type == "cpu":
         one, other = (each.float() if each.dtype in (torch.float16, torch.bfloat16) else each for each in (one, other))
     if not _is_plain(one, other):
@@ -144,14 +144,15 @@ def local_loss(img_features: Tensor, words_emb: Tensor, cap_lens: Sequence[int] 
                temp2: float = 5.0, temp3: float = 10.0, agg: str = "sum") -> tuple[Tensor, Tensor, list[Tensor]]:
     """GLoRIA's local loss, of image regions and the words of reports: loss0, loss1 and att_maps.
 
-    img_features [B, D, H, W] are the features of image regions, words_emb [B, D, L] those of words, of which the first
-    cap_lens[i] of report i count: from the first token on, which in GLoRIA is [CLS]. temp1 sharpens the attention of words
-    over regions, temp2 weighs the best aligned words of a pair, and temp3 scales the pairs' scores; all are above 0.
+    img_features [B, D, H, W] are the features of image regions, words_emb [B, D, L] those of words, of which the
+    first cap_lens[i] of report i count: from the first token on, which in GLoRIA is [CLS]. temp1 sharpens the
+    attention of words over regions, temp2 weighs the best aligned words of a pair, and temp3 scales the pairs'
+    scores; all are above 0.
 
-    loss0 is the cross-entropy of picking the report for each image, loss1 that of picking the image for each report: two
-    float32 numbers, or float64 where features are. att_maps has [1, cap_lens[i], H, W] for each report: its words'
-    attention over its own image. Differentiating att_maps is refused (NotImplementedError). ValueError for shapes and
-    lengths that do not fit, and for an agg other than "sum": vlp has no mean over the words of a report.
+    loss0 is the cross-entropy of picking the report for each image, loss1 that of picking the image for each report:
+    two float32 numbers, or float64 where features are. att_maps has [1, cap_lens[i], H, W] for each report: its
+    words' attention over its own image. Differentiating att_maps is refused (NotImplementedError). ValueError for
+    shapes and lengths that do not fit, and for an agg other than "sum": vlp has no mean over the words of a report.
     """
     if (img_features.ndim != 4 or words_emb.ndim != 3 or img_features.shape[:2] != words_emb.shape[:2]
             or not len(img_features)):
@@ -175,7 +176,8 @@ def local_loss(img_features: Tensor, words_emb: Tensor, cap_lens: Sequence[int] 
     return loss0, loss1, [maps[i:i + 1, :length] for i, length in enumerate(lengths)]
 
 
-def _defined_global_loss(cnn_code: Tensor, rnn_code: Tensor, eps: float, temp3: float | Tensor) -> tuple[Tensor, Tensor]:
+def _defined_global_loss(cnn_code: Tensor, rnn_code: Tensor, eps: float,
+                         temp3: float | Tensor) -> tuple[Tensor, Tensor]:
     """The global loss by its definition, in plain PyTorch."""
     norms = cnn_code.norm(dim=1, keepdim=True) * rnn_code.norm(dim=1)
     scores = temp3 * (cnn_code @ rnn_code.T) / norms.clamp(min=eps)
@@ -187,12 +189,12 @@ def global_loss(cnn_code: Tensor, rnn_code: Tensor, eps: float = 1e-8,
                 temp3: float | Tensor = 10.0) -> tuple[Tensor, Tensor]:
     """GLoRIA's global loss, of images cnn_code [B, D] and their reports rnn_code [B, D]: loss0 and loss1.
 
-    Scores are temp3, above 0, times cosines; loss0 is the cross-entropy of picking the report for each image, loss1 that of
-    picking the image for each report: two float32 numbers, or float64 where codes are.
+    Scores are temp3, above 0, times cosines; loss0 is the cross-entropy of picking the report for each image, loss1
+    that of picking the image for each report: two float32 numbers, or float64 where codes are.
 
-    A cosine divides by the product of two norms, or by eps if that is larger. vlp normalises each code by itself, which
-    is the same unless a product is below eps; with such a batch the loss is computed by its definition in plain PyTorch,
-    or is NaN while PyTorch compiles, which cannot look at the norms. ValueError for shapes that do not fit.
+    A cosine divides by the product of two norms, or by eps if that is larger. vlp normalises each code by itself,
+    which is the same unless a product is below eps; with such a batch the loss is computed by its definition in plain
+    PyTorch, or is NaN while PyTorch compiles, which cannot look at the norms. ValueError for shapes that do not fit.
     """
     if cnn_code.ndim != 2 or cnn_code.shape != rnn_code.shape or not len(cnn_code):
         raise ValueError(f"global_loss: cnn_code is {list(cnn_code.shape)} and rnn_code is {list(rnn_code.shape)}, but "

@@ -1,8 +1,8 @@
 """open_clip's losses, computed by vlp: the same names, arguments, values and gradients.
 
-open_clip's losses take features as they are and a logit scale of which the exponential is taken already; vlp's normalise
-the features and take the logarithm of the scale. `_lift` closes that gap exactly, for features of any length. So the
-gradient for the features is that of open_clip too, whose part along the features is not zero.
+open_clip's losses take features as they are and a logit scale of which the exponential is taken already; vlp's
+normalise the features and take the logarithm of the scale. `_lift` closes that gap exactly, for features of any
+length. So the gradient for the features is that of open_clip too, whose part along the features is not zero.
 """
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["ClipLoss", "SigLipLoss", "patch_open_clip"]
 def _lift(features: Tensor, is_text: bool) -> tuple[Tensor, Tensor]:
     """Features [B, D + 8] of one length, and that length, which has no gradient.
 
-    Row x becomes (x, h, l, 0, 0, 0, ...) for an image and (x, 0, 0, h, l, 0, ...) for a text, with h^2 + l^2 = c^2 - |x|^2
-    and one c for all rows. Inner products of images and texts stay what they are, and the rows have the length c: their
-    cosine times both lengths is the inner product, and so are its derivatives, however c and h are chosen. Half precision
-    needs l to hold what h was rounded by. Eight columns keep rows aligned.
+    A row x becomes (x, h, l, 0, 0, 0, ...) for an image and (x, 0, 0, h, l, 0, ...) for a text, with one c for all rows
+    and h and l such that |x|^2 + h^2 + l^2 = c^2. This changes no inner product of an image and a text, and their
+    cosine times both lengths is that product, as is its derivative, whatever c and h are. In half precision l holds
+    what h is rounded by. Eight columns keep rows aligned.
     """
     square = features.to(torch.promote_types(features.dtype, torch.float32)).square().sum(1, keepdim=True)
     bound = 2 * square.detach().amax() + 1e-20
@@ -84,8 +84,8 @@ class ClipLoss(nn.Module):
     features are gathered over the default process group, and every rank must bring as many pairs:
 
     * `local_loss` scores this rank's features alone against those of all ranks, and the loss is this rank's share;
-    * `gather_with_grad` sends gradients back to the ranks whose features were gathered. Without it the gathered features
-      of other ranks are constants, and with `local_loss` this rank's own among them.
+    * `gather_with_grad` sends gradients back to the ranks whose features were gathered. Without it the gathered
+      features of other ranks are constants, and with `local_loss` this rank's own among them.
 
     `cache_labels` is taken and not used, since vlp makes no labels. The loss is a float32 number, or float64 where
     features are. ValueError for shapes that do not fit, and for `use_horovod`, which releases of open_clip have.
@@ -143,13 +143,13 @@ class SigLipLoss(nn.Module):
     """The pairwise sigmoid loss (Zhai et al., "Sigmoid loss for language image pre-training", ICCV 2023), with the
     arguments of open_clip's SigLipLoss.
 
-    Values and gradients are those of open_clip, for features of any length. With several ranks (`world_size` above 1) the
-    loss is that of this rank's images against the texts of all ranks, and gradients go back to the ranks of the texts;
-    every rank must bring as many pairs. open_clip's four ways to exchange texts (`dist_impl` "bidir", "shift", "reduce",
-    "gather") give this one result, so all four names are taken, and texts are gathered.
+    Values and gradients are those of open_clip, for features of any length. With several ranks (`world_size` above 1)
+    the loss is that of this rank's images against the texts of all ranks, and gradients go back to the ranks of the
+    texts; every rank must bring as many pairs. open_clip's four ways to exchange texts (`dist_impl` "bidir", "shift",
+    "reduce", "gather") give this one result, so all four names are taken, and texts are gathered.
 
-    `cache_labels` and `chunk_size` are taken and not used: vlp makes neither labels nor a matrix of scores. The loss is a
-    float32 number, or float64 where features are. ValueError for shapes that do not fit and other names.
+    `cache_labels` and `chunk_size` are taken and not used: vlp makes neither labels nor a matrix of scores. The loss
+    is a float32 number, or float64 where features are. ValueError for shapes that do not fit and other names.
     """
 
     def __init__(self, cache_labels: bool = False, rank: int = 0, world_size: int = 1, dist_impl: str | None = None,
@@ -166,8 +166,8 @@ class SigLipLoss(nn.Module):
     def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor, logit_bias: Tensor | None,
                 output_dict: bool = False) -> Tensor | dict[str, Tensor]:
         """The loss of pairs of image_features and text_features [B, D] with scores
-        logit_scale * image_features @ text_features.T + logit_bias: the sum over all pairs of an image of this rank and a
-        text of any, divided by B.
+        logit_scale * image_features @ text_features.T + logit_bias: the sum over all pairs of an image of this rank
+        and a text of any, divided by B.
 
         logit_scale must be above 0 (the loss is NaN where it is not); a logit_bias of None is 0. With output_dict the
         loss is returned as {"contrastive_loss": loss}.
@@ -184,9 +184,9 @@ class SigLipLoss(nn.Module):
 
 
 def patch_open_clip(module: types.ModuleType | None = None) -> Patch:
-    """Puts vlp's ClipLoss and SigLipLoss where open_clip's are, in every module of open_clip and open_clip_train that is
-    loaded, or in `module` alone: a copy of open_clip's loss.py, say. Losses that exist already stay what they are, and so
-    do CoCaLoss and DistillClipLoss.
+    """Puts vlp's ClipLoss and SigLipLoss where open_clip's are, in every module of open_clip and open_clip_train that
+    is loaded, or in `module` alone: a copy of open_clip's loss.py, say. Losses that exist already stay what they are,
+    and so do CoCaLoss and DistillClipLoss.
 
     Returns a Patch: `restore()` undoes it, and so does the end of a `with` block. ImportError where open_clip is not
     installed; ValueError where `module` has neither loss.
