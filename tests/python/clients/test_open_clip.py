@@ -115,12 +115,14 @@ def test_scale_goes_back_to_its_logarithm():
 def test_lifted_halves_have_one_length(dtype, lengths):
     """On a GPU halves are not widened: two columns must hold the rest of the length well enough."""
     image, text, _, _ = features(9, 12, dtype, lengths)
-    lifted = [ours._lift(image, is_text=False), ours._lift(text, is_text=True)]
-    for rows, length in lifted:
+    scale = torch.tensor(3.0, dtype=torch.float64)
+    *lifted, log_scale = ours._lift(image, text, scale)
+    norms = [rows.double().norm(dim=1) for rows in lifted]
+    for rows, length in zip(lifted, norms):
         assert rows.dtype is dtype
-        assert (rows.double().norm(dim=1) / length - 1).abs().max() < 1e-4
-    (rows, _), (columns, _) = lifted
-    torch.testing.assert_close(rows.double() @ columns.double().T, image.double() @ text.double().T)
+        assert (length / length[0] - 1).abs().max() < 1e-4
+    assert abs(3 * norms[0][0] * norms[1][0] / log_scale.exp() - 1) < 2e-4
+    torch.testing.assert_close(lifted[0].double() @ lifted[1].double().T, image.double() @ text.double().T)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -185,6 +187,26 @@ def test_compiles():
                              backend="aot_eager")
     want = published.clip_loss(image, text, scale) + published.siglip_loss(image, text, scale, bias)
     check(gradients(compiled(*leaves), leaves), gradients(want, leaves), 2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_lifts_for_plain_tensors_and_others_are_the_same(dtype):
+    leaves = features(9, 12, dtype, "uneven")[:3]
+    both = []
+    for lift in (ours._lift, ours._both_lifted):
+        results = lift(*leaves)
+        weights = [torch.linspace(-1, 1, one.numel(), dtype=torch.float64).reshape(one.shape) for one in results]
+        total = sum((one.double() * weight).sum() for one, weight in zip(results, weights))
+        both.append([one.detach().double() for one in (*results, *torch.autograd.grad(total, leaves))])
+    check(both[0], both[1], 1e-11 if dtype is torch.float64 else 2e-2)
+
+
+def test_torch_func():
+    image, text, scale, bias = (leaf.detach() for leaf in features(4, 3, torch.float64, "any"))
+    for loss, definition, rest in ((ours.ClipLoss(), published.clip_loss, (text, scale)),
+                                   (ours.SigLipLoss(), published.siglip_loss, (text, scale, bias))):
+        got = torch.func.grad(loss)(image, *rest)
+        torch.testing.assert_close(got, torch.func.grad(definition)(image, *rest), rtol=1e-10, atol=1e-10)
 
 
 def test_patch_of_a_module():

@@ -13,34 +13,69 @@ import torch
 from torch import Tensor, distributed, nn
 
 from . import functional
+from ._call import _needs_dispatcher as needs_dispatcher
 from ._patch import Patch, loaded_modules, replace
 
 __all__ = ["ClipLoss", "SigLipLoss", "patch_open_clip"]
 
 
-def _lift(features: Tensor, is_text: bool) -> tuple[Tensor, Tensor]:
-    """Features [B, D + 8] of one length, and that length, which has no gradient.
+_EXTRA = 8  # columns of lifted features, as many as keep rows aligned
 
-    A row x becomes (x, h, l, 0, 0, 0, ...) for an image and (x, 0, 0, h, l, 0, ...) for a text, with one c for all rows
-    and h and l such that |x|^2 + h^2 + l^2 = c^2. This changes no inner product of an image and a text, and their
-    cosine times both lengths is that product, as is its derivative, whatever c and h are. In half precision l holds
-    what h is rounded by. Eight columns keep rows aligned.
+
+def _lifted(rows: Tensor, place: int) -> tuple[Tensor, Tensor]:
+    """Rows [B, D + _EXTRA] of one length, and the square of that length."""
+    is_half = rows.dtype in (torch.float16, torch.bfloat16)
+    square = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float32 if is_half else None).square()
+    length = 2 * square.detach().amax() + 1e-6
+    rest = length - square
+    if is_half:
+        rounded = (rest.detach().sqrt() * (1 - 2**-7)).to(rows.dtype)
+        columns = torch.cat(((rest - rounded.float().square()).sqrt().to(rows.dtype), rounded), dim=1)
+    else:
+        columns = rest.sqrt()
+    columns = nn.functional.pad(columns, (place, _EXTRA - place - columns.shape[1]))
+    return torch.cat((rows, columns), dim=1), length
+
+
+def _both_lifted(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of vlp's losses whose scores are scale * image @ text.T: images and texts [B, D + _EXTRA], and log_scale.
+
+    A row x becomes (x, l, h, 0, 0, 0, ...) for an image and (x, 0, 0, l, h, 0, ...) for a text, with one c for all rows
+    and l and h such that |x|^2 + l^2 + h^2 = c^2. This changes no inner product of an image and a text, and their
+    cosine times both lengths is that product, as is its derivative, whatever c and h are. h is 0, except in half
+    precision, where l holds what h is rounded by.
     """
-    square = features.to(torch.promote_types(features.dtype, torch.float32)).square().sum(1, keepdim=True)
-    bound = 2 * square.detach().amax() + 1e-20
-    rest = bound - square
-    high = (rest.detach().sqrt() * (1 - 2**-6)).to(features.dtype)
-    low = (rest - high.to(rest.dtype).square()).sqrt().to(features.dtype)
-    none = features.new_zeros(len(features), 2)
-    columns = (none, high, low, none, none) if is_text else (high, low, none, none, none)
-    return torch.cat((features, *columns), dim=1), bound.sqrt()
+    image, image_length = _lifted(image, 0)
+    text, text_length = _lifted(text, 2)
+    factor = (image_length * text_length).sqrt()
+    return image, text, (scale.to(factor.dtype).reshape(()) * factor).log()
 
 
-def _pairs(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs of vlp's losses whose scores are scale * image @ text.T: images, texts, log_scale."""
-    lifted_image, image_length = _lift(image, is_text=False)
-    lifted_text, text_length = _lift(text, is_text=True)
-    return lifted_image, lifted_text, (scale.to(image_length.dtype).reshape(()) * (image_length * text_length)).log()
+class _Lift(torch.autograd.Function):
+    """_both_lifted with its gradients in few operations, for plain tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        image, text, log_scale = _both_lifted(image, text, scale)
+        ctx.save_for_backward(image, text, scale)
+        return image, text, log_scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *lifted, scale = ctx.saved_tensors
+        made: list[Tensor | None] = [None, None, None]
+        for i, (rows, gradient) in enumerate(zip(lifted, gradients)):
+            if ctx.needs_input_grad[i]:
+                width = rows.shape[1] - _EXTRA
+                of_rest = gradient.narrow(1, width + 2 * i, 1) / rows.narrow(1, width + 2 * i, 1)  # dl/dx = -x / l
+                made[i] = torch.addcmul(gradient.narrow(1, 0, width), rows.narrow(1, 0, width), of_rest, value=-1)
+        if ctx.needs_input_grad[2]:
+            made[2] = gradients[2].to(scale.dtype) / scale
+        return tuple(made)
+
+
+def _lift(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return (_both_lifted if needs_dispatcher() else _Lift.apply)(image, text, scale)
 
 
 class _GatherWithGradient(torch.autograd.Function):
@@ -119,7 +154,7 @@ class ClipLoss(nn.Module):
             loss = (self._pick_own(image_features, text, logit_scale)
                     + self._pick_own(text_features, image, logit_scale))
         else:
-            loss = functional.info_nce(*_pairs(image, text, logit_scale))
+            loss = functional.info_nce(*_lift(image, text, logit_scale))
         if logit_bias is not None:
             loss = loss + 0 * logit_bias.sum()
         return {"contrastive_loss": loss} if output_dict else loss
@@ -135,7 +170,7 @@ class ClipLoss(nn.Module):
 
     def _pick_own(self, one: Tensor, others: Tensor, scale: Tensor) -> Tensor:
         """Half the cross-entropy of picking, for each row of this rank, its counterpart among those of all ranks."""
-        return functional.info_nce(*_pairs(one, others, scale), own_text=self.rank * len(one),
+        return functional.info_nce(*_lift(one, others, scale), own_text=self.rank * len(one),
                                    image_to_text_weight=0.5, text_to_image_weight=0.0)
 
 
@@ -177,7 +212,7 @@ class SigLipLoss(nn.Module):
         if self.world_size > 1:
             text = _GatherWithGradient.apply(text_features.contiguous(), self.rank, self.world_size)
             own_text = self.rank * len(text_features)
-        image, text, log_scale = _pairs(image_features, text, logit_scale)
+        image, text, log_scale = _lift(image_features, text, logit_scale)
         bias = log_scale.new_zeros(()) if logit_bias is None else logit_bias.to(log_scale.dtype).reshape(())
         loss = functional.pairwise_sigmoid(image, text, log_scale, bias, own_text=own_text)
         return {"contrastive_loss": loss} if output_dict else loss
