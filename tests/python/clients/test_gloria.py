@@ -152,6 +152,53 @@ def test_two_forwards_before_their_backwards():
         check(gradients(loss[:2], (1.0, 1.0), given[:2]), gradients(want[:2], (1.0, 1.0), given[:2]), 1e-11)
 
 
+def test_upstreams_that_the_host_must_not_wait_for(monkeypatch):
+    """The way of CUDA devices, taken on the CPU: one pass for a sum of both directions, two for other weights."""
+    features, words, lengths = local_inputs(SHAPES[2], torch.float64)
+    want = published.gloria_local(features, words, lengths)[:2]
+    steps = []
+    monkeypatch.setattr(gloria, "_WAITED_FOR", ())
+    step = gloria._step
+    monkeypatch.setattr(gloria, "_step", lambda *given, **named: steps.append(given[3]) or step(*given, **named))
+    for weights in WEIGHTS:
+        got = gloria.local_loss(features, words, lengths)[:2]
+        check(gradients(got, weights, (features, words)), gradients(want, weights, (features, words)), 1e-11)
+    loss0, loss1, _ = gloria.local_loss(features, words, lengths)
+    for loss, other, passes in ((0.3 * (loss0 + loss1), 0.3 * (want[0] + want[1]), 1), (loss0, want[0], 1),
+                                (loss1 * 2, want[1] * 2, 1), (loss0 + 2 * loss1, want[0] + 2 * want[1], 2)):
+        steps.clear()
+        got = torch.autograd.grad(loss, (features, words), retain_graph=True)
+        check(list(got), list(torch.autograd.grad(other, (features, words), retain_graph=True)), 1e-11)
+        assert steps.count("differentiate") == passes
+
+
+def test_passes_of_backward(monkeypatch):
+    """On the CPU, one pass for all weights of one sign."""
+    features, words, lengths = local_inputs(SHAPES[2], torch.float64)
+    loss0, loss1, _ = gloria.local_loss(features, words, lengths)
+    steps = []
+    step = gloria._step
+    monkeypatch.setattr(gloria, "_step", lambda *given, **named: steps.append(given[3]) or step(*given, **named))
+    for weights in WEIGHTS:
+        steps.clear()
+        torch.autograd.grad(weights[0] * loss0 + weights[1] * loss1, (features, words), retain_graph=True)
+        assert len(steps) == (2 if weights == (1.0, -1.0) else 1)
+    for upstream in (math.inf, math.nan):
+        made = torch.autograd.grad(upstream * loss0 + loss1, (features, words), retain_graph=True)
+        assert not any(one.isfinite().all() for one in made)
+
+
+def test_expanded_and_strided_inputs():
+    features, words, lengths = local_inputs(SHAPES[2], torch.float64)
+    given = [features.detach()[:1].expand_as(features), words.detach().transpose(1, 2).contiguous().transpose(1, 2)]
+    got = gloria.local_loss(*given, lengths)
+    want = published.gloria_local(*given, lengths)
+    check(list(got[:2]), list(want[:2]), 1e-11)
+    image, text = (one.detach() for one in codes(5, torch.float64))
+    image = image[:1].expand(5, -1)
+    check(list(gloria.global_loss(image, text)), list(published.gloria_global(image, text)), 1e-11)
+
+
 def codes(pairs: int, dtype: torch.dtype) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(pairs)
     return [(torch.randn(pairs, 6, generator=generator, dtype=torch.float64) * 3).to(dtype).requires_grad_()

@@ -221,6 +221,11 @@ def test_patch_of_a_module():
     assert not hasattr(copy, "SigLipLoss")
     patch.restore()
     assert copy.ClipLoss is original
+    first, second = patch_open_clip(copy), patch_open_clip(copy)
+    first.restore()
+    assert copy.ClipLoss is original
+    second.restore()
+    assert copy.ClipLoss is original
     with pytest.raises(ValueError, match="copy_of_nothing has none of ClipLoss, SigLipLoss"):
         patch_open_clip(types.ModuleType("copy_of_nothing"))
 

@@ -31,12 +31,15 @@ def loaded_modules(*packages: str) -> list[types.ModuleType]:
 
 
 def replace(replacements: Mapping[str, Any], modules: Iterable[types.ModuleType]) -> Patch:
-    """Replaces the attributes of these names, in the modules that have them; ValueError where none does."""
+    """Replaces the attributes of these names in the modules that have them; ValueError where none does.
+
+    An attribute that is replaced already is left to the Patch that did so.
+    """
     modules = list(modules)
     found = [(module, name, vars(module)[name]) for module in modules for name in replacements if name in vars(module)]
     if not found:
-        raise ValueError(f"{', '.join(module.__name__ for module in modules) or 'no module'} has none of "
-                         f"{', '.join(replacements)}")
-    for module, name, _ in found:
+        raise ValueError(f"{', '.join(module.__name__ for module in modules)} has none of {', '.join(replacements)}")
+    replaced = [(module, name, before) for module, name, before in found if before is not replacements[name]]
+    for module, name, _ in replaced:
         setattr(module, name, replacements[name])
-    return Patch(found)
+    return Patch(replaced)

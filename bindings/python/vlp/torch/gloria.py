@@ -18,12 +18,15 @@ from torch import Tensor, nn
 from .._library import library
 from . import functional
 from ._call import _needs_dispatcher as needs_dispatcher
+from ._losses import takes_strides
 from ._once import once
 from ._patch import Patch, replace
 
 __all__ = ["local_loss", "global_loss", "patch_gloria"]
 
 Options = tuple[tuple[str, float], ...]
+
+_WAITED_FOR = ("cpu",)  # devices whose numbers the host may read at any time
 
 
 @functools.lru_cache(maxsize=1024)
@@ -89,19 +92,21 @@ class _BothWays(torch.autograd.Function):
             _step(*place, "differentiate", options, weights, gradients=names, add=add)(
                 torch.get_num_threads(), *numbers, upstream, *inputs, *sums, saved, *into)
 
-        if place[0] == "cuda":
-            made = _on_device(run, first, second, made)
-        else:
+        if place[0] in _WAITED_FOR:
             host = (0.0 if upstream is None else upstream.item() for upstream in (first, second))
             for number, (weights, upstream) in enumerate(_passes(*host)):
                 run(weights, upstream, made, add=number > 0)
-        made = iter(once(place[1], made, first, second, *inputs))
+        else:
+            made = _on_device(run, first, second, made)
+        if torch.is_grad_enabled():
+            made = once(place[1], made, first, second, *inputs)
+        made = iter(made)
         return None, None, None, None, *(next(made) if want else None for want in wanted)
 
 
 def _on_device(run: Callable[..., None], first: Tensor | None, second: Tensor | None,
                made: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients for upstreams that only a CUDA device knows: one pass where both are the same tensor, as they are
+    """The gradients for upstreams that only the device knows: one pass where both are the same tensor, as they are
     for a sum of the directions, or one is not there; otherwise two. Gradients are lifted so that halves hold them."""
     lift = 256.0 if any(one.dtype is torch.float16 for one in made) else 1.0
     if first is None or second is None or first.data_ptr() == second.data_ptr():
@@ -134,7 +139,7 @@ def _both_ways(loss: str, options: Options, one: Tensor, other: Tensor, *rest: T
                     **({"outputs": ("attention",)} if wants_attention else {}))
         return (first[0], second, first[1]) if wants_attention else (first, second, None)
     known = library(one.device.type).losses[loss]
-    one, other = (each.resolve_neg() if each.stride(-1) == 1 else each.contiguous() for each in (one, other))
+    one, other = ((each if takes_strides(each) else each.contiguous()).resolve_neg() for each in (one, other))
     attention = one.new_empty(len(one), other.shape[1], one.shape[1]) if wants_attention else None
     return _BothWays.apply(loss, options, tuple((known.numbers | numbers).values()), attention, one, other, *rest,
                            *(None,) * (len(known.inputs) - 2 - len(rest)))
