@@ -103,6 +103,26 @@ def test_numbers_of_one_dimension_and_the_dictionary(loss):
     assert all(number.grad.shape == (1,) for number in one_dimension)
 
 
+@pytest.mark.parametrize("loss", [ours.ClipLoss(), ours.SigLipLoss()])
+def test_numbers_of_other_types(loss):
+    image, text, scale, bias = features(5, 4, torch.float64, "one")
+    want = loss(image, text, scale, bias)
+    narrow = [number.detach().float().requires_grad_() for number in (scale, bias)]
+    got = loss(image, text, *narrow)
+    torch.testing.assert_close(got, want)
+    got.backward()
+    assert all(number.grad.dtype is torch.float32 for number in narrow)
+    assert loss(image, text, scale.item(), bias.item()).equal(want)
+
+
+@pytest.mark.parametrize("loss", [ours.ClipLoss(), ours.SigLipLoss()])
+def test_autocast_changes_nothing(loss):
+    leaves = features(5, 4, torch.float32, "one")
+    with torch.autocast("cpu", torch.bfloat16):
+        got = loss(*leaves)
+    assert got.equal(loss(*leaves))
+
+
 def test_scale_goes_back_to_its_logarithm():
     image, text, _, _ = features(6, 4, torch.float32, "one")
     log_scale = torch.tensor(2.0, requires_grad=True)

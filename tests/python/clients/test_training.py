@@ -1,11 +1,12 @@
-"""Models of open_clip and Hugging Face train with vlp's losses as they do with their own."""
+"""Models of open_clip, Hugging Face and GLoRIA train with vlp's losses as they do with their own."""
 from __future__ import annotations
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from vlp.torch import ClipLoss, SigLipLoss  # noqa: E402
+import published  # noqa: E402
+from vlp.torch import ClipLoss, SigLipLoss, gloria  # noqa: E402
 
 PAIRS = 12
 WORDS = 50
@@ -93,3 +94,37 @@ def test_hugging_face_trains_along_the_same_curve():
     theirs, ours = train(their_step), train(our_step)
     assert theirs[-1] < theirs[0]
     assert max(abs(one - other) for one, other in zip(ours, theirs, strict=True)) < 1e-4
+
+
+def test_gloria_trains_along_the_same_curve():
+    """A model with GLoRIA's layouts, and the weighted sum that its loop takes."""
+    lengths = [LENGTH - i % 2 for i in range(PAIRS)]
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.words = torch.nn.Conv2d(3, 16, 4, 4), torch.nn.Embedding(WORDS, 16)
+
+        def forward(self, image, text):
+            features, words = self.features(image), self.words(text).transpose(1, 2)
+            return features, words, features.mean((2, 3)), words.mean(2)
+
+    def train(local_loss, global_loss):
+        torch.manual_seed(1)
+        maps = []
+
+        def step(model, image, text):
+            features, words, image_code, text_code = model(image, text)
+            local0, local1, maps[:] = local_loss(features, words, lengths)
+            global0, global1 = global_loss(image_code, text_code, temp3=10.0)
+            return (local0 + local1) * 1.0 + (global0 + global1) * 0.5
+
+        return curve(Model(), step, steps=50, side=16), [one.detach() for one in maps]
+
+    theirs, their_maps = train(published.gloria_local, published.gloria_global)
+    ours, our_maps = train(gloria.local_loss, gloria.global_loss)
+    assert sum(theirs[-5:]) < 0.75 * sum(theirs[:5])
+    assert max(abs(one - other) for one, other in zip(ours, theirs, strict=True)) < 1e-4
+    for one, other, length in zip(our_maps, their_maps, lengths, strict=True):
+        assert one.shape == other.shape == (1, length, 4, 4)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)

@@ -48,7 +48,7 @@ def _both_lifted(image: Tensor, text: Tensor, scale: Tensor) -> tuple[Tensor, Te
     image, image_length = _lifted(image, 0)
     text, text_length = _lifted(text, 2)
     factor = (image_length * text_length).sqrt()
-    return image, text, (scale.to(factor.dtype).reshape(()) * factor).log()
+    return image, text, (scale.to(factor.dtype) * factor).log()
 
 
 class _Lift(torch.autograd.Function):
@@ -102,14 +102,20 @@ def _gather(rows: Tensor, world_size: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _check(name: str, image: Tensor, text: Tensor, scale: Tensor, bias: Tensor | None) -> None:
+def _check(name: str, image: Tensor, text: Tensor) -> None:
     """A ValueError where open_clip's loss would fail, or be another loss than vlp's."""
     if image.ndim != 2 or image.shape != text.shape or not len(image):
         raise ValueError(f"{name}: image_features is {list(image.shape)} and text_features is {list(text.shape)}, "
                          "but both must be [B, D] of the same pairs, at least one")
-    for what, number in (("logit_scale", scale), ("logit_bias", bias)):
-        if number is not None and number.numel() != 1:
-            raise ValueError(f"{name}: {what} must be one number, but is {list(number.shape)}")
+
+
+def _number(name: str, given: Tensor | float) -> Tensor:
+    """A tensor of rank 0."""
+    if not isinstance(given, Tensor):
+        return torch.tensor(given, dtype=torch.float64)
+    if given.numel() != 1:
+        raise ValueError(f"{name} must be one number, but is {list(given.shape)}")
+    return given.reshape(()) if given.ndim else given
 
 
 class ClipLoss(nn.Module):
@@ -137,15 +143,16 @@ class ClipLoss(nn.Module):
         self.rank = rank
         self.world_size = world_size
 
-    def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor,
-                logit_bias: Tensor | None = None, output_dict: bool = False) -> Tensor | dict[str, Tensor]:
+    def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor | float,
+                logit_bias: Tensor | float | None = None, output_dict: bool = False) -> Tensor | dict[str, Tensor]:
         """The loss of pairs of image_features and text_features [B, D] with scores
         logit_scale * image_features @ text_features.T + logit_bias.
 
         logit_scale must be above 0 (the loss is NaN where it is not). logit_bias moves all scores alike, so it changes
         neither the loss nor any gradient. With output_dict the loss is returned as {"contrastive_loss": loss}.
         """
-        _check("ClipLoss", image_features, text_features, logit_scale, logit_bias)
+        _check("ClipLoss", image_features, text_features)
+        logit_scale = _number("ClipLoss: logit_scale", logit_scale)
         if self.world_size == 1:
             image, text = image_features, text_features
         else:
@@ -156,7 +163,7 @@ class ClipLoss(nn.Module):
         else:
             loss = functional.info_nce(*_lift(image, text, logit_scale))
         if logit_bias is not None:
-            loss = loss + 0 * logit_bias.sum()
+            loss = loss + 0 * _number("ClipLoss: logit_bias", logit_bias)
         return {"contrastive_loss": loss} if output_dict else loss
 
     def _gather(self, rows: Tensor) -> Tensor:
@@ -198,8 +205,8 @@ class SigLipLoss(nn.Module):
         if self.dist_impl not in ("bidir", "shift", "reduce", "gather"):
             raise ValueError(f"SigLipLoss: dist_impl must be bidir, shift, reduce or gather, but is {dist_impl!r}")
 
-    def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor, logit_bias: Tensor | None,
-                output_dict: bool = False) -> Tensor | dict[str, Tensor]:
+    def forward(self, image_features: Tensor, text_features: Tensor, logit_scale: Tensor | float,
+                logit_bias: Tensor | float | None, output_dict: bool = False) -> Tensor | dict[str, Tensor]:
         """The loss of pairs of image_features and text_features [B, D] with scores
         logit_scale * image_features @ text_features.T + logit_bias: the sum over all pairs of an image of this rank
         and a text of any, divided by B.
@@ -207,14 +214,15 @@ class SigLipLoss(nn.Module):
         logit_scale must be above 0 (the loss is NaN where it is not); a logit_bias of None is 0. With output_dict the
         loss is returned as {"contrastive_loss": loss}.
         """
-        _check("SigLipLoss", image_features, text_features, logit_scale, logit_bias)
+        _check("SigLipLoss", image_features, text_features)
+        logit_scale = _number("SigLipLoss: logit_scale", logit_scale)
+        logit_bias = _number("SigLipLoss: logit_bias", 0.0 if logit_bias is None else logit_bias)
         text, own_text = text_features, 0
         if self.world_size > 1:
             text = _GatherWithGradient.apply(text_features.contiguous(), self.rank, self.world_size)
             own_text = self.rank * len(text_features)
         image, text, log_scale = _lift(image_features, text, logit_scale)
-        bias = log_scale.new_zeros(()) if logit_bias is None else logit_bias.to(log_scale.dtype).reshape(())
-        loss = functional.pairwise_sigmoid(image, text, log_scale, bias, own_text=own_text)
+        loss = functional.pairwise_sigmoid(image, text, log_scale, logit_bias.to(log_scale), own_text=own_text)
         return {"contrastive_loss": loss} if output_dict else loss
 
 
