@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .._library import library
 from . import functional
 from ._call import _needs_dispatcher as needs_dispatcher
-from ._losses import takes_strides
+from ._losses import LOSSES
 from ._once import once
 from ._patch import Patch, replace
 
@@ -139,7 +139,7 @@ def _both_ways(loss: str, options: Options, one: Tensor, other: Tensor, *rest: T
                     **({"outputs": ("attention",)} if wants_attention else {}))
         return (first[0], second, first[1]) if wants_attention else (first, second, None)
     known = library(one.device.type).losses[loss]
-    one, other = ((each if takes_strides(each) else each.contiguous()).resolve_neg() for each in (one, other))
+    one, other = LOSSES[loss].ready((one.resolve_neg(), other.resolve_neg()), ())
     attention = one.new_empty(len(one), other.shape[1], one.shape[1]) if wants_attention else None
     return _BothWays.apply(loss, options, tuple((known.numbers | numbers).values()), attention, one, other, *rest,
                            *(None,) * (len(known.inputs) - 2 - len(rest)))
