@@ -165,6 +165,17 @@ def test_views_and_leaves_without_gradient():
     torch.testing.assert_close(value, published.clip_loss(image, text, scale).detach())
 
 
+@pytest.mark.parametrize("loss", [ours.ClipLoss(), ours.SigLipLoss()])
+def test_second_derivatives_are_refused(loss):
+    leaves = features(4, 3, torch.float64, "any")
+    made = torch.autograd.grad(loss(*leaves), leaves, create_graph=True)
+    for one, leaf in zip(made, leaves):
+        if one.requires_grad:
+            with pytest.raises(NotImplementedError, match="cannot be differentiated again"):
+                torch.autograd.grad(one.sum(), leaf, retain_graph=True)
+    assert made[0].requires_grad and made[1].requires_grad and made[2].requires_grad
+
+
 def test_nan_stays_nan():
     image, text, scale, bias = (leaf.detach() for leaf in features(4, 3, torch.float32, "one"))
     image[1, 1] = float("nan")
