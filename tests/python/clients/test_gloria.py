@@ -137,7 +137,7 @@ def test_halves(dtype):
     wide = [one.detach().double().requires_grad_() for one in (features, words)]
     *got, maps = gloria.local_loss(features, words, lengths)
     *want, want_maps = published.gloria_local(*wide, lengths)
-    assert got[0].dtype is torch.float32
+    assert got[0].dtype is torch.float32 and maps[0].requires_grad  # whose gradient is refused
     made = gradients(got, (1.0, 1.0), (features, words))
     assert made[2].dtype is dtype
     check([one.double() for one in made], gradients(want, (1.0, 1.0), wide), 2e-2)
@@ -298,10 +298,15 @@ def test_patch(monkeypatch):
     assert module.local_loss is published.gloria_local and module.global_loss is published.gloria_global
     copy = types.ModuleType("copy_of_gloria_loss")
     copy.local_loss = published.gloria_local
+    importer, other = types.ModuleType("importer"), types.ModuleType("other")
+    importer.local_loss, other.local_loss = copy.local_loss, published.gloria_global
+    for one in (importer, other):
+        monkeypatch.setitem(sys.modules, one.__name__, one)
     patch = patch_gloria(copy)
-    assert copy.local_loss is gloria.local_loss and not hasattr(copy, "global_loss")
+    assert copy.local_loss is importer.local_loss is gloria.local_loss and not hasattr(copy, "global_loss")
+    assert other.local_loss is published.gloria_global
     patch.restore()
-    assert copy.local_loss is published.gloria_local
+    assert copy.local_loss is importer.local_loss is published.gloria_local
 
 
 def test_patch_without_gloria():

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import types
-from typing import Any, Iterable, Mapping
+from typing import Any, Mapping
 
 
 class Patch:
@@ -24,22 +24,17 @@ class Patch:
         self.restore()
 
 
-def loaded_modules(*packages: str) -> list[types.ModuleType]:
-    """Modules of these packages that are imported."""
-    return [module for name, module in sorted(sys.modules.items())
-            if name.split(".")[0] in packages and isinstance(module, types.ModuleType)]
+def replace(replacements: Mapping[str, Any], home: types.ModuleType) -> Patch:
+    """Replaces what `home` has by these names, there and in every module that has imported it by the same name.
 
-
-def replace(replacements: Mapping[str, Any], modules: Iterable[types.ModuleType]) -> Patch:
-    """Replaces the attributes of these names in the modules that have them; ValueError where none does.
-
-    An attribute that is replaced already is left to the Patch that did so.
+    What is replaced already is left to the Patch that did so. ValueError where `home` has none of the names.
     """
-    modules = list(modules)
-    found = [(module, name, vars(module)[name]) for module in modules for name in replacements if name in vars(module)]
-    if not found:
-        raise ValueError(f"{', '.join(module.__name__ for module in modules)} has none of {', '.join(replacements)}")
-    replaced = [(module, name, before) for module, name, before in found if before is not replacements[name]]
+    originals = {name: vars(home)[name] for name in replacements if name in vars(home)}
+    if not originals:
+        raise ValueError(f"{home.__name__} has none of {', '.join(replacements)}")
+    loaded = [one for one in list(sys.modules.values()) if isinstance(one, types.ModuleType) and one is not home]
+    replaced = [(module, name, original) for module in (home, *loaded) for name, original in originals.items()
+                if vars(module).get(name) is original is not replacements[name]]
     for module, name, _ in replaced:
         setattr(module, name, replacements[name])
     return Patch(replaced)

@@ -220,12 +220,12 @@ def global_loss(cnn_code: Tensor, rnn_code: Tensor, eps: float = 1e-8,
 
 
 def patch_gloria(module: types.ModuleType | None = None) -> Patch:
-    """Puts vlp's local_loss and global_loss into gloria.loss.gloria_loss, or into `module`: a copy of GLoRIA's
-    gloria_loss.py, say. Models look these functions up when they are made, so patch before.
+    """Puts vlp's local_loss and global_loss where those of gloria.loss.gloria_loss are: there, and in every module that
+    has imported them by these names. `module` is a module that has them instead: a copy of gloria_loss.py, say.
 
-    Returns a Patch: `restore()` undoes it, and so does the end of a `with` block. ImportError where GLoRIA is not
-    installed; ValueError where `module` has neither function.
+    Models look these functions up when they are made, so patch before. Returns a Patch: `restore()` undoes it, and so
+    does the end of a `with` block. ImportError where GLoRIA is not installed; ValueError where `module` has neither
+    function.
     """
-    if module is None:
-        module = importlib.import_module("gloria.loss.gloria_loss")
-    return replace({"local_loss": local_loss, "global_loss": global_loss}, [module])
+    return replace({"local_loss": local_loss, "global_loss": global_loss},
+                   importlib.import_module("gloria.loss.gloria_loss") if module is None else module)

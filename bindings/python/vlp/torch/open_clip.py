@@ -6,6 +6,7 @@ length. So the gradient for the features is that of open_clip too, whose part al
 """
 from __future__ import annotations
 
+import importlib
 import types
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, distributed, nn
 
 from . import functional
 from ._call import _needs_dispatcher as needs_dispatcher
-from ._patch import Patch, loaded_modules, replace
+from ._patch import Patch, replace
 
 __all__ = ["ClipLoss", "SigLipLoss", "patch_open_clip"]
 
@@ -227,16 +228,12 @@ class SigLipLoss(nn.Module):
 
 
 def patch_open_clip(module: types.ModuleType | None = None) -> Patch:
-    """Puts vlp's ClipLoss and SigLipLoss where open_clip's are, in every module of open_clip and open_clip_train that
-    is loaded, or in `module` alone: a copy of open_clip's loss.py, say. Losses that exist already stay what they are,
-    and so do CoCaLoss and DistillClipLoss.
+    """Puts vlp's ClipLoss and SigLipLoss where those of open_clip.loss are: there, and in every module that has
+    imported them by these names. `module` is a module that has them instead: a copy of open_clip's loss.py, say.
 
-    Returns a Patch: `restore()` undoes it, and so does the end of a `with` block. ImportError where open_clip is not
-    installed; ValueError where `module` has neither loss.
+    Losses that are made already stay what they are, and so do CoCaLoss and DistillClipLoss. Returns a Patch:
+    `restore()` undoes it, and so does the end of a `with` block. ImportError where open_clip is not installed;
+    ValueError where `module` has neither loss.
     """
-    losses = {"ClipLoss": ClipLoss, "SigLipLoss": SigLipLoss}
-    if module is not None:
-        return replace(losses, [module])
-    import open_clip  # noqa: F401
-
-    return replace(losses, loaded_modules("open_clip", "open_clip_train"))
+    return replace({"ClipLoss": ClipLoss, "SigLipLoss": SigLipLoss},
+                   importlib.import_module("open_clip.loss") if module is None else module)
