@@ -226,6 +226,14 @@ def test_eps_of_the_global_loss(eps):
     check(list(gloria.global_loss(*leaves, eps or 1e-8)), list(published.gloria_global(*leaves, eps or 1e-8)), 1e-11)
 
 
+def test_codes_too_short_to_normalise():
+    """vlp divides by norms of at least 1e-12, the published loss by products of norms of at least eps."""
+    image, text = (one.detach() for one in codes(5, torch.float64))
+    leaves = [(image * 1e-14).requires_grad_(), (text * 1e8).requires_grad_()]
+    check([one.detach() for one in gloria.global_loss(*leaves)],
+          [one.detach() for one in published.gloria_global(*leaves)], 1e-11)
+
+
 def test_a_learned_scale_of_the_global_loss():
     leaves = [*codes(5, torch.float64), torch.tensor(7.0, dtype=torch.float64, requires_grad=True)]
     check(gradients(gloria.global_loss(*leaves[:2], temp3=leaves[2]), (1.0, 0.5), leaves),
