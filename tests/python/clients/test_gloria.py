@@ -301,8 +301,9 @@ def test_patch(monkeypatch):
     module.local_loss, module.global_loss = published.gloria_local, published.gloria_global
     for one in (package, losses, module):
         monkeypatch.setitem(sys.modules, one.__name__, one)
+    local_loss, global_loss = gloria.local_loss, gloria.global_loss
     with patch_gloria():
-        assert module.local_loss is gloria.local_loss and module.global_loss is gloria.global_loss
+        assert module.local_loss is local_loss and module.global_loss is global_loss
     assert module.local_loss is published.gloria_local and module.global_loss is published.gloria_global
     copy = types.ModuleType("copy_of_gloria_loss")
     copy.local_loss = published.gloria_local
@@ -311,10 +312,11 @@ def test_patch(monkeypatch):
     for one in (importer, other):
         monkeypatch.setitem(sys.modules, one.__name__, one)
     patch = patch_gloria(copy)
-    assert copy.local_loss is importer.local_loss is gloria.local_loss and not hasattr(copy, "global_loss")
+    assert copy.local_loss is importer.local_loss is local_loss and not hasattr(copy, "global_loss")
     assert other.local_loss is published.gloria_global
     patch.restore()
     assert copy.local_loss is importer.local_loss is published.gloria_local
+    assert gloria.local_loss is local_loss and gloria.global_loss is global_loss
 
 
 def test_patch_without_gloria():
