@@ -17,6 +17,7 @@
 #include <span>
 #include <stdexcept>
 #include <string_view>
+#include <vector>
 
 namespace vlp::bindings {
 
@@ -99,7 +100,9 @@ class OneLoss final : public AnyLoss<typename L::Device> {
   explicit OneLoss(std::span<const VlpOption> options) : loss_(read_options<L>(options)) {}
 
   [[nodiscard]] std::size_t saved_bytes(const VlpInputs& inputs) const override {
-    return loss_.saved_bytes(read(inputs));
+    const Inputs in = read_extents(inputs);
+    L::check_inputs(in, loss_.options());
+    return loss_.saved_bytes(in);
   }
 
   void forward(Device& device, const VlpInputs& inputs, const VlpArrays& outputs,
@@ -125,7 +128,12 @@ class OneLoss final : public AnyLoss<typename L::Device> {
 
   [[nodiscard]] std::size_t block_saved_bytes(const VlpInputs& inputs) const override {
     std::size_t bytes = 0;
-    with_blocks([&](const auto& loss) { bytes = loss.block_saved_bytes(read(inputs)); });
+    with_blocks([&]<class Of>(const Of& loss) {
+      const Inputs in = read_extents(inputs);
+      Of::check_inputs(in, loss.options());
+      Of::check_block_options(loss.options());
+      bytes = loss.block_saved_bytes(in);
+    });
     return bytes;
   }
 
@@ -182,6 +190,17 @@ class OneLoss final : public AnyLoss<typename L::Device> {
     });
     read_numbers({given.numbers, static_cast<std::size_t>(given.number_count)}, out);
     return out;
+  }
+
+  /// Inputs of which nothing is read but extents. Those without data point somewhere, since an input that is
+  /// given is one that has data.
+  static Inputs read_extents(const VlpInputs& given) {
+    alignas(std::max_align_t) static std::byte somewhere{};
+    const std::span<const VlpArray> arrays(given.arrays.arrays, static_cast<std::size_t>(given.arrays.count));
+    std::vector<VlpArray> out(arrays.begin(), arrays.end());
+    for (VlpArray& array : out)
+      if (array.data == nullptr) array.data = &somewhere;
+    return read({{out.data(), given.arrays.count}, given.numbers, given.number_count});
   }
 
   static void read_numbers(std::span<const VlpNumber> given, Inputs& out) {

@@ -123,8 +123,9 @@ VLP_OPS_API VlpStatus vlp_loss_make(const char* name, const char* type, const Vl
                                     int64_t option_count, VlpLoss** loss);
 VLP_OPS_API void vlp_loss_free(VlpLoss* loss);
 
-/// Writes to `bytes` how much a forward of these inputs saves. Reads extents and numbers alone: the arrays'
-/// data may be null.
+/// Writes to `bytes` how much a forward of these inputs saves. Reads extents and numbers alone, and refuses
+/// those that a forward would refuse: the arrays' data may be null, which does not mean that they are not
+/// given.
 VLP_OPS_API VlpStatus vlp_loss_saved_bytes(const VlpLoss* loss, const VlpInputs* inputs, int64_t* bytes);
 
 /// Computes the outputs, the value "loss" among them, and writes `saved`.

@@ -158,6 +158,15 @@ TEST_CASE("the C interface says how much accumulate saves of a block, and refuse
   CHECK(bytes == static_cast<std::int64_t>(Alignment().block_saved_bytes(given.inputs)));
   CHECK(bytes < static_cast<std::int64_t>(Alignment().saved_bytes(given.inputs)));
 
+  const CLoss with_margin = make_c_loss<Alignment>({{"false_negative_margin", "0.1"}});
+  CHECK(error_of(vlp_loss_block_saved_bytes(with_margin.get(), &in, &bytes)) ==
+        "local_alignment: false_negative_margin needs the whole batch in one call, but is 0.1");
+  VlpInputs without_regions = in;
+  --without_regions.arrays.count;
+  without_regions.arrays.arrays = inputs.arrays().arrays().data() + 1;
+  CHECK(error_of(vlp_loss_block_saved_bytes(loss.get(), &without_regions, &bytes)) ==
+        "local_alignment: regions is 0 x 0 x 0, but every extent must be at least 1");
+
   for (std::size_t i = 0; i < data.size(); ++i) inputs.arrays().arrays()[i].data = data[i];
   in = inputs.get();
   TestSums<Alignment> memory(5, 5);

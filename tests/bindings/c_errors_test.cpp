@@ -179,3 +179,25 @@ TEST_CASE("the C interface says what is wrong with a gradient, a number or the w
         "perturbation_sensitivity: has no number word_capacity");
   CHECK(bytes == -1);
 }
+
+TEST_CASE("the C interface says how much is saved only of inputs that a forward would take") {
+  const std::int64_t narrow[] = {5, 6};
+  const auto error_with = [&](const std::function<void(Call&)>& change) {
+    Call call;
+    for (VlpArray& array : call.inputs.arrays().arrays()) array.data = nullptr;
+    change(call);
+    const VlpInputs in = call.inputs.get();
+    std::int64_t saved = -1;
+    const std::string error = error_of(vlp_loss_saved_bytes(call.loss.get(), &in, &saved));
+    CHECK(saved == (error == "no error" ? 448 : -1));
+    return error;
+  };
+  CHECK(error_with([](Call&) {}) == "no error");
+  CHECK(error_with([&](Call& call) { call.input(0).extents = narrow; }) ==
+        "perturbation_sensitivity: image is 5 x 6 but text is 5 x 4 x 7");
+  CHECK(error_with([&](Call& call) { call.input(3).extents = narrow; }) ==
+        "perturbation_sensitivity: valid is 5 x 6 but text is 5 x 4 x 7");
+  CHECK(error_with([](Call& call) {
+          call.inputs.arrays().arrays().erase(call.inputs.arrays().arrays().begin() + 2);
+        }) == "perturbation_sensitivity: log_scale is not given");
+}
