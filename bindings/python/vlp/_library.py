@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import numbers
 import os
 import sys
 from dataclasses import dataclass
@@ -35,12 +36,18 @@ class Option:
     choices: tuple[str, ...]
     default: str
 
+    @property
+    def value(self) -> float | int | bool | str:
+        """The default as Python's own number, bool or text."""
+        return {"number": float, "integer": int, "bool": "true".__eq__, "choice": str}[self.kind](self.default)
+
     def text(self, value: Any) -> str:
         """The value as the library reads it; a TypeError where it is of another kind."""
-        wanted = {"number": (int, float), "integer": int, "bool": bool, "choice": str}[self.kind]
+        wanted = {"number": numbers.Real, "integer": numbers.Integral, "bool": bool, "choice": str}[self.kind]
         if not isinstance(value, wanted) or (self.kind in ("number", "integer") and isinstance(value, bool)):
             raise TypeError(f"{self.name} must be a {self.kind}, but is {value!r}")
-        return str(value).lower() if self.kind == "bool" else str(value)
+        return {"number": lambda: repr(float(value)), "integer": lambda: str(int(value)),
+                "bool": lambda: str(value).lower(), "choice": lambda: value}[self.kind]()
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,15 @@ class Loss:
                    {one["name"]: Option(one["name"], one["kind"], tuple(one["choices"]), one["default"])
                     for one in entry["options"]})
 
+    def output_shape(self, output: Array, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """The extents of an output, for inputs of these shapes by name; a ValueError where they do not tell."""
+        if output.rank == 0:
+            return ()
+        regions, words = shapes.get("regions", ()), shapes.get("words", ())
+        if len(regions) != 3 or len(words) != 3:
+            raise ValueError(f"{self.name}: {output.name} needs regions [B, R, D] and words [N, W, D]")
+        return {"similarity": (regions[0], words[0]), "attention": (regions[0], words[1], regions[1])}[output.name]
+
     def element_type(self, array: Array, number: str) -> str:
         """DLPack's name for the type of an array's elements, where the loss is of numbers of the type `number`."""
         accumulator = "float64" if number == "float64" else "float32"
@@ -74,6 +90,7 @@ class Library:
 
     def __init__(self, device: str, path: Path) -> None:
         self.device = device
+        self.path = path
         self.module = tvm_ffi.load_module(str(path))
         if sys.version_info < (3, 14):
             atexit.register(self.module.interpreter_ends)  # daemon threads stay in their calls; see in_call.hpp
@@ -83,20 +100,22 @@ class Library:
         self.prepare = functools.lru_cache(maxsize=1024)(self._prepare)
 
     def _prepare(self, loss: str, number: str, step: str, options: tuple[str, ...] = (), outputs: tuple[str, ...] = (),
-                 gradients: tuple[str, ...] = (), sums: tuple[str, ...] = (), add: bool = False) -> Callable[..., Any]:
+                 gradients: tuple[str, ...] = (), sums: tuple[str, ...] = (), add: bool = False,
+                 inputs: tuple[str, ...] | None = None) -> Callable[..., Any]:
         """The pass `step` of a loss of numbers of the type `number` as a function. Its arguments are
 
             threads, numbers, [upstream], inputs, [sums], [saved], [outputs], [gradients], [saved]
 
-        as far as the pass has them: `threads` 0 for all; the loss's `numbers` and `inputs` in their order, an input that
-        is not given as None; the tensors that `sums`, `outputs` and `gradients` name; `saved`, bytes, last where the pass
+        as far as the pass has them: `threads` 0 for all; the loss's `numbers` and `inputs` in their order (those that
+        `inputs` names, where it does), an input that is not given as None; the tensors that `sums`, `outputs` and `gradients` name; `saved`, bytes, last where the pass
         writes it. saved_bytes takes shapes (tvm_ffi.Shape) for inputs and returns a number; other passes return nothing.
         `options` are names and texts in turn.
         """
         known = self.losses[loss]
+        taken = [array for array in known.inputs if inputs is None or array.name in inputs]
         return self.module.prepare(loss, number, options, step, tuple(known.numbers),
-                                   tuple(array.name for array in known.inputs),
-                                   tuple(known.element_type(array, number) for array in known.inputs), sums, outputs,
+                                   tuple(array.name for array in taken),
+                                   tuple(known.element_type(array, number) for array in taken), sums, outputs,
                                    gradients, add)
 
 
