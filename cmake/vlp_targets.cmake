@@ -4,7 +4,11 @@
 #   vlp::io     io/                                 libpng, libjpeg, libcsv, nlohmann-json
 #   vlp::train  nn/, and what is made of the above  vlp::text, vlp::io
 #   vlp::cuda   cuda/vlp/cuda/                      CUDA 12 or later: runtime and cuBLAS
-find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(Eigen3 3.4 QUIET NO_MODULE)
+if(NOT Eigen3_FOUND)
+  message(FATAL_ERROR "vlp needs Eigen 3.4 or later (on Debian and Ubuntu: apt install libeigen3-dev); "
+                      "-DEigen3_DIR=FOLDER says where Eigen3Config.cmake is")
+endif()
 
 add_library(vlp INTERFACE)
 add_library(vlp::vlp ALIAS vlp)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing vlp takes, from the distribution's own packages (Debian 12, Ubuntu 24.04 and
-# later). Does nothing when all are there.
+# later); with --python also what the tests of the Python package take of them. Does nothing when all are there.
 set -euo pipefail
 
 packages=(
@@ -16,6 +16,9 @@ packages=(
   libopenblas-dev                                    # products by a BLAS (VLP_BLAS)
   libbenchmark-dev                                   # the benchmarks
 )
+if [[ ${1:-} == --python ]]; then
+  packages+=(python3-venv python3-dev) # an environment, and what torch.compile compiles with
+fi
 # Wanted only where the distribution has them: without the first the formatting is not checked.
 optional_packages=(clang-format-14)
 

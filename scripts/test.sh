@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test: ./scripts/test.sh [options of ctest]. Checks the formatting first, where there is
+# Builds everything and runs every test: ./scripts/test.sh [--python] [options of ctest]. With --python the tests of the
+# Python package too, in an environment that scripts/python.sh makes. Checks the formatting first, where there is
 # clang-format 14. CUDA kernels run emulated, which is most of the work (VLP_TEST_CUDA_EMULATION=OFF leaves it out); where
 # there is nvcc they are compiled too, and where there is a device the same tests run on it. With CI set, warnings are
 # errors; elsewhere a compiler newer than ours may warn of more.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-./scripts/install_packages.sh
+python=
+if [[ ${1:-} == --python ]]; then
+  python=$1
+  shift
+fi
+./scripts/install_packages.sh $python
 if command -v clang-format-14 >/dev/null; then
   ./scripts/format.sh --check
 else
@@ -18,6 +24,9 @@ cmake --preset cpu -DVLP_BUILD_TESTS=ON -DVLP_BUILD_EXAMPLES=ON -DVLP_INSTALL=ON
 jobs=$(./scripts/build_jobs.sh)
 cmake --build --preset cpu --parallel "$jobs"
 ctest --preset cpu --parallel "$jobs" --no-tests=error "$@"
+if [[ -n $python ]]; then
+  ./scripts/python.sh -m pytest tests/python
+fi
 
 if ! command -v nvcc >/dev/null; then
   echo "CUDA: no nvcc, so no kernel was compiled for a device"
