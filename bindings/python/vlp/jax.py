@@ -14,8 +14,8 @@ loss is here by itself; `help(vlp.jax.info_nce)` says what each takes.
 What they compute on is JAX's default device: the CPU, where float16 and bfloat16 are computed in float32 and float64 needs
 jax_enable_x64, or a CUDA device. Shapes that do not fit together raise ValueError when the function is traced; values that do
 not (a word_count of 0) raise JAX's runtime error, with vlp's sentence in it, when the program runs. There are no forward-mode
-and second derivatives and no vmap: each is refused. Arrays sharded over several devices are not supported: a loss over
-several processes' pairs has to be given all of them.
+and second derivatives and no vmap: each is refused. The work of a loss is not divided among devices: jit gathers arrays that
+are sharded over several of them, and each computes the whole; under shard_map each computes the loss of its own part.
 
 Each loss with other options takes a place of the 1024 that jax_tvm_ffi has for functions in a process, its gradient another.
 """
@@ -252,7 +252,7 @@ def _compute(arguments: Arguments, inputs: tuple[Any, ...], named: dict[str, Any
     if not outputs:
         return value
     names = ("loss", *(keyword(name) for name in outputs))
-    return _result_type(loss.name, names)(value, *(jax.lax.stop_gradient(one) for one in further))
+    return _result_type(loss.name, names)(value, *further)
 
 
 def _function_of(loss: Loss) -> Callable[..., Any]:

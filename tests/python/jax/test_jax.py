@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -327,6 +330,22 @@ def test_forward_mode_and_second_derivatives_are_refused():
 def test_values_without_end_stay():
     image, text = pair()
     assert jnp.isnan(vlp.jax.info_nce(image.at[0, 0].set(jnp.nan), text, 0.5))
+
+
+def test_sharded_arrays_are_gathered():
+    code = """if True:
+        import jax, numpy as np, vlp.jax, vlp.numpy
+        from jax.sharding import NamedSharding, PartitionSpec
+        mesh = jax.make_mesh((2,), ("pairs",))
+        image, text = np.random.default_rng(0).standard_normal((2, 8, 6)).astype(np.float32)
+        parts = [jax.device_put(one, NamedSharding(mesh, PartitionSpec("pairs"))) for one in (image, text)]
+        value, gradient = jax.jit(jax.value_and_grad(lambda image, text: vlp.jax.info_nce(image, text, 0.5)))(*parts)
+        expected = vlp.numpy.info_nce(image, text, 0.5, gradients=("image",))
+        np.testing.assert_allclose(value, expected.loss, rtol=1e-6)
+        np.testing.assert_allclose(gradient, expected.d_image, rtol=1e-5, atol=1e-7)"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                         env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
+    assert out.returncode == 0, out.stderr
 
 
 def test_other_devices_are_refused_by_name(monkeypatch):
