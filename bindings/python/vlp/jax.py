@@ -68,6 +68,11 @@ class _Program:
     def prepared(self, step: str, **what: tuple[str, ...]) -> Callable[..., Any]:
         return library(self.device).prepare(self.loss, self.number, step, self.options, inputs=self.inputs, **what)
 
+    def saved_bytes(self, shapes: dict[str, tuple[int, ...]]) -> int:
+        """How much a forward saves; a ValueError for shapes that do not fit together."""
+        return self.prepared("saved_bytes")(self.threads, *self.numbers,
+                                            *(tvm_ffi.Shape(shapes[name]) for name in self.inputs))
+
     def result(self, name: str, shapes: dict[str, tuple[int, ...]]) -> jax.ShapeDtypeStruct:
         """The shape and type of an output."""
         output = next(one for one in self.known.outputs if one.name == name)
@@ -75,24 +80,24 @@ class _Program:
 
 
 @functools.cache
-def _target(program: _Program, step: str, outputs: tuple[str, ...], gradients: tuple[str, ...]) -> str:
+def _target(program: _Program, step: str, gradients: tuple[str, ...]) -> str:
     """The name that XLA knows a pass by. It tells all that the pass depends on, so that programs that JAX keeps for later
     processes mean the same there."""
     first = (program.threads, *program.numbers, *((1.0,) if gradients else ()))
-    function = library(program.device).module.bind(
-        program.prepared(step, outputs=outputs, gradients=gradients), first)
-    text = repr((program, step, outputs, gradients))
+    outputs = () if step == "backward" else program.outputs
+    function = library(program.device).module.bind(program.prepared(step, outputs=outputs, gradients=gradients), first)
+    text = repr((program, step, gradients))
     name = f"vlp_{program.loss}_{step}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     jax_tvm_ffi.register_ffi_target(name, function, ["args", "rets"], {"cpu": "cpu", "cuda": "gpu"}[program.device])
     return name
 
 
 def _call(program: _Program, step: str, arrays: tuple[jax.Array, ...], results: tuple[jax.ShapeDtypeStruct, ...],
-          outputs: tuple[str, ...] = (), gradients: tuple[str, ...] = ()) -> tuple[jax.Array, ...]:
+          gradients: tuple[str, ...] = ()) -> tuple[jax.Array, ...]:
     """Runs a pass. JAX would batch and differentiate it with sentences of its own, which do not say of what."""
     @jax.custom_batching.custom_vmap
     def run(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(jax.ffi.ffi_call(_target(program, step, outputs, gradients), results)(*arrays))
+        return tuple(jax.ffi.ffi_call(_target(program, step, gradients), results)(*arrays))
 
     @run.def_vmap
     def refuse_vmap(*_: Any) -> Any:
@@ -121,10 +126,9 @@ def _shapes(program: _Program, arrays: tuple[jax.Array, ...]) -> dict[str, tuple
 def _forward(program: _Program, arrays: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
     """The outputs, and what backward needs."""
     shapes = _shapes(program, arrays)
-    saved = program.prepared("saved_bytes")(program.threads, *program.numbers,
-                                            *(tvm_ffi.Shape(shapes[name]) for name in program.inputs))
-    results = (*(program.result(name, shapes) for name in program.outputs), jax.ShapeDtypeStruct((max(saved, 1),), jnp.uint8))
-    *outputs, saved = _call(program, "forward", arrays, results, outputs=program.outputs)
+    saved = jax.ShapeDtypeStruct((max(program.saved_bytes(shapes), 1),), jnp.uint8)
+    results = (*(program.result(name, shapes) for name in program.outputs), saved)
+    *outputs, saved = _call(program, "forward", arrays, results)
     return tuple(outputs), saved
 
 
@@ -149,8 +153,9 @@ def _loss_forward(program: _Program, primals: tuple[Any, ...]) -> tuple[tuple[ja
         outputs, saved = _forward(program, arrays)
         return outputs, _Kept(gradients, (*arrays, saved))
     shapes = _shapes(program, arrays)
+    program.saved_bytes(shapes)  # refuses shapes
     results = (*(program.result(name, shapes) for name in program.outputs), *_like(program, arrays, gradients))
-    all_results = _call(program, "forward_backward", arrays, results, outputs=program.outputs, gradients=gradients)
+    all_results = _call(program, "forward_backward", arrays, results, gradients)
     count = len(program.outputs)
     return all_results[:count], _Kept(gradients, all_results[count:])
 
@@ -167,7 +172,7 @@ def _loss_backward(program: _Program, kept: _Kept, cotangents: tuple[Any, ...]) 
     found = kept.arrays
     if not program.known.forward_backward:
         inputs = kept.arrays[:-1]
-        found = _call(program, "backward", kept.arrays, _like(program, inputs, kept.gradients), gradients=kept.gradients)
+        found = _call(program, "backward", kept.arrays, _like(program, inputs, kept.gradients), kept.gradients)
     by_name = {name: (one * upstream).astype(one.dtype) for name, one in zip(kept.gradients, found, strict=True)}
     return (tuple(by_name.get(name) for name in program.inputs),)
 

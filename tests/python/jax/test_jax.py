@@ -249,6 +249,9 @@ def test_double_needs_x64():
         assert value.dtype == jnp.float64
         assert vlp.jax.info_nce(image.astype(np.float32), text.astype(np.float32), 0.5).dtype == jnp.float32
         np.testing.assert_allclose(value, vlp.numpy.info_nce(image, text, 0.5), rtol=1e-14)
+        mixed = vlp.jax.info_nce(image.astype(np.float32), text, 0.5)
+        assert mixed.dtype == jnp.float64
+        np.testing.assert_allclose(mixed, vlp.numpy.info_nce(image.astype(np.float32), text, 0.5), rtol=1e-14)
 
 
 def test_numbers_and_options_are_constants():
@@ -298,6 +301,13 @@ def test_what_is_refused_when_it_is_traced(change, error, sentence):
         jax.jit(lambda arrays: vlp.jax.info_nce(**arrays, **rest)).lower(arrays)
     with pytest.raises(error, match=sentence):
         vlp.jax.info_nce(**arguments)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if "image" in inputs_of(loss)])
+def test_shapes_are_refused_when_a_gradient_is_traced(loss):
+    given, rest = split(loss, single(loss))
+    with pytest.raises(ValueError, match="image is 5 x 4 but text is"):
+        jax.jit(jax.grad(function_of(loss, rest))).lower({**given, "image": given["image"][:, :4]})
 
 
 def test_values_that_are_refused_when_the_program_runs():
