@@ -111,7 +111,7 @@ def test_the_wheel_holds_the_package_and_its_libraries(wheel):
     copied = {f"vlp/licenses/{one}.txt" for one in ("libeigen3-dev", "librandom123-dev")
               if Path("/usr/share/doc", one, "copyright").exists()}
     assert {name for name in names if ".dist-info/" not in name} == modules | libraries | copied
-    licences = {name.split("licenses/")[1] for name in names if "licenses/" in name}
+    licences = {name.split("licenses/")[1] for name in names if ".dist-info/licenses/" in name}
     assert licences == {"LICENSE", "data/README.md"}
     assert metadata["Name"] == "vlp" and metadata["License-Expression"] == "MIT"
     assert [one for one in metadata.get_all("Requires-Dist") if "extra ==" not in one] == [
