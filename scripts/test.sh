@@ -18,6 +18,9 @@ if command -v clang-format-14 >/dev/null; then
 else
   echo "formatting: not checked, since there is no clang-format-14"
 fi
+if [[ -n $python ]]; then
+  ./scripts/python.sh # first, since the test of LibTorch takes the one of PyTorch that it installs
+fi
 echo "build: build/cpu"
 cmake --preset cpu -DVLP_BUILD_TESTS=ON -DVLP_BUILD_EXAMPLES=ON -DVLP_INSTALL=ON \
   -DVLP_TEST_CUDA_EMULATION="${VLP_TEST_CUDA_EMULATION:-ON}" -DVLP_WARNINGS_AS_ERRORS="${CI:+ON}" --log-level=WARNING >/dev/null
