@@ -107,9 +107,9 @@ class Library:
             threads, numbers, [upstream], inputs, [sums], [saved], [outputs], [gradients], [saved]
 
         as far as the pass has them: `threads` 0 for all; the loss's `numbers` and `inputs` in their order (those that
-        `inputs` names, where it does), an input that is not given as None; the tensors that `sums`, `outputs` and `gradients` name; `saved`, bytes, last where the pass
-        writes it. saved_bytes takes shapes (tvm_ffi.Shape) for inputs and returns a number; other passes return nothing.
-        `options` are names and texts in turn.
+        `inputs` names, where it does), an input that is not given as None; the tensors that `sums`, `outputs` and
+        `gradients` name; `saved`, bytes, last where the pass writes it. saved_bytes takes shapes (tvm_ffi.Shape) for
+        inputs and returns a number; other passes return nothing. `options` are names and texts in turn.
         """
         known = self.losses[loss]
         taken = [array for array in known.inputs if inputs is None or array.name in inputs]
@@ -133,7 +133,7 @@ def library(device: str = "cpu") -> Library:
     path = _folder() / files[device]
     if not path.exists():
         raise ImportError(f"vlp has no library for {device} tensors: {path.name} is not in {path.parent}"
-                          + (" (it is built where the CUDA toolkit is)" if device == "cuda" else ""))
+                          + (" (pip install . --config-settings=cmake.define.VLP_CUDA=ON builds it)" if device == "cuda" else ""))
     try:
         return Library(device, path)
     except (RuntimeError, OSError) as error:  # the system's linker says why
