@@ -132,8 +132,8 @@ def library(device: str = "cpu") -> Library:
         raise ValueError(f"vlp has libraries for cpu and cuda tensors, not for {device} ones")
     path = _folder() / files[device]
     if not path.exists():
-        raise ImportError(f"vlp has no library for {device} tensors: {path.name} is not in {path.parent}"
-                          + (" (pip install . --config-settings=cmake.define.VLP_CUDA=ON builds it)" if device == "cuda" else ""))
+        how = " (pip install . --config-settings=cmake.define.VLP_CUDA=ON builds it)" if device == "cuda" else ""
+        raise ImportError(f"vlp has no library for {device} tensors: {path.name} is not in {path.parent}{how}")
     try:
         return Library(device, path)
     except (RuntimeError, OSError) as error:  # the system's linker says why

@@ -71,7 +71,7 @@ def test_a_missing_library_is_an_import_error(tmp_path):
               VLP_LIBRARY_DIR=str(tmp_path))
     assert out.stdout == f"vlp has no library for cpu tensors: libvlp_ffi.so is not in {tmp_path}\n", out.stderr
     if not (_library._folder() / "libvlp_ffi_cuda.so").exists():
-        with pytest.raises(ImportError, match="it is built where the CUDA toolkit is"):
+        with pytest.raises(ImportError, match="VLP_CUDA=ON builds it"):
             _library.library("cuda")
 
 
