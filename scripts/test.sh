@@ -28,7 +28,7 @@ jobs=$(./scripts/build_jobs.sh)
 cmake --build --preset cpu --parallel "$jobs"
 ctest --preset cpu --parallel "$jobs" --no-tests=error "$@"
 if [[ -n $python ]]; then
-  ./scripts/python.sh -m pytest tests/python
+  ./scripts/python.sh -m pytest tests/python -n "$jobs" --dist loadfile
 fi
 
 if ! command -v nvcc >/dev/null; then

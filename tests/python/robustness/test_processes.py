@@ -196,6 +196,8 @@ time.sleep({pause})
 
 def test_an_interrupt_ends_a_process_by_python():
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.modules['torch'] = None\n" + ALIVE + """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 print("ready", flush=True)
 while True:
     call()
