@@ -264,7 +264,7 @@ class TorchLoss {
     }
   }
 
-  /// Of all inputs in order, those that are not given undefined.
+  /// Computes the loss of all inputs in order; those that are not given are undefined.
   torch::Tensor compute(std::vector<torch::Tensor> inputs, const NamedNumbers& numbers,
                         const NamedTensors& outputs) const {
     const auto call = c10::make_intrusive<detail::TorchCall<L>>();
