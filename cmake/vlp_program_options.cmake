@@ -1,4 +1,4 @@
-# What all of vlp's own binaries (bindings, tests, examples, benchmarks) are compiled with; never passed on to users.
+# Options that all of vlp's own binaries (bindings, tests, examples, benchmarks) are compiled with; never passed on to users.
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release)
 endif()

@@ -144,7 +144,7 @@ struct MaybeWordNet {
   }
 };
 
-/// What a perturber of Python's is made of.
+/// Parts that a perturber of Python's is made of.
 struct PerturberParts {
   using Antonyms = text::FallbackAntonyms<text::AntonymTable, MaybeWordNet>;
 

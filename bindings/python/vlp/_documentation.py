@@ -5,7 +5,7 @@ import textwrap
 
 from ._library import Loss
 
-# What each loss is, and its source.
+# Descriptions of the losses, with their sources.
 _LOSSES = {
     "info_nce": """
         InfoNCE over the pairs of a batch, with a learnable scale: the mean cross-entropy of picking each image's report

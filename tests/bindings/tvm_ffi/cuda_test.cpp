@@ -60,7 +60,7 @@ constexpr DLDataType type_of() {
     return {vlp::bindings::element_type<T>.code, vlp::bindings::element_type<T>.bits, 1};
 }
 
-/// What a call is given, in order; keeps the descriptions of the tensors.
+/// Arguments of a call, in order; keeps the descriptions of the tensors.
 class CallArguments {
  public:
   /// `id` is that of the CUDA device that tensors say they are on.
