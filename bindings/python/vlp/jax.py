@@ -21,7 +21,6 @@ Each loss with other options takes a place of the 1024 that jax_tvm_ffi has for 
 """
 from __future__ import annotations
 
-import collections
 import functools
 import hashlib
 import inspect
@@ -35,7 +34,7 @@ import numpy as np
 import tvm_ffi
 
 from ._arguments import Arguments, keyword
-from ._documentation import docstring
+from ._functions import functions, result_type
 from ._library import Array, Loss, library
 
 _FURTHER = """
@@ -240,11 +239,6 @@ class _Call:
         raise TypeError(f"{self.loss.name}: {known.name} must be of {wanted}, but is of {value.dtype}")
 
 
-@functools.cache
-def _result_type(loss: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    return collections.namedtuple("".join(part.capitalize() for part in loss.split("_")) + "Result", names)
-
-
 def _compute(arguments: Arguments, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
     loss, device = arguments.loss, _device()
     outputs = arguments.names("outputs", named.pop("outputs", ()), [one.name for one in loss.outputs[1:]])
@@ -257,20 +251,9 @@ def _compute(arguments: Arguments, inputs: tuple[Any, ...], named: dict[str, Any
     if not outputs:
         return value
     names = ("loss", *(keyword(name) for name in outputs))
-    return _result_type(loss.name, names)(value, *further)
+    return result_type(loss.name, names)(value, *further)
 
 
-def _function_of(loss: Loss) -> Callable[..., Any]:
-    arguments = Arguments(__name__, loss, _FACE, jax.typing.ArrayLike)
-
-    def function(*inputs: Any, **named: Any) -> Any:
-        return _compute(arguments, inputs, named)
-
-    function.__name__ = function.__qualname__ = loss.name
-    function.__doc__ = docstring(loss, _FURTHER)
-    function.__signature__ = arguments.signature
-    return function
-
-
-__all__ = list(library().losses)
-globals().update({name: _function_of(loss) for name, loss in library().losses.items()})
+_FUNCTIONS = functions(__name__, _compute, _FACE, jax.typing.ArrayLike, _FURTHER)
+__all__ = list(_FUNCTIONS)
+globals().update(_FUNCTIONS)

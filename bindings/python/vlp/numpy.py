@@ -18,8 +18,6 @@ evenly in memory or their type has to change.
 """
 from __future__ import annotations
 
-import collections
-import functools
 import inspect
 from typing import Any, Callable
 
@@ -28,7 +26,7 @@ import numpy.typing as npt
 import tvm_ffi
 
 from ._arguments import Arguments, keyword
-from ._documentation import docstring
+from ._functions import functions, result_type
 from ._library import Array, Loss, library
 
 _FURTHER = """
@@ -132,11 +130,6 @@ def _saved(count: int) -> np.ndarray:
     return memory[first:first + count]
 
 
-@functools.lru_cache(maxsize=None)
-def _result_type(loss: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    return collections.namedtuple("".join(part.capitalize() for part in loss.split("_")) + "Result", names)
-
-
 def _compute(arguments: Arguments, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
     loss, known = arguments.loss, library()
     outputs = arguments.names("outputs", named.pop("outputs", ()), [one.name for one in loss.outputs[1:]])
@@ -174,21 +167,10 @@ def _compute(arguments: Arguments, inputs: tuple[Any, ...], named: dict[str, Any
     if not outputs and not gradients:
         return value
     names = ("loss", *(keyword(name) for name in outputs), *(f"d_{name}" for name in gradients))
-    return _result_type(loss.name, names)(value, *(results[name][()] for name in outputs),
+    return result_type(loss.name, names)(value, *(results[name][()] for name in outputs),
                                           *(call.own_gradient(name, d_inputs[name]) for name in gradients))
 
 
-def _function_of(loss: Loss) -> Callable[..., Any]:
-    arguments = Arguments(__name__, loss, _FACE, npt.ArrayLike)
-
-    def function(*inputs: Any, **named: Any) -> Any:
-        return _compute(arguments, inputs, named)
-
-    function.__name__ = function.__qualname__ = loss.name
-    function.__doc__ = docstring(loss, _FURTHER)
-    function.__signature__ = arguments.signature
-    return function
-
-
-__all__ = list(library().losses)
-globals().update({name: _function_of(loss) for name, loss in library().losses.items()})
+_FUNCTIONS = functions(__name__, _compute, _FACE, npt.ArrayLike, _FURTHER)
+__all__ = list(_FUNCTIONS)
+globals().update(_FUNCTIONS)
