@@ -21,7 +21,7 @@ all but the case in progress when this is killed; SIGTERM ends it and its worker
 
 Nothing is installed by this: it needs PyTorch, and the library that CMake builds with VLP_BUILD_BINDINGS (for CUDA:
 VLP_BUILD_BENCHMARKS).
-A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick or --only it writes
+A complete run writes benchmarks/results/losses_cpu.json and .md, or losses_cuda_pytorch; with --quick, --only or --contender it writes
 where --output says.
 """
 import argparse
@@ -54,6 +54,8 @@ def parse():
     parser.add_argument("--bridge", type=pathlib.Path, help="the library that runs vlp")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--only", action="append", metavar="LOSS", help="this loss; may be given several times")
+    parser.add_argument("--contender", action="append", metavar="LABEL", help="time this one alone, say vlp.torch; may be "
+                        "given several times (CPU)")
     parser.add_argument("--threads", type=int, action="append", help="default: 1 and 2; may be given several times")
     parser.add_argument("--quick", action="store_true", help="small shapes and few repetitions: a smoke test")
     parser.add_argument("--no-memory", action="store_true", help="leave out the measurement of memory (CPU)")
@@ -73,7 +75,7 @@ def parse():
         fail("--threads must be 1 or more")
     options.threads = options.threads or [1, 2]
     options.end = START + (1e6 if options.time_limit is None else options.time_limit)
-    if options.output is None and not options.quick and not options.only:
+    if options.output is None and not options.quick and not options.only and not options.contender:
         options.output = HERE / "results" / {"cpu": "losses_cpu", "cuda": "losses_cuda_pytorch"}[options.device]
     return options
 
@@ -98,7 +100,7 @@ def ask_worker(options, request, steady_memory=False):
 def measure(options, work, sizes, threads):
     """One block of the table."""
     request = {"loss": work.loss, "sizes": sizes, "threads": threads}
-    timed = ask_worker(options, {"what": "time", **request})
+    timed = ask_worker(options, {"what": "time", "only": options.contender, **request})
     rows, notes = [], timed["notes"]
     for label, seconds in timed["seconds"].items():
         row = {"contender": label, "milliseconds": 1e3 * min(seconds),

@@ -143,15 +143,16 @@ def openmp_runtimes():
     return sorted(set(re.findall(r"/([^/\s]*lib(?:gomp|omp|iomp5)[^/\s]*)$", maps.read_text(), re.MULTILINE)))
 
 
-def measure_time(work, sizes, threads, bridge, quick):
+def measure_time(work, sizes, threads, bridge, quick, only):
+    """Times of all contenders, or of those that `only` names; all but the compiled form are checked all the same."""
     notes = []
     in_double = check_in_double(work, bridge, notes)
     notes.clear()  # the same again below
     inputs = work.inputs(losses.Draw(torch.float32), **sizes)
-    steps = contenders(work, inputs, bridge, threads, notes)
+    steps = contenders(work, inputs, bridge, threads, notes, compiled=not only or work.compiled_label in only)
     where = f"{work.loss} {work.describe(sizes)}"
     errors = check(steps, next(iter(work.forms)), FLOAT_TOLERANCE, where)
-    times = interleaved(steps, quick)
+    times = interleaved({label: step for label, step in steps.items() if not only or label in only}, quick)
     return {"seconds": times, "errors": errors, "error_in_double": in_double, "notes": notes,
             "pytorch_product_gflops": product_rate(), "openmp": openmp_runtimes()}
 
@@ -201,7 +202,7 @@ def main():
     work = next(work for work in losses.works() if work.loss == request["loss"])
     try:
         if request["what"] == "time":
-            result = measure_time(work, request["sizes"], threads, bridge, request["quick"])
+            result = measure_time(work, request["sizes"], threads, bridge, request["quick"], request["only"])
         else:
             result = measure_memory(work, request["sizes"], threads, bridge, request["label"])
     except RuntimeError as error:  # what vlp or PyTorch refuse, memory among it
