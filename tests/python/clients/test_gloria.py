@@ -172,6 +172,16 @@ def test_upstreams_that_the_host_must_not_wait_for(monkeypatch):
         assert steps.count("differentiate") == passes
 
 
+def test_halves_take_upstreams_beyond_their_range():
+    def run(weights, upstream, into):
+        into[0].fill_(2.0 ** -14 * upstream * sum(weights))
+
+    first, second = torch.tensor(2.0 ** 25), torch.tensor(2.0 ** 24)  # both infinite in float16
+    for upstreams, want in (((first, first), 2.0 ** 12), ((None, second), 2.0 ** 10), ((first, second), 1.5 * 2.0 ** 11)):
+        got, = gloria._on_device(run, *upstreams, [torch.empty(2, dtype=torch.float16)])
+        assert got.dtype is torch.float16 and got.tolist() == [want, want]
+
+
 def test_passes_of_backward(monkeypatch):
     """On the CPU, one pass for all weights of one sign."""
     features, words, lengths = local_inputs(SHAPES[2], torch.float64)

@@ -375,8 +375,8 @@ def test_forward_mode_is_refused(requires_grad):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_16_bit_gradient_is_multiplied_before_it_is_rounded(dtype):
-    gradient = torch.tensor([1.0, 3.0, 2.0 ** -14], dtype=dtype)
-    upstream = torch.tensor(1.0 + 2.0 ** -9)  # 1 in bfloat16
-    assert torch.equal(times(3 * gradient, upstream), (3 * gradient.double() * upstream.double()).to(dtype))
+    gradient = torch.tensor([1.0, 1.5, 3.0, 9.0, 2.0 ** -14], dtype=dtype)
+    upstream = torch.tensor(1.0 + 2.0 ** -8)  # 1 in bfloat16
+    assert torch.equal(times(gradient, upstream), (gradient.double() * upstream.double()).to(dtype))
     scale = torch.tensor(2.0 ** 20)  # infinite in float16
     assert times(torch.tensor([2.0 ** -14], dtype=dtype), scale).item() == 64

@@ -165,7 +165,7 @@ def _converted(loss: TorchLoss, given: Sequence[Any]) -> list[Tensor | None]:
     return out
 
 
-def _needs_dispatcher() -> bool:
+def needs_dispatcher() -> bool:
     """Whether something watches or transforms what operators do, besides what tensors say of themselves."""
     return (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
             or torch._C._len_torch_dispatch_stack() > 0)
@@ -202,7 +202,7 @@ def call(name: str, inputs: Sequence[Any], numbers: tuple[int, ...], options: tu
     """A loss of inputs, numbers and options in the description's order; a named tuple where outputs are asked for."""
     loss = LOSSES[name]
     given = Arguments(numbers, options, _outputs_of(loss, outputs) if outputs else ())
-    takes_operator = _needs_dispatcher()
+    takes_operator = needs_dispatcher()
     tensors = inputs
     if takes_operator or not _is_ready(loss, inputs):
         tensors = _converted(loss, inputs)

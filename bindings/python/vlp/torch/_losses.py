@@ -92,6 +92,12 @@ class Arguments(NamedTuple):
     outputs: tuple[str, ...]  # further ones, in the order in which they are wanted
 
 
+def lift_of(dtype: torch.dtype) -> float:
+    """The upstream for which a CUDA device computes gradients of this type, before they are multiplied by the true one, which
+    only the device knows: those of float16 may be as small as one over the batch."""
+    return 256.0 if dtype is torch.float16 else 1.0
+
+
 def times(gradient: Tensor, upstream: Tensor) -> Tensor:
     """Their product, in the gradient's type, but multiplied in upstream's: rounded to 16 bits, upstream would be wrong by the
     same share for all gradients, and a GradScaler's may be beyond float16."""
@@ -188,8 +194,8 @@ class TorchLoss:
             run(torch.get_num_threads(), *given.numbers, upstream.item(), *tensors, saved, *made)
             return made
         # The library takes upstream from the host. It is multiplied in on the device instead, so that nobody waits for
-        # it; until then gradients in float16, which may be as small as one over the batch, are lifted.
-        lift = 256.0 if dtype is torch.float16 else 1.0
+        # it.
+        lift = lift_of(dtype)
         run(0, *given.numbers, lift, *tensors, saved, *made)
         upstream = upstream if lift == 1 else upstream / lift
         return [times(one, upstream) for one in made]

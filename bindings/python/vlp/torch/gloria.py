@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from .._library import library
 from . import functional
-from ._call import _needs_dispatcher as needs_dispatcher
-from ._losses import LOSSES
+from ._call import needs_dispatcher
+from ._losses import LOSSES, lift_of, times
 from ._once import once
 from ._patch import Patch, replace
 
@@ -107,15 +107,15 @@ class _BothWays(torch.autograd.Function):
 def _on_device(run: Callable[..., None], first: Tensor | None, second: Tensor | None,
                made: Sequence[Tensor]) -> list[Tensor]:
     """The gradients for upstreams that only the device knows: one pass where both are the same tensor, as they are
-    for a sum of the directions, or one is not there; otherwise two. Gradients are lifted so that halves hold them."""
-    lift = 256.0 if any(one.dtype is torch.float16 for one in made) else 1.0
+    for a sum of the directions, or one is not there; otherwise two."""
+    lift = max((lift_of(one.dtype) for one in made), default=1.0)
     if first is None or second is None or first.data_ptr() == second.data_ptr():
         run((float(first is not None), float(second is not None)), lift, made)
-        return [one * ((second if first is None else first) / lift) for one in made]
+        return [times(one, (second if first is None else first) / lift) for one in made]
     others = [torch.empty_like(one) for one in made]
     run((1.0, 0.0), lift, made)
     run((0.0, 1.0), lift, others)
-    return [one * (first / lift) + other * (second / lift) for one, other in zip(made, others)]
+    return [times(one, first / lift) + times(other, second / lift) for one, other in zip(made, others)]
 
 
 def _is_plain(one: Tensor, other: Tensor) -> bool:

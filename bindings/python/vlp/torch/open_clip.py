@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from . import functional
-from ._call import _needs_dispatcher as needs_dispatcher
+from ._call import needs_dispatcher
 from ._patch import Patch, replace
 
 __all__ = ["ClipLoss", "SigLipLoss", "patch_open_clip"]
