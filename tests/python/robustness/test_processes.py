@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("tvm_ffi", reason="vlp's libraries are called through apache-tvm-ffi")
 pytest.importorskip("numpy", reason="these tests pass NumPy's arrays")
+from counting import counting  # noqa: E402
 from passes import environment, info_nce, python  # noqa: E402
 
 from vlp import text  # noqa: E402
@@ -111,26 +112,15 @@ def test_many_short_threads_leave_nothing():
 
 
 def test_other_threads_run_during_a_loss():
-    run, counted, ended = info_nce(pairs=1500, features=256, threads=1), [0], threading.Event()
+    run = info_nce(pairs=1500, features=256, threads=1)
     run.forward()
-
-    def count():
-        while not ended.is_set():
-            counted[0] += 1
-            ended.wait(0.001)
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    try:
+    with counting() as counted:
         forward, during = run.prepared("forward"), 0
         deadline = time.monotonic() + 10
         while during < 3 and time.monotonic() < deadline:
             before = counted[0]
             forward(1, *run.numbers, *run.inputs, run.value, run.saved)  # one call, which holds no lock of Python's
             during = max(during, counted[0] - before)
-    finally:
-        ended.set()
-        counter.join()
     assert during >= 3
 
 

@@ -8,13 +8,14 @@ import pickle
 import shutil
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("tvm_ffi", reason="vlp's libraries are called through apache-tvm-ffi")
+from counting import counting  # noqa: E402
+
 from vlp import text  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -367,22 +368,10 @@ def test_threads_share_objects():
 def test_other_threads_run_meanwhile():
     """While one thread is inside a long call, another counts on."""
     perturber, long = text.Perturber(max_words=None), ["small left lung " * 20_000] * 4
-    counted, ended = [0], threading.Event()
-
-    def count():
-        while not ended.is_set():
-            counted[0] += 1
-            ended.wait(0.001)
-
-    counter = threading.Thread(target=count)
-    counter.start()
-    try:
+    with counting() as counted:
         before = counted[0]
         perturber._all(long, 0, (0, 1, 2, 3), 1)
         during = counted[0] - before
-    finally:
-        ended.set()
-        counter.join()
     assert during >= 3
 
 
