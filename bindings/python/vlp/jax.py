@@ -11,7 +11,7 @@ Options, numbers, outputs and threads are constants of the compiled program. It 
 for, a named tuple of it and those. The functions are made of the library's own description of its losses, so that a new
 loss is here by itself; `help(vlp.jax.info_nce)` says what each takes.
 
-What they compute on is JAX's default device: the CPU, where float16 and bfloat16 are computed in float32 and float64 needs
+They compute on JAX's default device: the CPU, where float16 and bfloat16 are computed in float32 and float64 needs
 jax_enable_x64, or a CUDA device. Shapes that do not fit together raise ValueError when the function is traced; values that do
 not (a word_count of 0) raise JAX's runtime error, with vlp's sentence in it, when the program runs. There are no forward-mode
 and second derivatives and no vmap: each is refused. The work of a loss is not divided among devices: jit gathers arrays that

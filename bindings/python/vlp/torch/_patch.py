@@ -27,7 +27,7 @@ class Patch:
 def replace(replacements: Mapping[str, Any], home: types.ModuleType) -> Patch:
     """Replaces what `home` has by these names, there and in every module that has imported it by the same name.
 
-    What is replaced already is left to the Patch that did so. ValueError where `home` has none of the names.
+    Attributes that are replaced already are left to the Patch that did so. ValueError where `home` has none of the names.
     """
     originals = {name: vars(home)[name] for name in replacements if name in vars(home)}
     if not originals:

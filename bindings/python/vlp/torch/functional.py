@@ -1,6 +1,6 @@
 """vlp's losses as functions of torch tensors, with gradients.
 
-What holds for all of them:
+These rules hold for all of them:
 
 - Embeddings (image, text, regions, words, hidden, weight, student, teacher) are float32 or float64. Those in float16
   and bfloat16 are taken as they are on CUDA devices, and converted to float32 on the CPU and beside float32 ones.
