@@ -10,9 +10,9 @@
 #include <vlp/core/hash.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/data/fingerprint.hpp>
+#include <vlp/data/layouts/all.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/io/parameters.hpp>
-#include <vlp/io/report_table.hpp>
 #include <vlp/tasks/contrastive.hpp>
 #include <vlp/tasks/contrastive_evaluation.hpp>
 #include <vlp/train/run_folder.hpp>
@@ -38,11 +38,7 @@ struct Phase {
 data::Dataset load_dataset(Cpu& device, const Options& options, StopToken stop) {
   if (options.data == "builtin")
     return builtin::draw_dataset(device, options.task.seed, options.studies, options.dataset(), stop);
-  const std::string place = options.data.substr(options.data.find(':') + 1);
-  return data::read_dataset(device,
-                            options.data.starts_with("manifest:")
-                                ? io::read_manifest(place, {}, stop)
-                                : io::read_open_i(place, options.projection, stop),
+  return data::read_dataset(device, data::layouts::read(options.data, options.layout(stop)),
                             options.dataset(), stop);
 }
 

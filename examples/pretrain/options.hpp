@@ -5,10 +5,11 @@
 #include <CLI/CLI.hpp>
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/data/dataset.hpp>
+#include <vlp/data/layouts/all.hpp>
 #include <vlp/data/report_part.hpp>
 #include <vlp/io/image.hpp>
-#include <vlp/io/report_table.hpp>
 #include <vlp/tasks/contrastive.hpp>
 #include <vlp/train/options.hpp>
 #include <vlp/train/run_folder.hpp>
@@ -30,7 +31,7 @@ struct Options {
   double held_out = 0.1;
   data::BadRows bad_rows = data::BadRows::stop;
   data::ReportPart report_part = data::ReportPart::report;
-  io::Projection projection = io::Projection::frontal;
+  data::layouts::Projection projection = data::layouts::Projection::frontal;
   std::string vocabulary;
   std::string weights;
   tasks::ContrastiveOptions task;
@@ -45,6 +46,9 @@ struct Options {
 
   /// Whether a run is taken up that its folder holds already.
   [[nodiscard]] bool goes_on() const { return resume || eval_only; }
+  [[nodiscard]] data::layouts::Options layout(StopToken stop) const {
+    return {.projection = projection, .stop = stop};
+  }
   [[nodiscard]] data::DatasetOptions dataset() const {
     return {.image_size = task.image_size,
             .held_out = held_out,
@@ -60,7 +64,8 @@ struct Options {
 template <class AnyOptions, class Visit>
 requires std::is_same_v<std::remove_const_t<AnyOptions>, Options>
 void for_each_setting(AnyOptions& o, Visit&& visit) {
-  visit("data", o.data, "builtin | manifest:FILE.csv | open-i:DIR");
+  static const std::string sources = "builtin | " + data::layouts::usage();
+  visit("data", o.data, sources.c_str());
   visit("studies", o.studies, "number of studies that the built-in generator draws");
   visit("held-out", o.held_out,
         "share of the groups (patients) held out where the data has no split of its own");
@@ -86,8 +91,8 @@ inline constexpr std::array<const char*, 4> free_settings{"data", "vocabulary", 
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
 inline void validate(const Options& o) {
   static_cast<void>(train::settings_of(o));  // each can be written down
-  require(o.data == "builtin" || o.data.starts_with("manifest:") || o.data.starts_with("open-i:"),
-          "data must be builtin, manifest:FILE.csv or open-i:DIR, but is '", o.data, "'");
+  require(o.data == "builtin" || data::layouts::find(o.data) != nullptr, "data must be builtin or ",
+          data::layouts::usage(" or "), ", but is '", o.data, "'");
   require(!o.data.ends_with(':'), "data '", o.data, "' names no file or folder");
   require_range<std::int64_t>("studies", o.studies, 4, 1'000'000'000);
   require(o.held_out > 0 && o.held_out < 1, "held-out must be between 0 and 1, but is ", o.held_out);

@@ -23,13 +23,13 @@ using test::TemporaryFolder;
 namespace {
 
 /// Pairs of a table with small images that all differ.
-io::ReportTable table_of(const TemporaryFolder& folder, int pairs) {
+data::Collection table_of(const TemporaryFolder& folder, int pairs) {
   io::GrayImage image = io::make_gray_image(9, 7);
   for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<float>(i) / 63.0f;
-  io::ReportTable table;
+  data::Collection table;
   table.path = "table.csv";
   for (int i = 0; i < pairs; ++i) {
-    io::ReportImagePair pair;
+    data::Entry pair;
     image.pixels[0] = static_cast<float>(i) / 255.0f;
     pair.image = folder / ("image" + std::to_string(i) + ".png");
     io::write_png(pair.image, image);
@@ -37,7 +37,7 @@ io::ReportTable table_of(const TemporaryFolder& folder, int pairs) {
     pair.impression = "Normal.";
     pair.report = pair.findings + " " + pair.impression;
     pair.line = i + 2;
-    table.pairs.push_back(pair);
+    table.entries.push_back(pair);
   }
   return table;
 }
@@ -112,18 +112,18 @@ TEST_CASE("findings or impression alone can be taken for the report") {
   CHECK(all_reports(read(data::ReportPart::findings)).count("Finding number 3.") == 1);
   CHECK(all_reports(read(data::ReportPart::findings_and_impression)).count("Finding number 3. Normal.") == 1);
   // Sections of a whole report where the table does not tell them apart; reports without are left out.
-  for (auto& pair : table.pairs) {
+  for (auto& pair : table.entries) {
     pair.findings.clear();
     pair.impression.clear();
     pair.report = "FINDINGS: A tube.\nIMPRESSION: Normal " + std::to_string(pair.line) + ".";
   }
-  table.pairs[4].report = "Seen.";
+  table.entries[4].report = "Seen.";
   const auto impressions = read(data::ReportPart::impression);
   CHECK(impressions.train.size() + impressions.held_out.size() == 5);
   CHECK(impressions.notes.at(0) == "1 of 6 pairs are left out, for their report has no impression");
   CHECK(all_reports(impressions).count("Normal 2.") == 1);
   CHECK(all_reports(read(data::ReportPart::findings_and_impression)).count("Seen.") == 0);
-  for (auto& pair : table.pairs) pair.report = "Seen.";
+  for (auto& pair : table.entries) pair.report = "Seen.";
   CHECK_MESSAGE_HAS(read(data::ReportPart::findings), "table.csv: 0 pairs to train on and 0 held out");
 }
 
@@ -131,8 +131,8 @@ TEST_CASE("all bad rows are named at once, before any image is read, or left out
   const TemporaryFolder folder;
   Cpu device(2);
   auto table = table_of(folder, 8);
-  table.pairs[2].report = " ... ";
-  table.pairs[5].report = "\"";
+  table.entries[2].report = " ... ";
+  table.entries[5].report = "\"";
   table.bad.push_back({3, "no image"});
   folder.write("image1.png", "no image at all");  // line 3
   const data::DatasetOptions stop{.image_size = 8, .held_out = 0.3};
@@ -162,7 +162,7 @@ TEST_CASE("all bad rows are named at once, before any image is read, or left out
   CHECK(message.find("image6.png") != std::string::npos);
   CHECK(data::read_dataset(device, table, skip).notes.at(0).find("2 bad rows are left out: table.csv:3: ") ==
         0);
-  for (const auto& pair : table.pairs) folder.write(pair.image.filename().string(), "");
+  for (const auto& pair : table.entries) folder.write(pair.image.filename().string(), "");
   CHECK_MESSAGE_HAS(data::read_dataset(device, table, skip), "table.csv: 0 pairs to train on and 0 held out");
 }
 
@@ -171,17 +171,17 @@ TEST_CASE("a split of the table's own is kept, and an empty side is refused") {
   Cpu device(1);
   auto table = table_of(folder, 5);
   const std::vector<std::string> splits{"train", "test", "TRAIN", "validate", "Train"};
-  for (std::size_t i = 0; i < 5; ++i) table.pairs[i].split = splits[i];
+  for (std::size_t i = 0; i < 5; ++i) table.entries[i].split = splits[i];
   const auto dataset = data::read_dataset(device, table, {.image_size = 8});
   REQUIRE(dataset.held_out.size() == 2);
-  CHECK(dataset.held_out[0].report == table.pairs[1].report);
+  CHECK(dataset.held_out[0].report == table.entries[1].report);
   CHECK(dataset.notes.at(0) ==
         "table.csv: the table's own split, to train on: 'TRAIN' 1, 'Train' 1, 'train' 1; held out: 'test' 1, "
         "'validate' 1");
-  for (auto& pair : table.pairs) pair.split = "train";
+  for (auto& pair : table.entries) pair.split = "train";
   CHECK_MESSAGE_HAS(data::read_dataset(device, table, {.image_size = 8}),
                     "table.csv: 5 pairs to train on and 0 held out", "'train' 5; held out: none");
-  for (auto& pair : table.pairs) pair.split = "training";
+  for (auto& pair : table.entries) pair.split = "training";
   CHECK_MESSAGE_HAS(data::read_dataset(device, table, {.image_size = 8}),
                     "0 pairs to train on and 5 held out", "to train on: none; held out: 'training' 5");
 }
@@ -191,9 +191,9 @@ TEST_CASE("a row without a split among others with one is bad, and one that divi
   Cpu device(1);
   auto table = table_of(folder, 6);
   const std::vector<std::string> splits{"train", "test", "", "train", "test", "train"};
-  for (std::size_t i = 0; i < 6; ++i) table.pairs[i].split = splits[i];
-  table.pairs[3].patient = table.pairs[4].patient = "p";
-  table.pairs[5].image = table.pairs[1].image;
+  for (std::size_t i = 0; i < 6; ++i) table.entries[i].split = splits[i];
+  table.entries[3].patient = table.entries[4].patient = "p";
+  table.entries[5].image = table.entries[1].image;
   CHECK(
       message_of<std::runtime_error>([&] { return data::read_dataset(device, table, {.image_size = 8}); }) ==
       "table.csv:4: no split, though other rows have one; line 5: to train on, though line 6, of the same "
@@ -209,8 +209,8 @@ TEST_CASE("groups are never divided, and the same ones are held out every time")
   Cpu device(1);
   auto table = table_of(folder, 24);
   for (std::size_t i = 0; i < 24; ++i) {
-    table.pairs[i].patient = "patient " + std::to_string(i / 3);
-    table.pairs[i].report = table.pairs[i].patient;
+    table.entries[i].patient = "patient " + std::to_string(i / 3);
+    table.entries[i].report = table.entries[i].patient;
   }
   const auto dataset = data::read_dataset(device, table, {.image_size = 8, .held_out = 0.2});
   const auto held_out = reports_of(dataset.held_out);
@@ -223,14 +223,14 @@ TEST_CASE("groups are never divided, and the same ones are held out every time")
   };
   for (int order = 0; order < 5; ++order) {
     CHECK(drawn() == held_out);
-    std::rotate(table.pairs.begin(), table.pairs.begin() + 7, table.pairs.end());
+    std::rotate(table.entries.begin(), table.entries.begin() + 7, table.entries.end());
   }
-  std::sort(table.pairs.begin(), table.pairs.end(), [](auto& a, auto& b) { return a.line < b.line; });
-  for (std::size_t i = 0; i < 12; i += 3) table.pairs[i].image = table.pairs[21 - i].image;
+  std::sort(table.entries.begin(), table.entries.end(), [](auto& a, auto& b) { return a.line < b.line; });
+  for (std::size_t i = 0; i < 12; i += 3) table.entries[i].image = table.entries[21 - i].image;
   const auto joined = drawn();
-  std::reverse(table.pairs.begin(), table.pairs.end());
+  std::reverse(table.entries.begin(), table.entries.end());
   CHECK(drawn() == joined);
-  std::rotate(table.pairs.begin(), table.pairs.begin() + 10, table.pairs.end());
+  std::rotate(table.entries.begin(), table.entries.begin() + 10, table.entries.end());
   CHECK(drawn() == joined);
 }
 
@@ -241,9 +241,9 @@ TEST_CASE("an image in several rows is one image, read once, with several right 
   std::filesystem::create_directory(folder / "sub");
   std::filesystem::create_symlink(folder / "image0.png", folder / "linked.png");
   std::filesystem::create_hard_link(folder / "image0.png", folder / "hard.png");
-  table.pairs[3].image = folder / "sub/../image0.png";
-  table.pairs[6].image = folder / "linked.png";
-  table.pairs[5].image = folder / "hard.png";
+  table.entries[3].image = folder / "sub/../image0.png";
+  table.entries[6].image = folder / "linked.png";
+  table.entries[5].image = folder / "hard.png";
   for (const double share : {0.1, 0.3, 0.5, 0.7}) {
     const auto dataset = data::read_dataset(device, table, {.image_size = 8, .held_out = share});
     CHECK(dataset.notes.at(0) ==
@@ -282,9 +282,9 @@ TEST_CASE("symbolic links to an image, or to its folder, are the image") {
   auto table = table_of(folder, 4);
   std::filesystem::create_symlink("image0.png", folder / "linked.png");
   std::filesystem::create_directory_symlink(".", folder / "here");
-  table.pairs[1].image = folder / "linked.png";
-  table.pairs[2].image = folder / "here/image0.png";
-  CHECK(data::group_pairs(table).image == std::vector<std::int64_t>{0, 0, 0, 1});
+  table.entries[1].image = folder / "linked.png";
+  table.entries[2].image = folder / "here/image0.png";
+  CHECK(data::group_entries(table).image == std::vector<std::int64_t>{0, 0, 0, 1});
 }
 
 TEST_CASE("copies of an image under other names are counted in a note") {
@@ -293,7 +293,7 @@ TEST_CASE("copies of an image under other names are counted in a note") {
   auto table = table_of(folder, 6);
   for (const char* name : {"image2.png", "image4.png", "image5.png"})
     folder.write(name, io::read_file(folder / "image1.png"));
-  for (std::size_t i = 0; i < 6; ++i) table.pairs[i].split = i < 3 ? "train" : "test";
+  for (std::size_t i = 0; i < 6; ++i) table.entries[i].split = i < 3 ? "train" : "test";
   const auto dataset = data::read_dataset(device, table, {.image_size = 8});
   CHECK(dataset.notes.at(1) ==
         "table.csv: 3 image files are copies of others under other names and count as different images; 2 "
@@ -305,18 +305,18 @@ TEST_CASE("copies of an image under other names are counted in a note") {
 TEST_CASE("pairs of one image, patient, study or group belong together, through others too") {
   const TemporaryFolder folder;
   auto table = table_of(folder, 10);
-  const auto groups = [&] { return data::group_pairs(table).group; };
+  const auto groups = [&] { return data::group_entries(table).group; };
   CHECK(groups() == std::vector<std::size_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
-  table.pairs[0].patient = table.pairs[1].patient = "a";
-  table.pairs[1].study = table.pairs[2].study = "s";  // the study of patient a, whose name one row lacks
-  table.pairs[3].image = table.pairs[2].image;
-  table.pairs[4].group = table.pairs[3].group = "g";
+  table.entries[0].patient = table.entries[1].patient = "a";
+  table.entries[1].study = table.entries[2].study = "s";  // the study of patient a, whose name one row lacks
+  table.entries[3].image = table.entries[2].image;
+  table.entries[4].group = table.entries[3].group = "g";
   // A study within each of two patients, and one of its rows without a patient.
-  table.pairs[5].patient = "b";
-  table.pairs[6].patient = "c";
-  table.pairs[5].study = table.pairs[6].study = table.pairs[7].study = table.pairs[8].study = "1";
+  table.entries[5].patient = "b";
+  table.entries[6].patient = "c";
+  table.entries[5].study = table.entries[6].study = table.entries[7].study = table.entries[8].study = "1";
   CHECK(groups() == std::vector<std::size_t>{0, 0, 0, 0, 0, 5, 6, 7, 7, 9});
-  const auto notes = data::group_pairs(table).notes;
+  const auto notes = data::group_entries(table).notes;
   REQUIRE(notes.size() == 3);
   CHECK(notes[1] ==
         "table.csv: names of studies that several patients have, taken for numbers within a patient: 1");
@@ -327,14 +327,14 @@ TEST_CASE("a group of most pairs is not held out while there are smaller ones") 
   const TemporaryFolder folder;
   auto table = table_of(folder, 20);
   const auto held_out = [&](double share) {
-    const data::Split split = data::choose_held_out(table, data::group_pairs(table), share);
+    const data::Split split = data::choose_held_out(table, data::group_entries(table), share);
     return std::count(split.held_out.begin(), split.held_out.end(), 1);
   };
   for (std::size_t large = 0; large < 20; ++large) {
-    for (std::size_t i = 0; i < 20; ++i) table.pairs[i].patient = i >= large ? "many" : std::to_string(i);
+    for (std::size_t i = 0; i < 20; ++i) table.entries[i].patient = i >= large ? "many" : std::to_string(i);
     CHECK(held_out(0.1) == (large == 0 ? 0 : large == 1 ? 1 : 2));
   }
-  for (std::size_t i = 0; i < 20; ++i) table.pairs[i].patient = i < 9 ? "fewer" : "many";
+  for (std::size_t i = 0; i < 20; ++i) table.entries[i].patient = i < 9 ? "fewer" : "many";
   CHECK(held_out(0.1) == 9);
   CHECK(held_out(0.99) == 9);  // something is left to train on
 }
@@ -344,22 +344,22 @@ TEST_CASE("whatever pairs have in common, no group is on both sides of a split")
   const auto all = table_of(folder, 12);
   CHECK(rc::check([&] {
     auto table = all;
-    for (auto& pair : table.pairs) {
+    for (auto& pair : table.entries) {
       const auto name = [] {
         const int n = *rc::gen::inRange(0, 12);
         return n < 6 ? std::string() : std::to_string(n);
       };
-      pair.image = all.pairs[*rc::gen::inRange<std::size_t>(0, 12)].image;
+      pair.image = all.entries[*rc::gen::inRange<std::size_t>(0, 12)].image;
       pair.patient = name();
       pair.study = name();
       pair.group = name();
     }
-    const data::PairGroups groups = data::group_pairs(table);
+    const data::EntryGroups groups = data::group_entries(table);
     const double share = *rc::gen::element(0.1, 0.5, 0.9);
     const data::Split split = data::choose_held_out(table, groups, share);
     for (std::size_t i = 0; i < 12; ++i)
       for (std::size_t j = 0; j < i; ++j) {
-        const auto &a = table.pairs[i], &b = table.pairs[j];
+        const auto &a = table.entries[i], &b = table.entries[j];
         const bool together = a.image == b.image || (a.patient == b.patient && !a.patient.empty()) ||
                               (a.group == b.group && !a.group.empty());
         if (together) RC_ASSERT(groups.group[i] == groups.group[j]);

@@ -42,14 +42,14 @@ TEST_CASE("a fingerprint knows files by their bytes, wherever they lie, and tell
     return image;
   };
   const auto print_of = [&](const std::string& name) {
-    io::ReportTable table;
+    data::Collection table;
     for (const std::string report : {"clear", "opacity"}) {
-      io::ReportImagePair& pair = table.pairs.emplace_back();
+      data::Entry& pair = table.entries.emplace_back();
       pair.image = folder / (report + name);  // two files, since pairs of one are on one side
       std::filesystem::copy_file(folder / name, pair.image,
                                  std::filesystem::copy_options::overwrite_existing);
       pair.report = report;
-      pair.line = static_cast<int>(table.pairs.size()) + 1;
+      pair.line = static_cast<int>(table.entries.size()) + 1;
       pair.group = report;
     }
     Cpu device(1);

@@ -2,8 +2,8 @@
 // byte chooses; the two tables are separated by a line of three equals signs.
 #include "fuzzer.hpp"
 
+#include <vlp/data/layouts/all.hpp>
 #include <vlp/data/split.hpp>
-#include <vlp/io/report_table.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -29,10 +29,10 @@ void make_images() {
   fs::create_symlink("a.png", folder() / "d.png");
 }
 
-void check_pairs(const io::ReportTable& table) {
-  promise(!table.pairs.empty(), "a table has pairs");
+void check_pairs(const data::Collection& table) {
+  promise(!table.entries.empty(), "a table has pairs");
   vlp::Index line = 0;
-  for (const io::ReportImagePair& pair : table.pairs) {
+  for (const data::Entry& pair : table.entries) {
     promise(!pair.report.empty() && !io::detail::is_absent(pair.report), "every pair has a report");
     promise(std::filesystem::is_regular_file(pair.image), "every pair has an image");
     promise(pair.line > line, "pairs are in file order");
@@ -40,16 +40,16 @@ void check_pairs(const io::ReportTable& table) {
   }
   const std::size_t left_out =
       table.missing.size() + table.bad.size() + static_cast<std::size_t>(table.without_report);
-  promise(table.pairs.size() + left_out == static_cast<std::size_t>(table.rows),
+  promise(table.entries.size() + left_out == static_cast<std::size_t>(table.rows),
           "every row is accounted for");
-  for (const io::BadRow& row : table.bad)
+  for (const data::BadRow& row : table.bad)
     promise(row.line > 1 && !row.what.empty() && row.what.size() < 1000, "a bad row has a line and a reason");
-  promise(io::describe(table.path, table.bad).size() < 4096, "bad rows make no endless message");
+  promise(data::describe(table.path, table.bad).size() < 4096, "bad rows make no endless message");
 }
 
-void check_split(const io::ReportTable& table, double share) {
-  const auto& pairs = table.pairs;
-  const data::PairGroups groups = data::group_pairs(table);
+void check_split(const data::Collection& table, double share) {
+  const auto& pairs = table.entries;
+  const data::EntryGroups groups = data::group_entries(table);
   const data::Split split = data::choose_held_out(table, groups, share);
   promise(groups.group.size() == pairs.size() && split.held_out.size() == pairs.size(), "as many of all");
   for (std::size_t i = 0; i < pairs.size(); ++i)
@@ -74,17 +74,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   static const bool images = (make_images(), true);
   if (size < 1 || !images) return 0;
   const std::string_view text = vlp::fuzz::text_of(bytes + 1, size - 1);
-  io::ReportTable table;
+  data::Collection table;
   const bool is_read = vlp::fuzz::reads([&] {
     if (bytes[0] % 2 != 0) {
-      table = io::read_manifest(file_with(text, "manifest.csv"));
+      table = data::layouts::read_manifest(file_with(text, "manifest.csv"));
       return;
     }
     constexpr std::string_view separator = "\n===\n";
     const std::size_t at = text.find(separator);
     file_with(text.substr(0, at), "indiana_reports.csv");
     file_with(at == text.npos ? "" : text.substr(at + separator.size()), "indiana_projections.csv");
-    table = io::read_open_i(folder(), bytes[0] % 4 == 0 ? io::Projection::both : io::Projection::frontal);
+    table = data::layouts::read_open_i(
+        folder(), {.projection = bytes[0] % 4 == 0 ? data::layouts::Projection::both
+                                                   : data::layouts::Projection::frontal});
   });
   if (!is_read) return 0;
   check_pairs(table);

@@ -10,13 +10,13 @@
 #include <vlp/core/hash.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/stop.hpp>
+#include <vlp/data/collection.hpp>
 #include <vlp/data/detail/number_pairs.hpp>
 #include <vlp/data/detail/pixel_budget.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/data/report_part.hpp>
 #include <vlp/data/split.hpp>
 #include <vlp/io/image.hpp>
-#include <vlp/io/report_table.hpp>
 #include <vlp/io/resize.hpp>
 #include <vlp/text/normalise.hpp>
 
@@ -120,37 +120,37 @@ inline bool has_words(const std::string& report) {
 /// Collects the faulty rows of a table until they are all known.
 class RowFaults {
  public:
-  RowFaults(const io::ReportTable& table, BadRows policy) : table_(table), policy_(policy) {}
+  RowFaults(const Collection& collection, BadRows policy) : collection_(collection), policy_(policy) {}
 
-  void add(io::BadRow row) { rows_.push_back(std::move(row)); }
+  void add(BadRow row) { rows_.push_back(std::move(row)); }
   /// A fault of the pair, which is left out of `kept`.
   void add(std::size_t pair, std::string what, std::vector<char>& kept) {
     kept[pair] = 0;
-    add({table_.pairs[pair].line, std::move(what)});
+    add({collection_.entries[pair].line, std::move(what)});
   }
   /// Throws if there are faulty rows, or notes that they are left out.
   void settle(std::vector<std::string>& notes) {
     if (rows_.empty()) return;
     const std::size_t count = rows_.size();
-    const std::string text = io::describe(table_.path, std::exchange(rows_, {}));
+    const std::string text = data::describe(collection_.path, std::exchange(rows_, {}));
     ensure(policy_ == BadRows::skip, text, " (bad-rows skip would leave ", count > 1 ? "them" : "it",
            " out)");
     notes.push_back(concat(count, count == 1 ? " bad row is" : " bad rows are", " left out: ", text));
   }
 
  private:
-  const io::ReportTable& table_;
+  const Collection& collection_;
   BadRows policy_;
-  std::vector<io::BadRow> rows_;
+  std::vector<BadRow> rows_;
 };
 
 /// Throws unless pairs that are kept stand on both sides of the split.
-inline void require_both_sides(const io::ReportTable& table, const Split& split,
+inline void require_both_sides(const Collection& collection, const Split& split,
                                const std::vector<char>& kept) {
   std::size_t train = 0, held_out = 0;
   for (std::size_t i = 0; i < kept.size(); ++i)
     if (kept[i]) ++(split.held_out[i] ? held_out : train);
-  ensure(train > 0 && held_out > 0, table.path, ": ", train, " pairs to train on and ", held_out,
+  ensure(train > 0 && held_out > 0, collection.path, ": ", train, " pairs to train on and ", held_out,
          " held out; both need at least one, and an image, a patient or a study belongs to one of them",
          split.notes.empty() ? std::string() : " (" + split.notes.front() + ")");
 }
@@ -276,36 +276,36 @@ template <class Make>
 }
 
 /// Reads the pairs of a table, with every image decoded and every report looked at. Pairs that show one
-/// image, or that belong to one patient or study, are on one side (see group_pairs, choose_held_out).
+/// image, or that belong to one patient or study, are on one side (see group_entries, choose_held_out).
 ///
 /// Rows are faulty that the table holds as bad, whose split is missing or contradicts that of their group,
 /// whose report has no words, and, once all of that is well, whose image cannot be read. By
 /// DatasetOptions::bad_rows they end reading with an error that names all of them, up to 20, by line, or are
 /// left out. Throws std::runtime_error, naming the table, for these, for a side without a pair, and where the
 /// images do not fit into memory. Throws Stopped.
-[[nodiscard]] inline Dataset read_dataset(Cpu& device, const io::ReportTable& table,
+[[nodiscard]] inline Dataset read_dataset(Cpu& device, const Collection& collection,
                                           const DatasetOptions& options, StopToken stop = {}) {
-  detail::require_memory(table.pairs.size(), options.image_size);
+  detail::require_memory(collection.entries.size(), options.image_size);
   Dataset dataset;
-  dataset.notes = table.notes;
-  const PairGroups groups = group_pairs(table, stop);
-  const Split split = choose_held_out(table, groups, options.held_out);
+  dataset.notes = collection.notes;
+  const EntryGroups groups = group_entries(collection, stop);
+  const Split split = choose_held_out(collection, groups, options.held_out);
   for (const auto* notes : {&groups.notes, &split.notes})
     dataset.notes.insert(dataset.notes.end(), notes->begin(), notes->end());
 
-  std::vector<Example> examples(table.pairs.size());
+  std::vector<Example> examples(collection.entries.size());
   for (std::size_t i = 0; i < examples.size(); ++i) {
-    const io::ReportImagePair& pair = table.pairs[i];
-    examples[i].name = pair.image.string();
-    examples[i].report = pair.report;
-    examples[i].findings = pair.findings;
-    examples[i].impression = pair.impression;
+    const Entry& entry = collection.entries[i];
+    examples[i].name = entry.image.string();
+    examples[i].report = entry.report;
+    examples[i].findings = entry.findings;
+    examples[i].impression = entry.impression;
     examples[i].image_id = groups.image[i];
   }
   std::vector<char> kept(examples.size());
   detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
-  detail::RowFaults faults(table, options.bad_rows);
-  for (const io::BadRow& row : table.bad) faults.add(row);
+  detail::RowFaults faults(collection, options.bad_rows);
+  for (const BadRow& row : collection.bad) faults.add(row);
   for (std::size_t i = 0; i < examples.size(); ++i) {
     stop.check();
     if (!split.fault[i].empty())
@@ -314,11 +314,11 @@ template <class Make>
       faults.add(i, "its report has no words", kept);
   }
   faults.settle(dataset.notes);
-  detail::require_both_sides(table, split, kept);
+  detail::require_both_sides(collection, split, kept);
   detail::read_images(device, examples, options, kept, faults, stop);
   faults.settle(dataset.notes);
-  detail::require_both_sides(table, split, kept);
-  detail::note_copies(table.path, examples, kept, split.held_out, dataset.notes);
+  detail::require_both_sides(collection, split, kept);
+  detail::note_copies(collection.path, examples, kept, split.held_out, dataset.notes);
   detail::fill(dataset, std::move(examples), kept, split.held_out, options, stop);
   return dataset;
 }

@@ -1,5 +1,5 @@
 /// \file
-/// Which pairs of a table belong together, and which of them are held out.
+/// Which entries of a table belong together, and which of them are held out.
 #pragma once
 
 #include <sys/stat.h>
@@ -9,9 +9,9 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/core/text_encoding.hpp>
+#include <vlp/data/collection.hpp>
 #include <vlp/data/detail/disjoint_sets.hpp>
 #include <vlp/io/file.hpp>
-#include <vlp/io/report_table.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -29,10 +29,10 @@
 
 namespace vlp::data {
 
-/// The images and the groups that the pairs of a table belong to.
-struct PairGroups {
-  std::vector<std::int64_t> image;  ///< [N] number of the image: equal for pairs of one image file
-  std::vector<std::size_t> group;   ///< [N] the first pair of the group: pairs that belong together
+/// The images and the groups that the entries of a table belong to.
+struct EntryGroups {
+  std::vector<std::int64_t> image;  ///< [N] number of the image: equal for entries of one image file
+  std::vector<std::size_t> group;   ///< [N] the first entry of the group: entries that belong together
   std::vector<std::string> notes;   ///< sentences for the user
 };
 
@@ -48,12 +48,12 @@ inline std::string file_identity(const io::Path& path) {
   return failed ? path.lexically_normal().string() : canonical.string();
 }
 
-/// Makes one set of all pairs that have the same name, which is not empty.
+/// Makes one set of all entries that have the same name, which is not empty.
 class UniteByName {
  public:
   explicit UniteByName(DisjointSets& sets) : sets_(sets) {}
-  void operator()(std::size_t pair, const std::string& name) {
-    if (!name.empty()) sets_.unite(first_.emplace(name, pair).first->second, pair);
+  void operator()(std::size_t entry, const std::string& name) {
+    if (!name.empty()) sets_.unite(first_.emplace(name, entry).first->second, entry);
   }
 
  private:
@@ -61,32 +61,32 @@ class UniteByName {
   std::unordered_map<std::string, std::size_t> first_;
 };
 
-/// Makes one set of the pairs of each study. A study named by pairs of several patients is no study but a
-/// number within each patient ("study 1"); then only its pairs without a patient are united. Returns how many
-/// such names there are.
-inline Index unite_studies(const std::vector<io::ReportImagePair>& pairs, DisjointSets& sets) {
+/// Makes one set of the entries of each study. A study named by entries of several patients is no study but a
+/// number within each patient ("study 1"); then only its entries without a patient are united. Returns how
+/// many such names there are.
+inline Index unite_studies(const std::vector<Entry>& entries, DisjointSets& sets) {
   struct Study {
     std::string patient;
     bool is_shared = false;
   };
   std::unordered_map<std::string, Study> studies;
-  for (const io::ReportImagePair& pair : pairs) {
-    if (pair.study.empty() || pair.patient.empty()) continue;
-    Study& study = studies.try_emplace(pair.study, Study{pair.patient}).first->second;
-    study.is_shared |= study.patient != pair.patient;
+  for (const Entry& entry : entries) {
+    if (entry.study.empty() || entry.patient.empty()) continue;
+    Study& study = studies.try_emplace(entry.study, Study{entry.patient}).first->second;
+    study.is_shared |= study.patient != entry.patient;
   }
   UniteByName unite(sets);
   Index shared = 0;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    const auto study = studies.find(pairs[i].study);
-    if (study == studies.end() || !study->second.is_shared || pairs[i].patient.empty())
-      unite(i, pairs[i].study);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto study = studies.find(entries[i].study);
+    if (study == studies.end() || !study->second.is_shared || entries[i].patient.empty())
+      unite(i, entries[i].study);
   }
   for (const auto& [name, study] : studies) shared += study.is_shared;
   return shared;
 }
 
-/// Whether the table's split says that the pair is trained on.
+/// Whether the table's split says that the entry is trained on.
 inline bool is_train(std::string_view split) {
   constexpr std::string_view train = "train";
   split = trimmed(split);
@@ -94,21 +94,21 @@ inline bool is_train(std::string_view split) {
                     [](char a, char b) { return (a | 0x20) == b; });
 }
 
-inline bool has_splits(const std::vector<io::ReportImagePair>& pairs) {
-  return std::any_of(pairs.begin(), pairs.end(), [](const auto& pair) { return !pair.split.empty(); });
+inline bool has_splits(const std::vector<Entry>& entries) {
+  return std::any_of(entries.begin(), entries.end(), [](const auto& entry) { return !entry.split.empty(); });
 }
 
 /// "train 80; held out: test 10, valid 10": the values of the table's split with their counts.
-inline std::string count_splits(const std::vector<io::ReportImagePair>& pairs) {
+inline std::string count_splits(const std::vector<Entry>& entries) {
   constexpr std::size_t most = 20;
   std::map<std::string, Index> train, held_out;
-  for (const io::ReportImagePair& pair : pairs)
-    if (!pair.split.empty()) ++(is_train(pair.split) ? train : held_out)[pair.split];
+  for (const Entry& entry : entries)
+    if (!entry.split.empty()) ++(is_train(entry.split) ? train : held_out)[entry.split];
   const auto listed = [](const std::map<std::string, Index>& values) {
     std::string text;
     std::size_t named = 0;
     for (auto value = values.begin(); value != values.end() && named < most; ++value, ++named)
-      text += concat(named == 0 ? "" : ", ", io::detail::shown(value->first), " ", value->second);
+      text += concat(named == 0 ? "" : ", ", shown(value->first), " ", value->second);
     if (named < values.size()) text += concat(" and ", values.size() - named, " other values");
     return text.empty() ? "none" : text;
   };
@@ -117,98 +117,98 @@ inline std::string count_splits(const std::vector<io::ReportImagePair>& pairs) {
 
 }  // namespace detail
 
-/// Finds pairs that belong together: those of one image file, whatever path names it, of one group, of one
+/// Finds entries that belong together: those of one image file, whatever path names it, of one group, of one
 /// patient and of one study, and those that are linked through others. A study is taken for a number within
 /// its patient where several patients have it.
-[[nodiscard]] inline PairGroups group_pairs(const io::ReportTable& table, StopToken stop = {}) {
-  const std::vector<io::ReportImagePair>& pairs = table.pairs;
-  PairGroups out;
-  detail::DisjointSets sets(pairs.size());
-  std::unordered_map<std::string, std::pair<std::int64_t, Index>> images;  // number and pairs of each file
+[[nodiscard]] inline EntryGroups group_entries(const Collection& collection, StopToken stop = {}) {
+  const std::vector<Entry>& entries = collection.entries;
+  EntryGroups out;
+  detail::DisjointSets sets(entries.size());
+  std::unordered_map<std::string, std::pair<std::int64_t, Index>> images;  // number and entries of each file
   detail::UniteByName by_group(sets), by_patient(sets);
   std::vector<std::size_t> first_of_image;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
     stop.check();
-    by_group(i, pairs[i].group);
-    by_patient(i, pairs[i].patient);
+    by_group(i, entries[i].group);
+    by_patient(i, entries[i].patient);
     auto& [number, count] = images
-                                .try_emplace(detail::file_identity(pairs[i].image),
+                                .try_emplace(detail::file_identity(entries[i].image),
                                              static_cast<std::int64_t>(first_of_image.size()), 0)
                                 .first->second;
     if (++count == 1) first_of_image.push_back(i);
     out.image.push_back(number);
     sets.unite(first_of_image[static_cast<std::size_t>(number)], i);
   }
-  const Index shared_studies = detail::unite_studies(pairs, sets);
+  const Index shared_studies = detail::unite_studies(entries, sets);
   Index groups = 0;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
     out.group.push_back(sets.find(i));
     groups += out.group.back() == i;
   }
-  if (first_of_image.size() < pairs.size())
-    out.notes.push_back(concat(table.path, ": ", pairs.size(), " pairs show ", first_of_image.size(),
+  if (first_of_image.size() < entries.size())
+    out.notes.push_back(concat(collection.path, ": ", entries.size(), " pairs show ", first_of_image.size(),
                                " different images; all reports of an image are right for it, and its pairs "
                                "stay on one side of the split"));
   if (shared_studies > 0)
-    out.notes.push_back(concat(table.path,
+    out.notes.push_back(concat(collection.path,
                                ": names of studies that several patients have, taken for numbers "
                                "within a patient: ",
                                shared_studies));
   if (groups < static_cast<Index>(first_of_image.size()))
-    out.notes.push_back(concat(table.path, ": ", groups,
+    out.notes.push_back(concat(collection.path, ": ", groups,
                                " groups of pairs that share an image, a patient, a study or a group"));
   return out;
 }
 
-/// Which pairs are held out.
+/// Which entries are held out.
 struct Split {
   std::vector<char> held_out;      ///< [N] 1 for those held out
-  std::vector<std::string> fault;  ///< [N] what is wrong with the pair's split; empty if nothing is
+  std::vector<std::string> fault;  ///< [N] what is wrong with the entry's split; empty if nothing is
   std::vector<std::string> notes;  ///< sentences for the user
 };
 
 namespace detail {
 
 /// Takes the table's own split.
-inline Split take_split(const io::ReportTable& table, const PairGroups& groups) {
-  const std::vector<io::ReportImagePair>& pairs = table.pairs;
-  Split split{std::vector<char>(pairs.size()), std::vector<std::string>(pairs.size()), {}};
-  std::unordered_map<std::size_t, Index> held_out_line;  // of a group's first pair that is held out
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    split.held_out[i] = !is_train(pairs[i].split);
-    if (pairs[i].split.empty())
+inline Split take_split(const Collection& collection, const EntryGroups& groups) {
+  const std::vector<Entry>& entries = collection.entries;
+  Split split{std::vector<char>(entries.size()), std::vector<std::string>(entries.size()), {}};
+  std::unordered_map<std::size_t, Index> held_out_line;  // of a group's first entry that is held out
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    split.held_out[i] = !is_train(entries[i].split);
+    if (entries[i].split.empty())
       split.fault[i] = "no split, though other rows have one";
     else if (split.held_out[i])
-      held_out_line.emplace(groups.group[i], pairs[i].line);
+      held_out_line.emplace(groups.group[i], entries[i].line);
   }
-  for (std::size_t i = 0; i < pairs.size(); ++i)
+  for (std::size_t i = 0; i < entries.size(); ++i)
     if (const auto found = held_out_line.find(groups.group[i]);
         !split.held_out[i] && found != held_out_line.end())
       split.fault[i] = concat("to train on, though line ", found->second,
                               ", of the same image, patient, study or group, is held out");
-  split.notes.push_back(table.path + ": the table's own split, " + count_splits(pairs));
+  split.notes.push_back(collection.path + ": the table's own split, " + count_splits(entries));
   return split;
 }
 
 /// Holds out whole groups, the same ones for every seed, so that runs can be compared.
-inline Split draw_split(const io::ReportTable& table, const PairGroups& groups, double share) {
-  const std::vector<io::ReportImagePair>& pairs = table.pairs;
-  Split split{std::vector<char>(pairs.size()), std::vector<std::string>(pairs.size()), {}};
+inline Split draw_split(const Collection& collection, const EntryGroups& groups, double share) {
+  const std::vector<Entry>& entries = collection.entries;
+  Split split{std::vector<char>(entries.size()), std::vector<std::string>(entries.size()), {}};
   // A group's name does not depend on the order of rows where patients, studies or groups have names.
-  const auto name_of = [](const io::ReportImagePair& pair) {
-    return !pair.patient.empty() ? pair.patient
-           : !pair.study.empty() ? pair.study
-           : !pair.group.empty() ? pair.group
-                                 : "line " + std::to_string(pair.line);
+  const auto name_of = [](const Entry& entry) {
+    return !entry.patient.empty() ? entry.patient
+           : !entry.study.empty() ? entry.study
+           : !entry.group.empty() ? entry.group
+                                  : "line " + std::to_string(entry.line);
   };
   struct Group {
     std::string name;
     std::vector<std::size_t> members;
   };
   std::unordered_map<std::size_t, Group> named;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
     Group& group = named[groups.group[i]];
-    std::string name = name_of(pairs[i]);
+    std::string name = name_of(entries[i]);
     if (group.members.empty() || name < group.name) group.name = std::move(name);
     group.members.push_back(i);
   }
@@ -219,7 +219,7 @@ inline Split draw_split(const io::ReportTable& table, const PairGroups& groups, 
   });
   Random(0, 0x5911).shuffle(order.begin(), order.end());
   const auto wanted =
-      static_cast<std::size_t>(std::max(1.0, std::round(share * static_cast<double>(pairs.size()))));
+      static_cast<std::size_t>(std::max(1.0, std::round(share * static_cast<double>(entries.size()))));
   std::size_t taken = 0, groups_taken = 0;
   const auto take = [&](const Group& group) {
     for (const std::size_t i : group.members) split.held_out[i] = 1;
@@ -239,14 +239,14 @@ inline Split draw_split(const io::ReportTable& table, const PairGroups& groups, 
 
 }  // namespace detail
 
-/// Says for each pair whether it is held out. Where the table has splits, pairs whose split is not "train",
-/// in capitals or not, are; a pair without a split, and one to train on of whose group another is held out,
-/// are faults. Else whole groups are drawn, until `share` of the pairs are held out; a group with which more
-/// than twice as many would be is passed over, unless there is no smaller one.
-[[nodiscard]] inline Split choose_held_out(const io::ReportTable& table, const PairGroups& groups,
+/// Says for each entry whether it is held out. Where the table has splits, entries whose split is not
+/// "train", in capitals or not, are; a entry without a split, and one to train on of whose group another is
+/// held out, are faults. Else whole groups are drawn, until `share` of the entries are held out; a group with
+/// which more than twice as many would be is passed over, unless there is no smaller one.
+[[nodiscard]] inline Split choose_held_out(const Collection& collection, const EntryGroups& groups,
                                            double share) {
-  return detail::has_splits(table.pairs) ? detail::take_split(table, groups)
-                                         : detail::draw_split(table, groups, share);
+  return detail::has_splits(collection.entries) ? detail::take_split(collection, groups)
+                                                : detail::draw_split(collection, groups, share);
 }
 
 }  // namespace vlp::data

@@ -2,7 +2,6 @@
 #include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/npy.hpp>
-#include <vlp/io/report_table.hpp>
 #include <vlp/io/resize.hpp>
 #include <vlp/io/safetensors.hpp>
 

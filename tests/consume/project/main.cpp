@@ -4,7 +4,6 @@
 #include <vlp/io/csv.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/npy.hpp>
-#include <vlp/io/report_table.hpp>
 #include <vlp/io/safetensors.hpp>
 #include <vlp/text/normalise.hpp>
 #include <vlp/vlp.hpp>
@@ -22,7 +21,7 @@ int main() {
   vlp::io::write_png(folder / "black.png", vlp::io::make_gray_image(4, 3));
   const bool png = vlp::io::read_image(folder / "black.png").width == 4;
   vlp::io::write_file(folder / "manifest.csv", "image,report\nblack.png,\"Clear, and quiet\"\n");
-  const bool csv = vlp::io::read_manifest(folder / "manifest.csv").pairs.at(0).report == "Clear, and quiet";
+  const bool csv = vlp::io::read_csv(folder / "manifest.csv").rows.at(0).at(1) == "Clear, and quiet";
   const bool other = safetensors_from_another_file(folder / "values.safetensors", values);
   std::filesystem::remove_all(folder);
   std::cout << "npy " << npy << ", png " << png << ", csv " << csv << ", other " << other << "\n";

@@ -4,7 +4,6 @@
 #include <vlp/io/csv.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/npy.hpp>
-#include <vlp/io/report_table.hpp>
 #include <vlp/io/safetensors.hpp>
 #include <vlp/text/normalise.hpp>
 #include <vlp/vlp.hpp>
