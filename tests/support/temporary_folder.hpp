@@ -1,5 +1,5 @@
 /// \file
-/// A folder for a test's files, and the folder of real data.
+/// A folder for a test's files, the folder of real data, and that of real collections.
 #pragma once
 
 #include "support/catch.hpp"
@@ -60,6 +60,20 @@ inline std::optional<io::Path> real_data() {
   const io::Path folder = given != nullptr ? given : VLP_TEST_SHARED_DATA_DIR;
   if (std::filesystem::is_directory(folder)) return folder;
   WARN("skipped: there is no folder of real data at " << folder << " (set VLP_DATA_DIR)");
+  return std::nullopt;
+}
+
+/// A collection as its owners distribute it: the folder of its layout's name ("mimic-cxr") in VLP_REAL_DATA.
+/// Says so when it is not there.
+inline std::optional<io::Path> real_collection(std::string_view layout) {
+  const char* given = std::getenv("VLP_REAL_DATA");
+  if (given == nullptr || *given == '\0') {
+    WARN("skipped: VLP_REAL_DATA names no folder that holds " << layout << "/");
+    return std::nullopt;
+  }
+  const io::Path folder = io::Path(given) / layout;
+  if (std::filesystem::is_directory(folder)) return folder;
+  WARN("skipped: VLP_REAL_DATA has no folder " << folder);
   return std::nullopt;
 }
 
