@@ -1,7 +1,7 @@
 # The library's targets. vlp::vlp needs Eigen alone; what brings a library along is a component of its own:
 #   vlp::vlp    core/ (except random.hpp), losses/, optim/, eval/, interop/    Eigen, threads
 #   vlp::text   text/, core/random.hpp              utf8proc, Random123
-#   vlp::io     io/                                 libpng, libjpeg, libcsv, nlohmann-json
+#   vlp::io     io/                                 libpng, libjpeg, libcsv, zlib, nlohmann-json
 #   vlp::train  nn/, and what is made of the above  vlp::text, vlp::io
 #   vlp::cuda   cuda/vlp/cuda/                      CUDA 12 or later: runtime and cuBLAS
 find_package(Eigen3 3.4 QUIET NO_MODULE)
@@ -42,12 +42,13 @@ endif()
 find_package(PNG)
 find_package(JPEG)
 find_package(libcsv)
+find_package(ZLIB)
 find_package(nlohmann_json 3.10)
-if(PNG_FOUND AND JPEG_FOUND AND libcsv_FOUND AND nlohmann_json_FOUND)
+if(PNG_FOUND AND JPEG_FOUND AND libcsv_FOUND AND ZLIB_FOUND AND nlohmann_json_FOUND)
   add_library(vlp_io INTERFACE)
   add_library(vlp::io ALIAS vlp_io)
   set_target_properties(vlp_io PROPERTIES EXPORT_NAME io)
-  target_link_libraries(vlp_io INTERFACE vlp PNG::PNG JPEG::JPEG libcsv::libcsv nlohmann_json::nlohmann_json)
+  target_link_libraries(vlp_io INTERFACE vlp PNG::PNG JPEG::JPEG libcsv::libcsv ZLIB::ZLIB nlohmann_json::nlohmann_json)
   list(APPEND vlp_components vlp_io)
 endif()
 

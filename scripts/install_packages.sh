@@ -8,7 +8,7 @@ packages=(
   libeigen3-dev                                      # vlp::vlp
   libutf8proc-dev librandom123-dev                   # vlp::text
   libpng-dev libjpeg-dev                             # vlp::io: images
-  libcsv-dev nlohmann-json3-dev                      # vlp::io
+  libcsv-dev zlib1g-dev nlohmann-json3-dev           # vlp::io
   libcli11-dev gnuplot-nox libstb-dev                # the examples
   catch2 librapidcheck-dev libxtensor-dev            # the tests
   pkgconf                                            # the test of vlp.pc

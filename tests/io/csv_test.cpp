@@ -1,3 +1,4 @@
+#include "support/gzip.hpp"
 #include "support/temporary_folder.hpp"
 
 #include <rapidcheck.h>
@@ -91,6 +92,48 @@ TEST_CASE("columns that are not separated by commas are refused with what separa
   CHECK(reading("a;b,c|d\n1,2\n").columns == std::vector<std::string>{"a;b", "c|d"});
   CHECK(reading("\"a;b\"\n1\n").columns == std::vector<std::string>{"a;b"});
   CHECK(reading("a\t\n1\n").columns == std::vector<std::string>{"a"});
+}
+
+TEST_CASE("a table packed by gzip is read like any other, whatever its name") {
+  const TemporaryFolder folder;
+  const std::string text = "image,report\na.png,\"Clear,\ndry.\"\nb.png,\n";
+  for (const char* name : {"t.csv.gz", "t.csv"}) {
+    const CsvTable table = read_csv(folder.write(name, test::gzip(text)));
+    CHECK(table.path == (folder / name).string());
+    CHECK(table.rows == Rows{{"a.png", "Clear,\ndry."}, {"b.png", ""}});
+    CHECK(table.lines == std::vector<Index>{2, 4});
+  }
+  CHECK(read_csv(folder.write("plain.csv.gz", text)).rows.size() == 2);
+  const std::string file = (folder / "t.csv.gz").string();
+  CHECK_MESSAGE_HAS(read_csv(folder.write("t.csv.gz", test::gzip(text).substr(0, 20))),
+                    file + ": gzip data that are cut off after 20 bytes");
+  CHECK_MESSAGE_HAS(read_csv(folder.write("t.csv.gz", test::gzip("a,b\n1\n"))), file + ":2: 1 fields");
+  CHECK_MESSAGE_HAS(read_csv(folder.write("t.csv.gz", test::gzip(""))), file + ": empty");
+  folder.write("t.csv.gz", test::gzip("a,b\n" + std::string(1000, '\n')));
+  CHECK(read_csv(folder / "t.csv.gz", {.max_bytes = 1004}).rows.empty());
+  CHECK_MESSAGE_HAS(read_csv(folder / "t.csv.gz", {.max_bytes = 1003}), file, "1003 bytes");
+}
+
+TEST_CASE("a few columns of a table are read alone, and its faults are those of the whole") {
+  const TemporaryFolder folder;
+  const auto reading = [&](std::string_view text, std::vector<std::string_view> columns) {
+    return read_csv(folder.write("t.csv", text), {.columns = std::move(columns)});
+  };
+  const CsvTable table = reading("a,b,c,d\n1,2,3,4\n\n5,6,7,8\n", {"d", "b", "none"});
+  CHECK(table.columns == std::vector<std::string>{"b", "d"});
+  CHECK(table.file_columns == std::vector<std::string>{"a", "b", "c", "d"});
+  CHECK(table.rows == Rows{{"2", "4"}, {"6", "8"}});
+  CHECK(table.lines == std::vector<Index>{2, 4});
+  CHECK(table.column("d") == 1);
+  CHECK_MESSAGE_HAS(table.column("none"), "t.csv: no column 'none' (columns: a, b, c, d)");
+  // Both of two columns that have one name.
+  CHECK(reading("a,b,a\n1,2,3\n", {"a"}).rows == Rows{{"1", "3"}});
+  CHECK(reading("a,b\n1,2\n", {"none"}).rows == Rows{{}});
+  CHECK(reading("a,b\n1,2\n", {}).file_columns == std::vector<std::string>{"a", "b"});
+  CHECK_MESSAGE_HAS(reading("a,b\n1,2\n1\n", {"a"}), "t.csv:3: 1 fields, but 2 columns");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,2\n1,2,3\n", {"a"}), "t.csv:3: 3 fields, but 2 columns");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,\"2\n", {"a"}), "t.csv:2: a quote");
+  CHECK_MESSAGE_HAS(reading("a,b\n1,\xE9\n", {"a"}), "t.csv:2: the byte E9");
 }
 
 TEST_CASE("reading a table ends when it is asked to") {

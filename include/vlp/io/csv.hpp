@@ -1,6 +1,6 @@
 /// \file
 /// Tables in CSV files (RFC 4180, read by libcsv): quotes, line breaks within quotes, LF, CRLF and CR line
-/// ends, UTF-8 with or without a byte order mark.
+/// ends, UTF-8 with or without a byte order mark, packed by gzip or not.
 #pragma once
 
 #include <csv.h>
@@ -11,9 +11,11 @@
 #include <vlp/core/stop.hpp>
 #include <vlp/core/text_encoding.hpp>
 #include <vlp/io/file.hpp>
+#include <vlp/io/gzip.hpp>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <optional>
 #include <string>
@@ -26,7 +28,8 @@ namespace vlp::io {
 /// A table whose first row names the columns. Every row has as many fields as there are columns.
 struct CsvTable {
   std::string path;                            ///< where it was read, for messages
-  std::vector<std::string> columns;            ///< names, in file order
+  std::vector<std::string> columns;            ///< names of the columns that were read, in file order
+  std::vector<std::string> file_columns;       ///< names of all columns that the file has
   std::vector<std::vector<std::string>> rows;  ///< fields of each row, without the header
   std::vector<Index> lines;                    ///< line of the file on which each row begins, counted from 1
 
@@ -43,7 +46,7 @@ struct CsvTable {
     if (const std::optional<Index> found = find_column(name)) return *found;
     constexpr std::size_t most = 1000;
     std::string present;
-    for (const std::string& column : columns) {
+    for (const std::string& column : file_columns) {
       if (present.size() + column.size() > most) {
         present += ", ...";
         break;
@@ -59,12 +62,21 @@ struct CsvTable {
   }
 };
 
+/// Options of read_csv.
+struct ReadCsvOptions {
+  /// Columns to read, of which the table may lack some; empty for all. A large table of which few columns are
+  /// read takes less memory.
+  std::vector<std::string_view> columns = {};
+  std::uint64_t max_bytes = std::uint64_t{1} << 30;  ///< a file that has, or unpacks to, more is refused
+  StopToken stop = {};                               ///< asked between lines
+};
+
 namespace detail {
 
 /// libcsv's parser, with the table it has read so far.
 class CsvReader {
  public:
-  explicit CsvReader(const Path& path, StopToken stop = {}) : stop_(stop) {
+  explicit CsvReader(const Path& path, ReadCsvOptions options = {}) : options_(std::move(options)) {
     table_.path = path.string();
     ensure(csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI) == 0, table_.path,
            ": cannot start the CSV parser");
@@ -95,7 +107,7 @@ class CsvReader {
   void parse(std::string_view line) {
     constexpr std::size_t piece = 1 << 20;
     for (; !line.empty(); line.remove_prefix(std::min(piece, line.size()))) {
-      stop_.check();
+      options_.stop.check();
       const std::size_t size = std::min(piece, line.size());
       check(csv_parse(&parser_, line.data(), size, on_field, on_row, this) == size);
     }
@@ -128,8 +140,9 @@ class CsvReader {
 
   // The parser is C: no exception may pass through it.
   static void on_field(void* data, std::size_t length, void* self) noexcept {
-    static_cast<CsvReader*>(self)->guarded(
-        [=](CsvReader& reader) { reader.row_.emplace_back(static_cast<const char*>(data), length); });
+    static_cast<CsvReader*>(self)->guarded([=](CsvReader& reader) {
+      reader.take_field({static_cast<const char*>(data), length});
+    });
   }
   static void on_row(int, void* self) noexcept {
     static_cast<CsvReader*>(self)->guarded([](CsvReader& reader) { reader.finish_row(); });
@@ -143,24 +156,39 @@ class CsvReader {
     }
   }
 
+  void take_field(std::string_view field) {
+    const std::size_t column = fields_++;
+    if (!has_header_ || (column < is_read_.size() && is_read_[column])) row_.emplace_back(field);
+  }
+
   void finish_row() {
     within_row_ = false;
     std::vector<std::string> row = std::exchange(row_, {});
-    if (!has_header_) {
-      has_header_ = true;
-      table_.columns = std::move(row);
-      return;
-    }
-    ensure(row.size() == table_.columns.size(), table_.path, ":", row_line_, ": ", row.size(),
-           " fields, but ", table_.columns.size(), " columns");
+    const std::size_t fields = std::exchange(fields_, 0);
+    if (!has_header_) return take_names(std::move(row));
+    ensure(fields == is_read_.size(), table_.path, ":", row_line_, ": ", fields, " fields, but ",
+           is_read_.size(), " columns");
     table_.rows.push_back(std::move(row));
     table_.lines.push_back(row_line_);
+    row_.reserve(table_.columns.size());
+  }
+
+  void take_names(std::vector<std::string> names) {
+    has_header_ = true;
+    const auto& wanted = options_.columns;
+    for (const std::string& name : names) {
+      is_read_.push_back(wanted.empty() || std::find(wanted.begin(), wanted.end(), name) != wanted.end());
+      if (is_read_.back()) table_.columns.push_back(name);
+    }
+    table_.file_columns = std::move(names);
   }
 
   csv_parser parser_{};
-  StopToken stop_;
+  ReadCsvOptions options_;
   CsvTable table_;
-  std::vector<std::string> row_;
+  std::vector<bool> is_read_;     // for each column of the file
+  std::vector<std::string> row_;  // fields of the row, those that are read
+  std::size_t fields_ = 0;        // of the row, all of them
   std::exception_ptr error_;
   Index line_ = 0;
   Index row_line_ = 0;
@@ -170,12 +198,19 @@ class CsvReader {
 
 }  // namespace detail
 
-/// Reads a CSV file whose first row names the columns. Blank lines are skipped; spaces around an unquoted
-/// field are no part of it. Throws std::runtime_error, naming the file and the line, for a missing or empty
-/// file, text that is not UTF-8 (see utf8_text), columns that are separated by semicolons, tabs or vertical
-/// bars, a row of another number of fields, or a stray or unclosed quote; and Stopped.
+/// Reads a CSV file, packed by gzip or not, whose first row names the columns. Blank lines are skipped;
+/// spaces around an unquoted field are no part of it. Throws std::runtime_error, naming the file and the
+/// line, for a missing or empty file, damaged gzip data (see gunzip), text that is not UTF-8 (see utf8_text),
+/// columns that are separated by semicolons, tabs or vertical bars, a row of another number of fields, or a
+/// stray or unclosed quote; and Stopped.
+[[nodiscard]] inline CsvTable read_csv(const Path& path, const ReadCsvOptions& options) {
+  return detail::CsvReader(path, options)
+      .read(read_unpacked_file(path, {.max_bytes = options.max_bytes, .stop = options.stop}));
+}
+
+/// Reads all columns of a CSV file; see above.
 [[nodiscard]] inline CsvTable read_csv(const Path& path, StopToken stop = {}) {
-  return detail::CsvReader(path, stop).read(read_file(path, {.stop = stop}));
+  return read_csv(path, ReadCsvOptions{.stop = stop});
 }
 
 }  // namespace vlp::io
