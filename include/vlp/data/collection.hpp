@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace vlp::data {
@@ -36,17 +37,19 @@ struct Entry {
   std::vector<Label> labels = {};    ///< [Collection::labels]
   std::vector<LabelBox> boxes = {};  ///< where findings are; empty where that is not known
   Index line = 0;                    ///< line of the table, counted from 1
+  std::string table = {};            ///< the table; empty where it is Collection::path
 };
 
 /// A row of a table that cannot be used.
 struct BadRow {
-  Index line = 0;    ///< of the table, counted from 1
-  std::string what;  ///< what is wrong, e.g. "empty report"
+  Index line = 0;          ///< of the table, counted from 1
+  std::string what;        ///< what is wrong, e.g. "empty report"
+  std::string table = {};  ///< the table; empty where it is Collection::path
 };
 
 /// The entries of a collection, and an account of the rows that were left out.
 struct Collection {
-  std::string path;                 ///< the table that lists the images, for messages
+  std::string path;  ///< the table that lists the images, or the folder of several such, for messages
   std::vector<Entry> entries;       ///< in file order; never empty as a layout returns it
   std::vector<std::string> labels;  ///< names of the labels; empty where the collection has none
   Index rows = 0;                   ///< images that the table names, of the projection asked for
@@ -56,17 +59,22 @@ struct Collection {
   std::vector<std::string> notes;   ///< sentences for the user about the numbers above
 };
 
-/// The rows in the order of their lines, for a message: "pairs.csv:4: empty report; line 7: no image; and 12
-/// more rows". Names the first 20 at most.
+/// The rows in the order of their tables and lines, for a message: "pairs.csv:4: empty report; line 7: no
+/// image; and 12 more rows". Rows that name no table are of `path`. Names the first 20 at most.
 [[nodiscard]] inline std::string describe(const std::string& path, std::vector<BadRow> rows) {
   constexpr std::size_t most = 20, longest = 3000;
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const BadRow& a, const BadRow& b) { return a.line < b.line; });
+  std::stable_sort(rows.begin(), rows.end(), [](const BadRow& a, const BadRow& b) {
+    return std::tie(a.table, a.line) < std::tie(b.table, b.line);
+  });
   std::string text;
   std::size_t named = 0;
-  for (; named < rows.size() && named < most && text.size() < longest; ++named)
-    text += named == 0 ? concat(path, ":", rows[named].line, ": ", rows[named].what)
-                       : concat("; line ", rows[named].line, ": ", rows[named].what);
+  for (; named < rows.size() && named < most && text.size() < longest; ++named) {
+    const BadRow& row = rows[named];
+    const bool same_table = named > 0 && row.table == rows[named - 1].table;
+    text += concat(named == 0 ? "" : "; ",
+                   same_table ? "line " : concat(row.table.empty() ? path : row.table, ":"), row.line, ": ",
+                   row.what);
+  }
   if (named < rows.size()) text += concat("; and ", rows.size() - named, " more rows");
   return text;
 }

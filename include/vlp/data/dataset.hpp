@@ -126,7 +126,7 @@ class RowFaults {
   /// A fault of the pair, which is left out of `kept`.
   void add(std::size_t pair, std::string what, std::vector<char>& kept) {
     kept[pair] = 0;
-    add({collection_.entries[pair].line, std::move(what)});
+    add({collection_.entries[pair].line, std::move(what), collection_.entries[pair].table});
   }
   /// Throws if there are faulty rows, or notes that they are left out.
   void settle(std::vector<std::string>& notes) {

@@ -3,10 +3,15 @@
 #pragma once
 
 #include <vlp/core/enum_names.hpp>
+#include <vlp/core/text_encoding.hpp>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
+#include <optional>
 #include <string_view>
+#include <system_error>
 
 namespace vlp::data {
 
@@ -17,6 +22,27 @@ enum class Label : std::uint8_t {
   uncertain,
   positive
 };
+
+/// The label that a field of a table says: positive for 1, negative for 0, uncertain for -1, the numbers in
+/// any spelling ("1.0"), and positive and negative for "true" and "false" in capitals or not, as programs
+/// write them; unknown for an empty field. Nothing for any other text.
+[[nodiscard]] inline std::optional<Label> parse_label(std::string_view field) {
+  field = trimmed(field);
+  if (field.empty()) return Label::unknown;
+  const auto is = [&](std::string_view word) {
+    return std::equal(field.begin(), field.end(), word.begin(), word.end(),
+                      [](char a, char b) { return (a | 0x20) == b; });
+  };
+  if (is("true")) return Label::positive;
+  if (is("false")) return Label::negative;
+  double value = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
+  if (value == 1) return Label::positive;
+  if (value == 0) return Label::negative;
+  if (value == -1) return Label::uncertain;
+  return std::nullopt;
+}
 
 }  // namespace vlp::data
 

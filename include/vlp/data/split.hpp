@@ -173,19 +173,21 @@ namespace detail {
 inline Split take_split(const Collection& collection, const EntryGroups& groups) {
   const std::vector<Entry>& entries = collection.entries;
   Split split{std::vector<char>(entries.size()), std::vector<std::string>(entries.size()), {}};
-  std::unordered_map<std::size_t, Index> held_out_line;  // of a group's first entry that is held out
+  std::unordered_map<std::size_t, std::size_t> held_out;  // a group's first entry that is held out
   for (std::size_t i = 0; i < entries.size(); ++i) {
     split.held_out[i] = !is_train(entries[i].split);
     if (entries[i].split.empty())
       split.fault[i] = "no split, though other rows have one";
     else if (split.held_out[i])
-      held_out_line.emplace(groups.group[i], entries[i].line);
+      held_out.emplace(groups.group[i], i);
   }
   for (std::size_t i = 0; i < entries.size(); ++i)
-    if (const auto found = held_out_line.find(groups.group[i]);
-        !split.held_out[i] && found != held_out_line.end())
-      split.fault[i] = concat("to train on, though line ", found->second,
+    if (const auto found = held_out.find(groups.group[i]); !split.held_out[i] && found != held_out.end()) {
+      const Entry& other = entries[found->second];
+      split.fault[i] = concat("to train on, though line ", other.line,
+                              other.table == entries[i].table ? "" : " of " + other.table,
                               ", of the same image, patient, study or group, is held out");
+    }
   split.notes.push_back(collection.path + ": the table's own split, " + count_splits(entries));
   return split;
 }

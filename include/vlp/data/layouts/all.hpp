@@ -4,9 +4,12 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/data/collection.hpp>
+#include <vlp/data/layouts/chexpert.hpp>
 #include <vlp/data/layouts/manifest.hpp>
+#include <vlp/data/layouts/nih.hpp>
 #include <vlp/data/layouts/open_i.hpp>
 #include <vlp/data/layouts/options.hpp>
+#include <vlp/data/layouts/rsna.hpp>
 #include <vlp/io/file.hpp>
 
 #include <array>
@@ -23,8 +26,11 @@ struct Layout {
   Collection (*read)(const io::Path& place, const Options& options);
 };
 
-inline constexpr std::array<Layout, 2> all{
-    {{"manifest", "FILE.csv", true, read_manifest}, {"open-i", "DIR", true, read_open_i}}};
+inline constexpr std::array<Layout, 5> all{{{"manifest", "FILE.csv", true, read_manifest},
+                                            {"open-i", "DIR", true, read_open_i},
+                                            {"chexpert", "DIR", false, read_chexpert},
+                                            {"rsna", "DIR", false, read_rsna},
+                                            {"nih", "DIR", false, read_nih}}};
 
 /// The layouts as a command line takes them: "manifest:FILE.csv | open-i:DIR".
 [[nodiscard]] inline std::string usage(std::string_view separator = " | ") {

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace vlp::data::layouts::detail {
@@ -95,24 +96,28 @@ class TextReader {
   Index absent_ = 0, first_line_ = 0;
 };
 
-/// Adds notes about the rows that were left out. Throws if no pair is left.
+/// Adds notes about the rows that were left out. `text_columns` says where reports stand; it is empty for a
+/// collection of images that have labels alone. Throws std::runtime_error if nothing is left.
 inline void finish(Collection& collection, std::string_view text_columns) {
+  const std::string_view kind = text_columns.empty() ? "image with labels" : "pair of an image and a report";
+  const std::string_view kinds =
+      text_columns.empty() ? "images with labels" : "pairs of an image and a report";
   const auto missing = static_cast<Index>(collection.missing.size());
+  std::string reason;
+  const auto note = [&](std::string sentence) {
+    if (reason.empty()) reason = sentence;
+    collection.notes.push_back(std::move(sentence));
+  };
   if (missing > 0)
-    collection.notes.push_back(concat(collection.path, ": ", missing, " of ", collection.rows,
-                                      " images are missing, the first is ",
-                                      collection.missing.front().string()));
+    note(concat(collection.path, ": ", missing, " of ", collection.rows, " images are missing, the first is ",
+                collection.missing.front().string()));
   if (collection.without_report > 0)
-    collection.notes.push_back(concat(collection.path, ": ", collection.without_report, " of ",
-                                      collection.rows, " images are left out, for their report has no ",
-                                      text_columns));
-  ensure(!collection.entries.empty(), collection.path, ": no pair of an image and a report (",
-         !collection.bad.empty()    ? describe(collection.path, collection.bad)
-         : collection.notes.empty() ? "the table has no rows"
-                                    : collection.notes.front(),
-         ")");
-  collection.notes.push_back(
-      concat(collection.path, ": ", collection.entries.size(), " pairs of an image and a report"));
+    note(concat(collection.path, ": ", collection.without_report, " of ", collection.rows,
+                " images are left out, for their report has no ", text_columns));
+  if (!collection.bad.empty()) reason = describe(collection.path, collection.bad);
+  ensure(!collection.entries.empty(), collection.path, ": no ", kind, " (",
+         reason.empty() ? "there are no rows, or none of the projection asked for" : reason, ")");
+  collection.notes.push_back(concat(collection.path, ": ", collection.entries.size(), " ", kinds));
 }
 
 }  // namespace vlp::data::layouts::detail
