@@ -6,6 +6,7 @@
 #include <vlp/data/collection.hpp>
 #include <vlp/data/layouts/chexpert.hpp>
 #include <vlp/data/layouts/manifest.hpp>
+#include <vlp/data/layouts/mimic_cxr.hpp>
 #include <vlp/data/layouts/nih.hpp>
 #include <vlp/data/layouts/open_i.hpp>
 #include <vlp/data/layouts/options.hpp>
@@ -26,7 +27,8 @@ struct Layout {
   Collection (*read)(const io::Path& place, const Options& options);
 };
 
-inline constexpr std::array<Layout, 5> all{{{"manifest", "FILE.csv", true, read_manifest},
+inline constexpr std::array<Layout, 6> all{{{"manifest", "FILE.csv", true, read_manifest},
+                                            {"mimic-cxr", "DIR", true, read_mimic_cxr},
                                             {"open-i", "DIR", true, read_open_i},
                                             {"chexpert", "DIR", false, read_chexpert},
                                             {"rsna", "DIR", false, read_rsna},
