@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -65,7 +66,7 @@ class MimicReader {
     find_images();
     read_labels();
     read_reports();
-    for (std::size_t i = 0; i < entries_.size(); ++i) settle(std::move(entries_[i]), study_of_[i]);
+    add_reports();
     std::stable_sort(collection_.bad.begin(), collection_.bad.end(),
                      [](const BadRow& a, const BadRow& b) { return a.line < b.line; });
     finish(collection_, "findings, no impression and no other paragraph, or is missing");
@@ -127,7 +128,7 @@ class MimicReader {
       else if (splits)
         fault = splits->read(name, entry.split);
       if (fault.empty()) fault = add_image(std::move(entry), name);
-      if (!fault.empty()) collection_.bad.push_back({line, std::move(fault)});
+      if (!fault.empty()) collection_.bad.push_back({.line = line, .what = std::move(fault)});
     }
     note_left_out(left_out);
   }
@@ -225,7 +226,8 @@ class MimicReader {
   void read_reports() {
     std::vector<MimicStudy*> from_files;
     const bool has_sections = read_sections(from_files);
-    const bool second_root = std::filesystem::is_directory(folder_ / "mimic-cxr-reports/files");
+    std::error_code ignored;
+    const bool second_root = std::filesystem::is_directory(folder_ / "mimic-cxr-reports/files", ignored);
     std::vector<char> is_there(from_files.size());
     read_files(from_files.size(), "reports", options_.stop, options_.progress, [&](std::size_t i) {
       MimicStudy& study = *from_files[i];
@@ -234,15 +236,36 @@ class MimicReader {
       is_there[i] = is_file(path);
       if (is_there[i]) study.fault = read_mimic_report(path, options_.stop, study.report);
     });
-    const auto first_missing = std::find(is_there.begin(), is_there.end(), 0);
-    if (first_missing == is_there.end()) return;
-    const auto missing = std::count(is_there.begin(), is_there.end(), 0);
-    const io::Path first = report_of(*from_files[static_cast<std::size_t>(first_missing - is_there.begin())]);
-    ensure(missing < static_cast<std::ptrdiff_t>(from_files.size()) || has_sections, folder_.string(),
-           ": none of the reports of ", missing, " studies is there; the first would be ", first.string(),
-           " (mimic-cxr-reports.zip of MIMIC-CXR is unpacked in this folder)");
-    collection_.notes.push_back(
-        concat(folder_.string(), ": ", missing, " studies have no report, the first is ", first.string()));
+    std::vector<const MimicStudy*> absent;
+    for (std::size_t i = 0; i < from_files.size(); ++i)
+      if (!is_there[i]) absent.push_back(from_files[i]);
+    if (!absent.empty() && absent.size() == from_files.size() && !has_sections)
+      ensure(false, folder_.string(), ": none of the reports of ", absent.size(),
+             " studies is there; the first would be ", report_of(*absent.front()).string(),
+             ", as it is where mimic-cxr-reports.zip is unpacked in this folder");
+    note_studies(absent, "studies have no report, the first is that of ");
+    note_texts();
+  }
+
+  /// Notes how many reports have no section of findings or impression.
+  void note_texts() {
+    std::vector<const MimicStudy*> other, empty;
+    for (const MimicStudy& study : studies_) {
+      if (study.images == 0 || !study.fault.empty() || !study.report.is_read) continue;
+      const MimicReport& report = study.report;
+      if (report.findings.empty() && report.impression.empty())
+        (report.other.empty() ? empty : other).push_back(&study);
+    }
+    note_studies(other,
+                 "reports have neither findings nor impression, and their last paragraph is taken; "
+                 "the first is that of ");
+    note_studies(empty, "reports have no text that is taken, the first is that of ");
+  }
+
+  void note_studies(const std::vector<const MimicStudy*>& studies, std::string_view what) {
+    if (!studies.empty())
+      collection_.notes.push_back(concat(folder_.string(), ": ", studies.size(), " ", what, "study ",
+                                         studies.front()->id, " of subject ", studies.front()->patient));
   }
 
   [[nodiscard]] io::Path report_of(const MimicStudy& study, const char* root = "files") const {
@@ -269,22 +292,29 @@ class MimicReader {
     return true;
   }
 
-  /// Adds an entry with the report of its study, or the account of why it is left out.
-  void settle(Entry entry, std::size_t of) {
-    MimicStudy& study = studies_[of];
-    const bool is_last = --study.images == 0;
-    if (!study.fault.empty()) {
-      collection_.bad.push_back({entry.line, study.fault});
-      return;
+  /// Gives each entry the report of its study, or the account of why it is left out.
+  void add_reports() {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      Entry& entry = entries_[i];
+      MimicStudy& study = studies_[study_of_[i]];
+      const bool is_last = --study.images == 0;
+      if (!study.fault.empty()) {
+        collection_.bad.push_back({.line = entry.line, .what = study.fault});
+        continue;
+      }
+      entry.report = study.report.text();
+      if (entry.report.empty()) {
+        ++collection_.without_report;
+        continue;
+      }
+      entry.findings = is_last ? std::move(study.report.findings) : study.report.findings;
+      entry.impression = is_last ? std::move(study.report.impression) : study.report.impression;
+      if (kept < i) entries_[kept] = std::move(entry);
+      ++kept;
     }
-    entry.report = study.report.text();
-    if (entry.report.empty()) {
-      ++collection_.without_report;
-      return;
-    }
-    entry.findings = is_last ? std::move(study.report.findings) : study.report.findings;
-    entry.impression = is_last ? std::move(study.report.impression) : study.report.impression;
-    collection_.entries.push_back(std::move(entry));
+    entries_.resize(kept);
+    collection_.entries = std::move(entries_);
   }
 
   io::Path folder_;

@@ -27,7 +27,8 @@ namespace vlp::data::layouts::detail {
 /// A report of MIMIC-CXR.
 struct MimicReport {
   std::string findings, impression;
-  std::string other;  ///< stands for the report that has neither: its last paragraph
+  std::string other;     ///< the last paragraph of a report that has neither
+  bool is_read = false;  ///< whether there is such a report
 
   [[nodiscard]] std::string text() const {
     return findings.empty() && impression.empty() ? other : join_sections(findings, impression);
@@ -82,7 +83,7 @@ struct MimicReport {
   if (findings.empty()) findings = both;
   if (impression.empty()) impression = conclusion;
   if (!findings.empty() || !impression.empty()) other = {};
-  return {std::string(findings), std::string(impression), std::string(other)};
+  return {std::string(findings), std::string(impression), std::string(other), true};
 }
 
 /// The sections of reports as `mimic_cxr_sectioned.csv` has them, by study.
@@ -118,7 +119,7 @@ class MimicSections {
     const auto text = [&](const Fields& fields) {
       return text_(std::string(trimmed(fields[row.row])), table_.lines[row.row]);
     };
-    report = {text(findings_), text(impression_), {}};
+    report = {text(findings_), text(impression_), {}, true};
     if (report.findings.empty() && report.impression.empty()) report.other = text(paragraph_);
     return {};
   }

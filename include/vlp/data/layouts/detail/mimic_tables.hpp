@@ -55,6 +55,7 @@ inline std::optional<MimicTableName> parse_mimic_table_name(std::string_view nam
     separator = name[digits];
     parts.version.push_back(number);
     name.remove_prefix(digits + 1);
+    if (separator != '.' && separator != '-') return std::nullopt;
   }
   parts.kind = name;
   return parts;

@@ -12,6 +12,7 @@
 #include <exception>
 #include <mutex>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,7 +50,11 @@ void read_files(std::size_t count, std::string_view kind, StopToken stop, const 
   };
   {
     std::vector<std::jthread> others;
-    for (std::size_t i = 1; i < threads && i * part < count; ++i) others.emplace_back(work);
+    try {
+      for (std::size_t i = 1; i < threads && i * part < count; ++i) others.emplace_back(work);
+    } catch (const std::system_error&) {
+      // The system has no more threads; those that there are do it all.
+    }
     work();
   }
   if (error) std::rethrow_exception(error);
