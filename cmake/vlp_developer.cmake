@@ -10,3 +10,7 @@ find_package(stb REQUIRED)  # a font for the pictures of the examples
 
 add_library(vlp_developer INTERFACE)
 target_link_libraries(vlp_developer INTERFACE vlp_program_options vlp::train stb::stb)
+if(TARGET vlp::dicom)
+  target_link_libraries(vlp_developer INTERFACE vlp::dicom)
+  target_compile_definitions(vlp_developer INTERFACE VLP_HAS_DICOM)  # for programs; headers never ask
+endif()

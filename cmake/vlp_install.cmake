@@ -24,7 +24,8 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/vlpConfig.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/vlpConfigVersion.cmake
                                  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${PROJECT_BINARY_DIR}/vlpConfig.cmake ${PROJECT_BINARY_DIR}/vlpConfigVersion.cmake
-              ${PROJECT_SOURCE_DIR}/cmake/FindCBLAS.cmake ${PROJECT_SOURCE_DIR}/cmake/FindRandom123.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindCBLAS.cmake ${PROJECT_SOURCE_DIR}/cmake/FindDcmtkDecoders.cmake
+              ${PROJECT_SOURCE_DIR}/cmake/FindRandom123.cmake
               ${PROJECT_SOURCE_DIR}/cmake/Findlibcsv.cmake ${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake
         DESTINATION ${vlp_package_dir})
 

@@ -1,7 +1,8 @@
 # The library's targets. vlp::vlp needs Eigen alone; what brings a library along is a component of its own:
 #   vlp::vlp    core/ (except random.hpp), losses/, optim/, eval/, interop/    Eigen, threads
 #   vlp::text   text/, core/random.hpp              utf8proc, Random123
-#   vlp::io     io/                                 libpng, libjpeg, libcsv, zlib, nlohmann-json
+#   vlp::io     io/ (except dicom.hpp)              libpng, libjpeg, libcsv, zlib, nlohmann-json
+#   vlp::dicom  io/dicom.hpp                        vlp::io, DCMTK
 #   vlp::train  nn/, and what is made of the above  vlp::text, vlp::io
 #   vlp::cuda   cuda/vlp/cuda/                      CUDA 12 or later: runtime and cuBLAS
 find_package(Eigen3 3.4 QUIET NO_MODULE)
@@ -50,6 +51,15 @@ if(PNG_FOUND AND JPEG_FOUND AND libcsv_FOUND AND ZLIB_FOUND AND nlohmann_json_FO
   set_target_properties(vlp_io PROPERTIES EXPORT_NAME io)
   target_link_libraries(vlp_io INTERFACE vlp PNG::PNG JPEG::JPEG libcsv::libcsv ZLIB::ZLIB nlohmann_json::nlohmann_json)
   list(APPEND vlp_components vlp_io)
+endif()
+
+find_package(DcmtkDecoders)
+if(TARGET vlp_io AND DcmtkDecoders_FOUND)
+  add_library(vlp_dicom INTERFACE)
+  add_library(vlp::dicom ALIAS vlp_dicom)
+  set_target_properties(vlp_dicom PROPERTIES EXPORT_NAME dicom)
+  target_link_libraries(vlp_dicom INTERFACE vlp_io DcmtkDecoders::DcmtkDecoders)
+  list(APPEND vlp_components vlp_dicom)
 endif()
 
 if(TARGET vlp_text AND TARGET vlp_io)

@@ -9,6 +9,7 @@ packages=(
   libutf8proc-dev librandom123-dev                   # vlp::text
   libpng-dev libjpeg-dev                             # vlp::io: images
   libcsv-dev zlib1g-dev nlohmann-json3-dev           # vlp::io
+  libdcmtk-dev                                       # vlp::dicom
   libcli11-dev gnuplot-nox libstb-dev                # the examples
   catch2 librapidcheck-dev libxtensor-dev            # the tests
   pkgconf                                            # the test of vlp.pc
