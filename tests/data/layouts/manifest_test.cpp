@@ -6,6 +6,7 @@
 
 #include <vlp/core/stop.hpp>
 #include <vlp/data/collection.hpp>
+#include <vlp/data/labels.hpp>
 #include <vlp/data/layouts/manifest.hpp>
 #include <vlp/io/image.hpp>
 
@@ -132,6 +133,47 @@ TEST_CASE("rows without an image or a report are left out and listed with their 
   const Collection sections = folder.read("image,findings,impression\na.png,,Normal chest.\nb.png,,\n");
   CHECK(sections.entries.size() == 1);
   CHECK(describe(sections.path, sections.bad) == sections.path + ":3: empty report");
+}
+
+TEST_CASE("a manifest has labels in columns that are called so, or that are asked for") {
+  const ManifestFolder folder;
+  const std::string text =
+      "image,report,label:Edema,Mass,label: Pleural Effusion \na.png,Clear.,1.0,0,-1\nb.png,Wet.,,True,nan\n";
+  const Collection marked = folder.read(text);
+  CHECK(marked.labels == std::vector<std::string>{"Edema", "Pleural Effusion"});
+  REQUIRE(marked.entries.size() == 2);
+  CHECK(marked.entries[0].labels == std::vector<Label>{Label::positive, Label::uncertain});
+  CHECK(marked.entries[1].labels == std::vector<Label>{Label::unknown, Label::unknown});
+  CHECK(marked.entries[0].report == "Clear.");
+  CHECK(marked.notes.back() == marked.path + ": 2 pairs of an image and a report");
+  const Collection asked = folder.read(text, {.label_columns = {"Mass", "label:Edema"}});
+  CHECK(asked.labels == std::vector<std::string>{"Edema", "Pleural Effusion", "Mass"});
+  CHECK(asked.entries[0].labels[2] == Label::negative);
+  CHECK(asked.entries[1].labels[2] == Label::positive);
+  CHECK(folder.read("image,report\na.png,Clear.\n").entries[0].labels.empty());
+  CHECK_MESSAGE_HAS(folder.read(text, {.label_columns = {"mass"}}), "manifest.csv", "no column 'mass'");
+  CHECK_MESSAGE_HAS(folder.read("image,label:x,label: x\na.png,1,1\n"), "two columns hold the label 'x'");
+  CHECK_MESSAGE_HAS(folder.read("image,label:x,x\na.png,1,1\n", {.label_columns = {"x"}}),
+                    "two columns hold the label 'x'");
+  CHECK_MESSAGE_HAS(folder.read("image,label:x,label:x\na.png,1,1\n"), "two columns");
+  CHECK_MESSAGE_HAS(folder.read("image,label: \na.png,1\n"), "the column 'label:' names no label");
+}
+
+TEST_CASE("a manifest may have labels alone, and rows whose labels are none are listed") {
+  const ManifestFolder folder;
+  const Collection table =
+      folder.read("image,label:x,label:y\na.png,1,0\nb.png,2.0,maybe\nnone.png,1,1\n,1,1\n");
+  REQUIRE(table.entries.size() == 1);
+  CHECK(table.entries[0].report.empty());
+  CHECK(table.entries[0].labels == std::vector<Label>{Label::positive, Label::negative});
+  CHECK(describe(table.path, table.bad) ==
+        table.path +
+            ":3: 'label:x' is '2.0' and 'label:y' is 'maybe', but a label is 1, 0, -1 or empty; line "
+            "5: no image");
+  CHECK(table.notes.back() == table.path + ": 1 images with labels");
+  CHECK_MESSAGE_HAS(folder.read("image,label:x\na.png,y\n"), "no image with labels", ":2: 'label:x' is 'y'");
+  // Where there is a column for reports, they are not optional.
+  CHECK_MESSAGE_HAS(folder.read("image,report,label:x\na.png,,1\n"), "no pair", ":2: empty report");
 }
 
 TEST_CASE("of many bad rows the first twenty are named and the others counted") {

@@ -31,10 +31,10 @@ namespace detail {
 
 /// A path of CheXpert's tables, "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg".
 struct ChexpertPath {
-  std::string patient, study;
-  std::string within_split;   ///< "patient00001/study1/view1_frontal.jpg"
-  std::string within_folder;  ///< the same with the folder before it, if there is one: "train/..."
-  std::string fault;          ///< what is wrong with the path; empty if nothing is
+  std::string patient = {}, study = {};
+  std::string within_split = {};   ///< "patient00001/study1/view1_frontal.jpg"
+  std::string within_folder = {};  ///< the same with the folder before it, if there is one: "train/..."
+  std::string fault = {};          ///< what is wrong with the path; empty if nothing is
 };
 
 inline ChexpertPath parse_chexpert_path(std::string_view path) {
@@ -52,8 +52,7 @@ inline ChexpertPath parse_chexpert_path(std::string_view path) {
   return {.patient = std::string(parts[count - 3]),
           .study = std::string(parts[count - 2]),
           .within_split = from(count - 3),
-          .within_folder = from(count >= 4 ? count - 4 : 0),
-          .fault = {}};
+          .within_folder = from(count >= 4 ? count - 4 : 0)};
 }
 
 /// Finds CheXpert's images, whatever its folder is called now.

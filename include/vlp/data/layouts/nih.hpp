@@ -107,7 +107,7 @@ class NihReader {
       }
     }
     const auto strange = std::count_if(boxes_.begin(), boxes_.end(),
-                                       [&](const auto& image) { return lines.count(image.first) == 0; });
+                                       [&](const auto& boxes) { return lines.count(boxes.first) == 0; });
     if (strange > 0)
       collection_.notes.push_back(concat(collection_.path, ": BBox_List_2017.csv has boxes of ", strange,
                                          " images that this table does not name; they are left out"));
