@@ -73,16 +73,18 @@ class ChexpertImages {
     }
   }
 
-  /// The image file, or where it should be first of all.
-  [[nodiscard]] io::Path find(const std::string& path, const ChexpertPath& parts) const {
-    io::Path usual = folder_ / parts.within_folder;
-    if (is_file(usual)) return usual;
-    for (const io::Path& other : {folder_ / path, folder_ / ".." / path})
-      if (is_file(other)) return other;
+  /// Where the image should be first of all.
+  [[nodiscard]] io::Path usual(const ChexpertPath& parts) const { return folder_ / parts.within_folder; }
+
+  /// The image file, if there is one.
+  [[nodiscard]] std::optional<io::Path> find(const std::string& path, const ChexpertPath& parts) const {
+    if (io::Path image = usual(parts); is_file(image)) return image;
+    for (const io::Path& folder : {folder_, folder_ / ".."})
+      if (io::Path image = folder / path; is_file(image)) return image;
     for (const io::Path& batch : batches_)
       for (const std::string* tail : {&parts.within_split, &parts.within_folder})
-        if (io::Path other = batch / *tail; is_file(other)) return other;
-    return usual;
+        if (io::Path image = batch / *tail; is_file(image)) return image;
+    return std::nullopt;
   }
 
  private:
@@ -99,7 +101,9 @@ class ChexpertReader {
   }
 
   void read(const io::Path& path, const std::string& split) {
-    const io::CsvTable table = io::read_csv(path, options_.stop);
+    std::vector<std::string_view> columns{"Path", "Frontal/Lateral", "Study", "path_to_image"};
+    columns.insert(columns.end(), chexpert_labels.begin(), chexpert_labels.end());
+    const io::CsvTable table = io::read_csv(path, {.columns = columns, .stop = options_.stop});
     ensure(!table.find_column("path_to_image"), table.path,
            ": has the columns of CheXpert Plus, which is another collection than CheXpert; a manifest of its "
            "images and reports can be read");
@@ -136,11 +140,12 @@ class ChexpertReader {
         collection_.bad.push_back({entry.line, std::move(fault), entry.table});
         continue;
       }
-      entry.image = images_.find(name, parts);
-      if (is_file(entry.image))
+      if (std::optional<io::Path> found = images_.find(name, parts)) {
+        entry.image = std::move(*found);
         collection_.entries.push_back(std::move(entry));
-      else
-        collection_.missing.push_back(std::move(entry.image));
+      } else {
+        collection_.missing.push_back(images_.usual(parts));
+      }
     }
   }
 

@@ -78,7 +78,10 @@ struct RsnaPatient {
 class RsnaReader {
  public:
   RsnaReader(const io::Path& folder, const Options& options)
-      : folder_(folder), options_(options), table_(read_table(folder, options)) {
+      : folder_(folder),
+        options_(options),
+        images_(folder / "stage_2_train_images"),
+        table_(read_table(folder, options)) {
     collection_.path = table_.path;
     collection_.labels = {"Pneumonia"};
     for (const char* name : {"patientId", "x", "y", "width", "height", "Target"})
@@ -91,11 +94,12 @@ class RsnaReader {
     for (RsnaPatient& patient : patients_) {
       options_.stop.check();
       if (patient.is_faulty) continue;
-      patient.entry.image = find_image(patient.entry.patient);
-      if (is_file(patient.entry.image))
+      if (std::optional<io::Path> image = find_image(patient.entry.patient)) {
+        patient.entry.image = std::move(*image);
         collection_.entries.push_back(std::move(patient.entry));
-      else
-        collection_.missing.push_back(std::move(patient.entry.image));
+      } else {
+        collection_.missing.push_back(images_ / (patient.entry.patient + ".dcm"));
+      }
     }
     detail::finish(collection_, {});
     return std::move(collection_);
@@ -212,16 +216,16 @@ class RsnaReader {
     return splits;
   }
 
-  /// The image of a patient as DICOM, PNG or JPEG, or where the DICOM should be.
-  [[nodiscard]] io::Path find_image(const std::string& patient) const {
-    const io::Path images = folder_ / "stage_2_train_images";
+  /// The image of a patient as DICOM, PNG or JPEG, if there is one.
+  [[nodiscard]] std::optional<io::Path> find_image(const std::string& patient) const {
     for (const char* end : {".dcm", ".png", ".jpg", ".jpeg"})
-      if (io::Path image = images / (patient + end); is_file(image)) return image;
-    return images / (patient + ".dcm");
+      if (io::Path image = images_ / (patient + end); is_file(image)) return image;
+    return std::nullopt;
   }
 
   const io::Path& folder_;
   const Options& options_;
+  io::Path images_;
   io::CsvTable table_;
   Collection collection_;
   std::vector<RsnaPatient> patients_;  ///< in file order
