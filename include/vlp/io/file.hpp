@@ -90,12 +90,22 @@ inline Path temporary_name(const Path& path, unsigned number) {
 
 }  // namespace detail
 
-/// A new, empty file beside `path` that becomes the file `path`, or nothing. It is made only where nothing,
-/// not even a link, has its name.
+/// How much a file that is committed must survive.
+enum class Durability {
+  disk,    ///< the machine's sudden end: its bytes are on the disk before its name is
+  process  ///< the process's sudden end; serves files that are checked when they are read and can be made
+           ///< anew
+};
+
+/// A new, empty file that becomes the file `path`, or nothing. It is made only where nothing, not even a
+/// link, has its name.
 class TemporaryFile {
  public:
-  /// Throws std::runtime_error with `path` and the system's reason.
-  explicit TemporaryFile(Path path) : path_(std::move(path)), file_(open()) {}
+  /// The file lies beside `path` until it is committed. Throws std::runtime_error with `path` and the
+  /// system's reason.
+  explicit TemporaryFile(const Path& path) : TemporaryFile(path, path.parent_path()) {}
+  /// The file lies in `folder`, of the same file system, until it is committed.
+  TemporaryFile(Path path, const Path& folder) : path_(std::move(path)), file_(open(folder)) {}
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
   ~TemporaryFile() {
@@ -106,25 +116,27 @@ class TemporaryFile {
   [[nodiscard]] int descriptor() const noexcept { return file_.get(); }
   void write(std::string_view bytes) { detail::write_all(file_.get(), bytes, path_); }
 
-  /// Puts the file on the disk and in the place of `path`. A file that is replaced leaves its permissions; a
-  /// link is replaced itself. Throws std::runtime_error with `path` and the system's reason.
-  void commit() {
+  /// Puts the file in the place of `path`, and first on the disk where that is asked for. A file that is
+  /// replaced leaves its permissions; a link is replaced itself. Throws std::runtime_error with `path` and
+  /// the system's reason.
+  void commit(Durability durability = Durability::disk) {
     struct stat old {};
     // A file without its old permissions is still better than none, so a refusal is no error.
     if (::stat(path_.c_str(), &old) == 0 && S_ISREG(old.st_mode))
       static_cast<void>(::fchmod(file_.get(), old.st_mode & 07777));
-    detail::ensure_system(::fsync(file_.get()) == 0 && file_.close(), path_, "write");
+    const bool to_disk = durability == Durability::disk;
+    detail::ensure_system((!to_disk || ::fsync(file_.get()) == 0) && file_.close(), path_, "write");
     detail::ensure_system(::rename(temporary_.c_str(), path_.c_str()) == 0, path_, "write");
     temporary_.clear();
-    detail::sync_folder_of(path_);
+    if (to_disk) detail::sync_folder_of(path_);
   }
 
  private:
-  [[nodiscard]] int open() {
+  [[nodiscard]] int open(const Path& folder) {
     static std::atomic<unsigned> counter{0};
     // A name may be left from a killed process of the same number, as it has in every new container.
     for (unsigned tries = 0; tries < 1000; ++tries) {
-      temporary_ = detail::temporary_name(path_, counter.fetch_add(1));
+      temporary_ = detail::temporary_name(folder / path_.filename(), counter.fetch_add(1));
       const int file = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
       if (file >= 0) return file;
       if (errno != EEXIST) break;

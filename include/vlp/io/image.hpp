@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,11 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
   ensure(false, name, ": ", format, format.empty() ? "" : ", ", "neither a PNG nor a JPEG image");
   return {};
 }
+
+/// Function that decodes the contents of image files as decode_image does: the same bytes always give the
+/// same pixels. It is called on several threads at a time.
+using ImageDecoder = std::function<GrayImage(std::string_view bytes, const std::string& name,
+                                             Index max_pixels, const Admit& admit)>;
 
 /// Reads the bytes of an image file. A file larger than any image of `max_pixels` pixels is refused unread.
 [[nodiscard]] inline std::string read_image_file(const Path& path, Index max_pixels = default_max_pixels) {
