@@ -112,7 +112,8 @@ bool finish(const Options& options, Cpu& device, const train::RunFolder& folder,
     const tasks::ContrastiveEvaluation evaluation =
         evaluate(task, device, device, static_cast<std::size_t>(options.overlays), attended, stop);
     std::printf("\n%s", tables(evaluation).c_str());
-    for (const std::string& note : write_summary(options, evaluation, task.terms(), trainer, attended, stop))
+    for (const std::string& note :
+         write_summary(options, evaluation, task.terms(), trainer, attended, *task.dataset().images, stop))
       std::printf("%s\n", printable(note).c_str());
   } catch (const Stopped&) {
     std::printf("stopped while evaluating; the run is trained to its end: --resume --out %s evaluates it\n",

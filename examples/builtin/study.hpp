@@ -67,9 +67,9 @@ inline constexpr Index smallest_image = 32;
       device, count, options,
       [&](std::size_t i) {
         const Study study = draw_study(seed, static_cast<std::uint32_t>(i), options.image_size);
-        data::Example example;
+        data::ComputedPair pair{{}, data::to_pixels(study.image)};
+        data::Example& example = pair.example;
         example.name = "built-in study " + std::to_string(i);
-        example.pixels = data::to_pixels(study.image);
         example.source = hash_of(concat(VLP_VERSION_STRING " ", seed, " ", i, " ", options.image_size));
         example.report = study.findings + " " + study.impression;
         example.findings = study.findings;
@@ -78,7 +78,7 @@ inline constexpr Index smallest_image = 32;
           example.marks.push_back({finding.word,
                                    std::string(finding_kind_names[static_cast<std::size_t>(finding.kind)]),
                                    finding.box});
-        return example;
+        return pair;
       },
       stop);
 }

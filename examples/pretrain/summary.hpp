@@ -9,7 +9,7 @@
 #include <vlp/core/numbers.hpp>
 #include <vlp/core/printable.hpp>
 #include <vlp/core/stop.hpp>
-#include <vlp/data/example.hpp>
+#include <vlp/data/images.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/tasks/contrastive_evaluation.hpp>
 #include <vlp/train/log.hpp>
@@ -94,13 +94,14 @@ inline std::string time_table(const train::Timing& timing) {
 
 }  // namespace detail
 
-/// Writes plots, overlays and, last, summary.md into options.out. Returns what could not be drawn and why.
+/// Writes plots, overlays of attention on `images` and, last, summary.md into options.out. Returns what could
+/// not be drawn and why.
 /// Throws Stopped where it was asked to stop, and then there is no new summary.md.
 template <class Trainer>
 std::vector<std::string> write_summary(const Options& options, const tasks::ContrastiveEvaluation& evaluation,
                                        const train::Terms& terms, const Trainer& trainer,
                                        const std::vector<tasks::AttendedPair>& attended,
-                                       StopToken stop = {}) {
+                                       const data::Images& images, StopToken stop = {}) {
   std::vector<std::string> notes;
   std::string pictures;
   const auto picture = [&](const std::string& file, const std::string& title, const std::string& note) {
@@ -127,8 +128,8 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
           {word.word, MatrixView<const float>(word.attention.data(), {pair.grid, pair.grid}), word.box});
     }
     const std::string file = "overlays/" + std::to_string(i + 1) + ".png";
-    io::write_png(out / file, pictures::draw_attention(data::image_of(*pair.example, options.task.image_size),
-                                                       panels, pair.example->report));
+    io::write_png(out / file, pictures::draw_attention(images.image(pair.example->image_id), panels,
+                                                       pair.example->report));
     picture(file, "attention, " + printable(pair.example->name), "");
   }
 

@@ -63,11 +63,11 @@ TEST_CASE("a table becomes a dataset with sections, identities and notes") {
   const auto dataset = data::read_dataset(device, table, {.image_size = 8, .held_out = 0.3});
   CHECK(dataset.train.size() == 7);
   CHECK(dataset.held_out.size() == 3);
-  CHECK(dataset.image_size == 8);
+  CHECK(dataset.images->image_size() == 8);
   CHECK(dataset.notes.back() == "7 pairs to train on, 3 held out, 5 different reports");
   for (const auto* examples : {&dataset.train, &dataset.held_out})
     for (const data::Example& a : *examples) {
-      CHECK(a.pixels.size() == 64);
+      CHECK(dataset.images->pixels(a.image_id).size() == 64);
       CHECK(a.report == a.findings + " " + a.impression);
       CHECK(a.impression == "Normal.");
       for (const data::Example& b : dataset.train) CHECK((a.text_id == b.text_id) == (a.report == b.report));
@@ -255,7 +255,7 @@ TEST_CASE("an image in several rows is one image, read once, with several right 
     for (const auto* side : {&dataset.train, &dataset.held_out}) {
       const std::size_t before = same.size();
       for (const data::Example& example : *side) {
-        CHECK(example.pixels.size() == 64);
+        CHECK(dataset.images->pixels(example.image_id).size() == 64);
         if (example.image_texts) same.push_back(&example);
       }
       sides += same.size() > before;
@@ -380,10 +380,7 @@ TEST_CASE("reading and making data end when they are asked to") {
   std::atomic<int> made{0};
   const auto make = [&](std::size_t) {
     if (++made == 20) flag = true;
-    data::Example example;
-    example.pixels.assign(4, 1);
-    example.report = "study";
-    return example;
+    return data::ComputedPair{{.report = "study"}, data::Pixels(4, 1)};
   };
   CHECK_THROWS_AS(data::make_dataset(device, 100'000, {.image_size = 2}, make, StopToken(flag)), Stopped);
   CHECK(made < 100);
@@ -392,11 +389,8 @@ TEST_CASE("reading and making data end when they are asked to") {
 TEST_CASE("a computed dataset holds out its last studies, at least one") {
   Cpu device(3);
   const auto make = [](std::size_t i) {
-    data::Example example;
-    example.name = "study " + std::to_string(i);
-    example.pixels.assign(4, static_cast<std::uint16_t>(i));
-    example.report = "study " + std::to_string(i);
-    return example;
+    const std::string name = "study " + std::to_string(i);
+    return data::ComputedPair{{.name = name, .report = name}, data::Pixels(4, static_cast<std::uint16_t>(i))};
   };
   const auto dataset = data::make_dataset(device, 10, {.image_size = 2, .held_out = 0.25}, make);
   REQUIRE(dataset.held_out.size() == 3);
@@ -410,7 +404,7 @@ TEST_CASE("a computed dataset holds out its last studies, at least one") {
           return data::make_dataset(device, 1'000'000'000, {.image_size = 512}, make);
         }).find("1000000000 images of 512 x 512 pixels take") != std::string::npos);
   CHECK_THROWS_AS(data::make_dataset(device, 5, {.image_size = 2},
-                                     [](std::size_t i) -> data::Example {
+                                     [](std::size_t i) -> data::ComputedPair {
                                        throw std::runtime_error("study " + std::to_string(i));
                                      }),
                   std::runtime_error);
@@ -420,12 +414,12 @@ TEST_CASE("a computed dataset is of the part of its reports that is asked for") 
   Cpu device(1);
   std::string words = "Normal.";
   const auto make = [&](std::size_t i) {
-    data::Example example;
+    data::ComputedPair pair{{}, data::Pixels(4, 1)};
+    data::Example& example = pair.example;
     example.name = "study " + std::to_string(i);
-    example.pixels.assign(4, 1);
     example.impression = i == 0 ? "" : words;
     example.report = "Seen. " + example.impression;
-    return example;
+    return pair;
   };
   const data::DatasetOptions options{
       .image_size = 2, .held_out = 0.5, .report_part = data::ReportPart::impression};
@@ -436,16 +430,4 @@ TEST_CASE("a computed dataset is of the part of its reports that is asked for") 
                     "make_dataset: 0 studies to train on and 1 held out have the part impression");
   words = "...";
   CHECK_MESSAGE_HAS(data::make_dataset(device, 4, options, make), "study 1: its report has no words");
-}
-
-TEST_CASE("an image goes into 16 bits and back") {
-  io::GrayImage image = io::make_gray_image(2, 2);
-  image.pixels = {0.0f, 1.0f, 0.5f, -3.0f};
-  data::Example example;
-  example.name = "a.png";
-  example.pixels = data::to_pixels(image);
-  CHECK(example.pixels == std::vector<std::uint16_t>{0, 65535, 32768, 0});
-  CHECK(std::abs(data::image_of(example, 2).pixels[2] - 0.5f) < 1e-5f);
-  CHECK(message_of<std::invalid_argument>([&] { return data::image_of(example, 3); }) ==
-        "a.png: 4 pixels are not an image of 3 x 3");
 }

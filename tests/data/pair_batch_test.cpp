@@ -29,11 +29,18 @@ std::vector<data::Example> examples() {
     example.name = "example " + std::to_string(i);
     example.report = reports[i];
     example.text_id = static_cast<std::int64_t>(10 + i);
-    for (std::uint16_t p = 0; p < 16; ++p)
-      example.pixels.push_back(static_cast<std::uint16_t>(1000 * p + 7 * i));
+    example.image_id = static_cast<std::int64_t>(i);
     out.push_back(std::move(example));
   }
   return out;
+}
+
+/// Images of 4 x 4 pixels, in memory.
+data::Images images() {
+  std::vector<data::Pixels> pixels(6);
+  for (std::size_t i = 0; i < pixels.size(); ++i)
+    for (std::uint16_t p = 0; p < 16; ++p) pixels[i].push_back(static_cast<std::uint16_t>(1000 * p + 7 * i));
+  return {4, std::move(pixels)};
 }
 
 text::WordPiece word_piece() {
@@ -50,7 +57,7 @@ TEST_CASE("a batch holds images, texts and perturbations in the order of its ind
   const auto pieces = word_piece();
   data::PairBatchMaker maker({.image_size = 4}, pieces, text::parse_perturbations("6,9"));
   const std::vector<Index> indices{1, 0};
-  const PairBatch batch = maker.make(examples(), indices, 0);
+  const PairBatch batch = maker.make(images(), examples(), indices, 0);
   CHECK(batch.pairs == 2);
   CHECK(batch.texts_per_pair == 3);
   CHECK(batch.examples == indices);
@@ -90,7 +97,9 @@ TEST_CASE("a report that is right for another image of the batch is in its group
   };
   all = {pair(0, 10), pair(0, 11), pair(1, 11), pair(1, 12),
          pair(2, 13), pair(3, 13), pair(4, 14), pair(5, 11)};
-  const auto group = [&](const std::vector<Index>& indices) { return maker.make(all, indices, 0).group; };
+  const auto group = [&](const std::vector<Index>& indices) {
+    return maker.make(images(), all, indices, 0).group;
+  };
   using Groups = std::vector<std::int64_t>;
   CHECK(group({0, 1}) == Groups{10, 10});                // one image
   CHECK(group({4, 5, 6}) == Groups{13, 13, 14});         // equal reports
@@ -107,7 +116,7 @@ TEST_CASE("local words are numbered within their report and get rows of the batc
   const auto pieces = word_piece();
   const std::vector<Index> indices{0, 1};
   data::PairBatchMaker nouns({.image_size = 4}, pieces, text::parse_perturbations("6"));
-  const PairBatch batch = nouns.make(examples(), indices, 0);
+  const PairBatch batch = nouns.make(images(), examples(), indices, 0);
   CHECK(batch.word_count == std::vector<std::int64_t>{1, 3});  // effusion; lungs, heart, today
   CHECK(batch.max_words == 3);
   const auto first = slots_of(batch, 0), second = slots_of(batch, 2);
@@ -120,19 +129,19 @@ TEST_CASE("local words are numbered within their report and get rows of the batc
     for (const std::int32_t slot : slots_of(batch, perturbed)) CHECK(slot == -1);
 
   data::PairBatchMaker all({.image_size = 4, .local_words = data::LocalWords::all}, pieces, {});
-  const PairBatch whole = all.make(examples(), indices, 0);
+  const PairBatch whole = all.make(images(), examples(), indices, 0);
   CHECK(whole.word_count == std::vector<std::int64_t>{3, 9});
   CHECK(whole.texts_per_pair == 1);
   // A report without a noun has all its words.
   const std::vector<Index> clear{2};
-  CHECK(nouns.make(examples(), clear, 0).word_count == std::vector<std::int64_t>{1});
+  CHECK(nouns.make(images(), examples(), clear, 0).word_count == std::vector<std::int64_t>{1});
 }
 
 TEST_CASE("a part of a batch is a view of its pairs") {
   const auto pieces = word_piece();
   data::PairBatchMaker maker({.image_size = 4}, pieces, text::parse_perturbations("6"));
   const std::vector<Index> indices{1, 0, 2};
-  const PairBatch batch = maker.make(examples(), indices, 0);
+  const PairBatch batch = maker.make(images(), examples(), indices, 0);
   const data::PairBatchPart part = part_of(batch, 1, 2);
   CHECK(part.first_pair == 1);
   CHECK(part.pairs == 2);
@@ -159,7 +168,7 @@ TEST_CASE("a perturbation that changes nothing is no candidate and has no words"
   const auto pieces = word_piece();
   data::PairBatchMaker maker({.image_size = 4}, pieces, text::parse_perturbations("6,9"));
   const std::vector<Index> one_word{2};
-  const PairBatch batch = maker.make(examples(), one_word, 0);
+  const PairBatch batch = maker.make(images(), examples(), one_word, 0);
   CHECK(batch.valid == std::vector<std::uint8_t>{1, 0, 0});
   CHECK(batch.offsets[2] - batch.offsets[1] == 2);  // [CLS] [SEP]
 }
@@ -169,7 +178,7 @@ TEST_CASE("a report is cut at its longest text, and words cut off have no row") 
   data::PairBatchMaker maker({.image_size = 4, .max_words = 2, .local_words = data::LocalWords::all}, pieces,
                              {});
   const std::vector<Index> indices{1};
-  const PairBatch batch = maker.make(examples(), indices, 0);
+  const PairBatch batch = maker.make(images(), examples(), indices, 0);
   CHECK(batch.offsets[1] <= 6);
   CHECK(batch.word_count[0] == 2);
 }
@@ -178,17 +187,20 @@ TEST_CASE("perturbations are drawn anew for each epoch and the same for the same
   const auto pieces = word_piece();
   data::PairBatchMaker maker({.image_size = 4, .seed = 3}, pieces, text::parse_perturbations("all"), 2);
   const std::vector<Index> indices{1};
-  const auto pieces_of = [&](std::uint32_t epoch) { return maker.make(examples(), indices, epoch).pieces; };
-  CHECK(maker.make(examples(), indices, 0).texts_per_pair == 3);
+  const auto pieces_of = [&](std::uint32_t epoch) {
+    return maker.make(images(), examples(), indices, epoch).pieces;
+  };
+  CHECK(maker.make(images(), examples(), indices, 0).texts_per_pair == 3);
   CHECK(pieces_of(0) == pieces_of(0));
   bool differs = false;
   for (std::uint32_t epoch = 1; epoch < 6; ++epoch) differs |= pieces_of(epoch) != pieces_of(0);
   CHECK(differs);
 }
 
-TEST_CASE("an example of another image size is refused by name") {
+TEST_CASE("images of another size are refused with both sizes") {
   const auto pieces = word_piece();
   data::PairBatchMaker maker({.image_size = 8}, pieces, {});
   const std::vector<Index> indices{0};
-  CHECK_THROWS_AS(maker.make(examples(), indices, 0), std::invalid_argument);
+  CHECK(message_of<std::invalid_argument>([&] { maker.make(images(), examples(), indices, 0); }) ==
+        "PairBatchMaker: images of 4 x 4 pixels for batches of 8 x 8");
 }

@@ -21,14 +21,15 @@ inline data::Dataset few_pairs(Index image_size) {
   Cpu device(1);
   return data::make_dataset(device, static_cast<Index>(reports.size()),
                             {.image_size = image_size, .held_out = 0.34}, [&](std::size_t i) {
-                              data::Example example;
+                              data::ComputedPair pair;
+                              data::Example& example = pair.example;
                               example.name = "example " + std::to_string(i);
                               example.report = reports[i];
                               Random random(7, 1, static_cast<std::uint32_t>(i));
                               for (Index p = 0; p < image_size * image_size; ++p)
-                                example.pixels.push_back(static_cast<std::uint16_t>(random.below(65536)));
+                                pair.pixels.push_back(static_cast<std::uint16_t>(random.below(65536)));
                               if (i == 4) example.marks.push_back({"heart", "heart", {2, 2, 9, 9}});
-                              return example;
+                              return pair;
                             });
 }
 

@@ -17,6 +17,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace vlp;
@@ -98,6 +99,21 @@ TEST_CASE("a checkpoint of other settings, other data or another model is refuse
   CHECK(load(computed, &optimiser)
             .find("; start in another folder, unless another build has computed them (") !=
         std::string::npos);
+
+  // Images that are decoded later, by the run that was saved or by the one that goes on.
+  const train::Provenance both = with([](auto& p) { p.data.sizes = "sizes"; });
+  const train::Provenance later = with([](auto& p) { p.data = {"", "", "sizes"}; });
+  for (const auto& [saved, now] : {std::pair(both, later), {later, both}, {later, later}}) {
+    train::save_checkpoint<float, Cpu>(device, path, line.parameters(), &optimiser, saved, {4, 0.5, 3});
+    CHECK(load(now, &optimiser) == "no error");
+    train::Provenance other_sizes = now;
+    other_sizes.data.sizes = "others";
+    CHECK(load(other_sizes, &optimiser) ==
+          path + ": the data have changed since this run began; start in another folder");
+    other_sizes.data.sizes.clear();
+    if (now.data.values.empty() || saved.data.values.empty())
+      CHECK(load(other_sizes, &optimiser).ends_with("; start in another folder"));
+  }
 }
 
 namespace {

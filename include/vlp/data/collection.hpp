@@ -3,6 +3,7 @@
 /// the layout of the folder they come from.
 #pragma once
 
+#include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/data/labels.hpp>
@@ -10,8 +11,10 @@
 #include <vlp/io/file.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -45,6 +48,12 @@ struct BadRow {
   Index line = 0;          ///< of the table, counted from 1
   std::string what;        ///< what is wrong, e.g. "empty report"
   std::string table = {};  ///< the table; empty where it is Collection::path
+};
+
+/// The policy for faulty rows of a table.
+enum class BadRows {
+  stop,  ///< reading ends with an error that names them
+  skip   ///< they are left out, and a note names them
 };
 
 /// The entries of a collection, and an account of the rows that were left out.
@@ -90,3 +99,8 @@ inline std::string shown(const std::string& value) {
 }  // namespace detail
 
 }  // namespace vlp::data
+
+namespace vlp {
+template <>
+inline constexpr std::array<std::string_view, 2> enum_names<data::BadRows>{"stop", "skip"};
+}  // namespace vlp

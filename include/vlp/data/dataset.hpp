@@ -2,8 +2,6 @@
 /// The pairs that a model learns from and is tested on.
 #pragma once
 
-#include <unistd.h>
-
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
@@ -12,12 +10,14 @@
 #include <vlp/core/stop.hpp>
 #include <vlp/data/collection.hpp>
 #include <vlp/data/detail/number_pairs.hpp>
-#include <vlp/data/detail/pixel_budget.hpp>
+#include <vlp/data/detail/read_first.hpp>
 #include <vlp/data/example.hpp>
+#include <vlp/data/images.hpp>
+#include <vlp/data/read_progress.hpp>
 #include <vlp/data/report_part.hpp>
 #include <vlp/data/split.hpp>
+#include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
-#include <vlp/io/resize.hpp>
 #include <vlp/text/normalise.hpp>
 
 #include <algorithm>
@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -39,14 +40,16 @@ namespace vlp::data {
 /// Examples to train on and examples held out, all with images of one size.
 struct Dataset {
   std::vector<Example> train, held_out;
-  Index image_size = 0;            ///< pixels along an edge of every image
-  std::vector<std::string> notes;  ///< sentences for the user about what was read
+  std::shared_ptr<const Images> images;  ///< of both, by Example::image_id; never null as read or made
+  std::vector<std::string> labels;       ///< names of the labels; empty where the collection has none
+  std::vector<std::string> notes;        ///< sentences for the user about what was read
 };
 
-/// The policy for faulty rows of a table.
-enum class BadRows {
-  stop,  ///< reading ends with an error that names them
-  skip   ///< they are left out, and a note names them
+/// When the images of a table are decoded.
+enum class ReadImages {
+  automatic,  ///< ahead where the table has more than 20,000 entries, else first
+  first,      ///< all before training, into memory; those that cannot be read are named at once
+  ahead       ///< while training, shortly before a batch needs them; the first batch comes within seconds
 };
 
 /// How examples are made of what a collection holds.
@@ -55,47 +58,33 @@ struct DatasetOptions {
   double held_out = 0.1;  ///< share of the pairs held out where the collection has no split of its own
   Index max_words = 50;   ///< words of a report that are read; it serves notes alone
   ReportPart report_part = ReportPart::report;  ///< becomes Example::report; reports without it are left out
-  BadRows bad_rows = BadRows::stop;             ///< serves read_dataset
+  // The others serve read_dataset.
+  BadRows bad_rows = BadRows::stop;
+  /// False where a collection serves its labels: entries need no reports, and those without have an empty
+  /// one.
+  bool with_reports = true;
+  ReadImages read_images = ReadImages::automatic;
+  io::Path image_cache = {};  ///< folder of an ImageCache for images of this size; empty: none
+  int image_threads = 0;      ///< that decode ahead; 0: one for each processor, four at most
   /// Pixels that an image file may have; a larger one is an error. Each thread decodes one at a time, which
   /// takes 8 bytes a pixel beside the file (12 for a JPEG of several scans). Threads wait for each other
   /// where that would come to more than half of this machine's memory.
   Index max_image_pixels = io::default_max_pixels;
+  io::ImageDecoder decode = io::decode_image;  ///< called on all threads that decode
+  ReadProgress progress = {};                  ///< told of images that are read first
+
+  [[nodiscard]] ImageReading reading() const {
+    return {.image_size = image_size, .max_pixels = max_image_pixels, .decode = decode, .cache = image_cache};
+  }
+};
+
+/// A pair that is computed and not read.
+struct ComputedPair {
+  Example example;  ///< its image_id and text_id are set by make_dataset
+  Pixels pixels;    ///< [image_size, image_size]
 };
 
 namespace detail {
-
-/// Bytes of memory that this machine has.
-inline double memory_present() {
-  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
-}
-
-/// Throws std::runtime_error unless `count` images of that size fit into this machine's memory.
-inline void require_memory(std::size_t count, Index image_size) {
-  constexpr double gib = 1 << 30;
-  const double wanted = 2.0 * static_cast<double>(count) * static_cast<double>(image_size * image_size) / gib;
-  const double present = memory_present() / gib;
-  ensure(wanted < present, count, " images of ", image_size, " x ", image_size, " pixels take ",
-         std::ceil(wanted), " GiB of memory, but this machine has ", std::floor(present),
-         "; a smaller image-size or fewer studies would do");
-}
-
-/// Calls `work(i)` for each i in [0, count) on all threads, until it is to stop. Returns what it threw.
-/// Throws Stopped.
-template <class Work>
-std::vector<std::exception_ptr> for_each_index(Cpu& device, std::size_t count, StopToken stop, Work&& work) {
-  std::vector<std::exception_ptr> errors(count);
-  device.parallel_for(static_cast<Index>(count), [&](Index task, int) {
-    const auto i = static_cast<std::size_t>(task);
-    if (stop.requested()) return;
-    try {
-      work(i);
-    } catch (...) {
-      errors[i] = std::current_exception();
-    }
-  });
-  stop.check();
-  return errors;
-}
 
 /// Leaves out examples without the part of their reports that is wanted, which `kept` [N] says, with a note.
 inline void take_part(std::vector<Example>& examples, ReportPart part, std::vector<char>& kept,
@@ -107,7 +96,9 @@ inline void take_part(std::vector<Example>& examples, ReportPart part, std::vect
     kept[i] = !examples[i].report.empty();
     without += kept[i] == 0;
   }
-  if (without > 0)
+  if (without > 0 && part == ReportPart::report)
+    notes.push_back(concat(without, " of ", examples.size(), " pairs are left out, for they have no report"));
+  else if (without > 0)
     notes.push_back(
         concat(without, " of ", examples.size(), " pairs are left out, for their report has no ",
                part == ReportPart::findings_and_impression ? "findings and no impression" : to_text(part)));
@@ -155,43 +146,6 @@ inline void require_both_sides(const Collection& collection, const Split& split,
          split.notes.empty() ? std::string() : " (" + split.notes.front() + ")");
 }
 
-/// Reads the images of the examples that are kept, each file once. Those that cannot be read become faults.
-inline void read_images(Cpu& device, std::vector<Example>& examples, const DatasetOptions& options,
-                        std::vector<char>& kept, RowFaults& faults, StopToken stop) {
-  std::unordered_map<std::int64_t, std::vector<std::size_t>> by_image;
-  std::vector<std::int64_t> order;
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    if (!kept[i]) continue;
-    std::vector<std::size_t>& members = by_image[examples[i].image_id];
-    if (members.empty()) order.push_back(examples[i].image_id);
-    members.push_back(i);
-  }
-  constexpr double bytes_a_pixel = 12;
-  PixelBudget budget(static_cast<Index>(memory_present() / 2 / bytes_a_pixel));
-  const auto errors = for_each_index(device, order.size(), stop, [&](std::size_t k) {
-    PixelBudget::Share share(budget);
-    const auto admit = [&](Index pixels) { share.take(pixels); };
-    const std::vector<std::size_t>& members = by_image.find(order[k])->second;
-    const std::string& name = examples[members.front()].name;
-    const std::string file = io::read_image_file(name, options.max_image_pixels);
-    const std::uint64_t source = hash_of(file);
-    const io::GrayImage image = io::decode_image(file, name, options.max_image_pixels, admit);
-    const std::vector<std::uint16_t> pixels = to_pixels(io::fit_square(image, options.image_size));
-    for (const std::size_t i : members) {
-      examples[i].source = source;
-      examples[i].pixels = pixels;
-    }
-  });
-  for (std::size_t k = 0; k < order.size(); ++k) {
-    if (!errors[k]) continue;
-    try {
-      std::rethrow_exception(errors[k]);
-    } catch (const std::runtime_error& error) {
-      for (const std::size_t i : by_image[order[k]]) faults.add(i, error.what(), kept);
-    }
-  }
-}
-
 /// Notes how many image files have the bytes of another file, and how many of these pairs are held out while
 /// the others are trained on: they count as different images, as the table has it.
 inline void note_copies(const std::string& path, const std::vector<Example>& examples,
@@ -225,7 +179,6 @@ inline void note_copies(const std::string& path, const std::vector<Example>& exa
 /// reports there are.
 inline void fill(Dataset& dataset, std::vector<Example> examples, const std::vector<char>& kept,
                  const std::vector<char>& held_out, const DatasetOptions& options, StopToken stop) {
-  dataset.image_size = options.image_size;
   TextNumbering number(options.max_words);
   for (std::size_t i = 0; i < examples.size(); ++i) {
     stop.check();
@@ -236,27 +189,95 @@ inline void fill(Dataset& dataset, std::vector<Example> examples, const std::vec
   link_reports_of_images(dataset.train);
   link_reports_of_images(dataset.held_out);
   number.add_notes(dataset.notes);
-  dataset.notes.push_back(concat(dataset.train.size(), " pairs to train on, ", dataset.held_out.size(),
-                                 " held out, ", number.different(), " different reports"));
+  dataset.notes.push_back(
+      concat(dataset.train.size(), options.with_reports ? " pairs" : " images", " to train on, ",
+             dataset.held_out.size(), " held out",
+             options.with_reports ? concat(", ", number.different(), " different reports") : std::string()));
+}
+
+/// The image files of the entries that are kept, by the numbers of images; without a path where none is.
+inline std::vector<ImageFile> image_files(const Collection& collection, const EntryGroups& groups,
+                                          const std::vector<char>& kept) {
+  std::vector<ImageFile> files;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const auto image = static_cast<std::size_t>(groups.image[i]);
+    if (image >= files.size()) files.resize(image + 1);
+    if (kept[i] && files[image].path.empty())
+      files[image] = {collection.entries[i].image, collection.entries[i].line};
+  }
+  return files;
+}
+
+/// Takes over what was read of the image of each example that is kept. Those that could not be read become
+/// faults.
+inline void take_images(const FirstReading& reading, std::vector<Example>& examples, std::vector<char>& kept,
+                        RowFaults& faults) {
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    if (!kept[i]) continue;
+    const auto image = static_cast<std::size_t>(examples[i].image_id);
+    examples[i].source = reading.images[image].source;
+    examples[i].source_bytes = reading.images[image].source_bytes;
+    if (!reading.errors[image]) continue;
+    try {
+      std::rethrow_exception(reading.errors[image]);
+    } catch (const std::runtime_error& error) {
+      faults.add(i, error.what(), kept);
+    }
+  }
+}
+
+/// The collection as examples; its texts are moved.
+inline std::vector<Example> take_entries(Collection& collection, const EntryGroups& groups) {
+  std::vector<Example> examples(collection.entries.size());
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    Entry& entry = collection.entries[i];
+    examples[i].name = entry.image.string();
+    examples[i].report = std::move(entry.report);
+    examples[i].findings = std::move(entry.findings);
+    examples[i].impression = std::move(entry.impression);
+    examples[i].labels = std::move(entry.labels);
+    examples[i].image_id = groups.image[i];
+  }
+  return examples;
+}
+
+inline void require_reports(const Collection& collection) {
+  const bool any = std::any_of(collection.entries.begin(), collection.entries.end(), [](const Entry& entry) {
+    return !entry.report.empty() || !entry.findings.empty() || !entry.impression.empty();
+  });
+  ensure(any, collection.path, collection.labels.empty() ? ": has no reports" : ": has labels and no reports",
+         ", which pretraining needs");
+}
+
+inline bool are_read_ahead(const DatasetOptions& options, std::size_t entries) {
+  constexpr std::size_t most_at_first = 20'000;
+  return options.read_images == ReadImages::ahead ||
+         (options.read_images == ReadImages::automatic && entries > most_at_first);
 }
 
 }  // namespace detail
 
-/// Makes a dataset of `count` studies that `make(i)` returns as an Example, for i in [0, count), called on
+/// Makes a dataset of `count` pairs that `make(i)` returns as a ComputedPair, for i in [0, count), called on
 /// all threads; each has an image of its own, and the last ones are held out, at least one. Serves data that
-/// are computed and not read. Throws what `make` throws, and std::runtime_error, naming the example, for a
-/// report without words, or where the images do not fit into memory. Throws Stopped.
+/// are computed and not read. Throws what `make` throws; std::invalid_argument for pixels of another size;
+/// and std::runtime_error, naming the example, for a report without words, or where the images do not fit
+/// into memory. Throws Stopped.
 template <class Make>
 [[nodiscard]] Dataset make_dataset(Cpu& device, Index count, const DatasetOptions& options, Make&& make,
                                    StopToken stop = {}) {
   require(count >= 2, "make_dataset: ", count, " studies cannot be divided");
   const auto size = static_cast<std::size_t>(count);
-  detail::require_memory(size, options.image_size);
+  detail::require_memory(size, options.image_size, "fewer studies");
   std::vector<Example> examples(size);
-  for (const std::exception_ptr& error :
-       detail::for_each_index(device, size, stop, [&](std::size_t i) { examples[i] = make(i); }))
+  std::vector<Pixels> pixels(size);
+  for (const std::exception_ptr& error : detail::for_each_index(device, size, stop, [&](std::size_t i) {
+         ComputedPair pair = make(i);
+         examples[i] = std::move(pair.example);
+         pixels[i] = std::move(pair.pixels);
+       }))
     if (error) std::rethrow_exception(error);
   Dataset dataset;
+  dataset.images = std::make_shared<const Images>(options.image_size, std::move(pixels));
   std::vector<char> kept(size), held_out(size);
   detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
   for (std::size_t i = 0; i < size; ++i) {
@@ -275,50 +296,68 @@ template <class Make>
   return dataset;
 }
 
-/// Reads the pairs of a table, with every image decoded and every report looked at. Pairs that show one
-/// image, or that belong to one patient or study, are on one side (see group_entries, choose_held_out).
+/// Reads the pairs of a table, with every report looked at, and every image decoded now or later; see
+/// DatasetOptions::read_images. Pairs that show one image, or that belong to one patient or study, are on one
+/// side (see group_entries, choose_held_out). `stop` is also asked while images are waited for later on.
 ///
 /// Rows are faulty that the table holds as bad, whose split is missing or contradicts that of their group,
 /// whose report has no words, and, once all of that is well, whose image cannot be read. By
 /// DatasetOptions::bad_rows they end reading with an error that names all of them, up to 20, by line, or are
-/// left out. Throws std::runtime_error, naming the table, for these, for a side without a pair, and where the
-/// images do not fit into memory. Throws Stopped.
-[[nodiscard]] inline Dataset read_dataset(Cpu& device, const Collection& collection,
-                                          const DatasetOptions& options, StopToken stop = {}) {
-  detail::require_memory(collection.entries.size(), options.image_size);
+/// left out. An image that is decoded later and cannot be read is left out, or ends in an error, when it is
+/// asked for (Images::Request::wait). Throws std::runtime_error, naming the table, for these, for a table
+/// without reports where they are needed, for a side without a pair, and where images are read first and do
+/// not fit into memory. Throws Stopped.
+[[nodiscard]] inline Dataset read_dataset(Cpu& device, Collection collection, const DatasetOptions& options,
+                                          StopToken stop = {}) {
+  const bool ahead = detail::are_read_ahead(options, collection.entries.size());
+  if (!ahead)
+    detail::require_memory(collection.entries.size(), options.image_size,
+                           "images that are decoded while training (read-images ahead)");
+  if (options.with_reports) detail::require_reports(collection);
   Dataset dataset;
-  dataset.notes = collection.notes;
+  dataset.notes = std::move(collection.notes);
+  dataset.labels = std::move(collection.labels);
   const EntryGroups groups = group_entries(collection, stop);
   const Split split = choose_held_out(collection, groups, options.held_out);
   for (const auto* notes : {&groups.notes, &split.notes})
     dataset.notes.insert(dataset.notes.end(), notes->begin(), notes->end());
 
-  std::vector<Example> examples(collection.entries.size());
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    const Entry& entry = collection.entries[i];
-    examples[i].name = entry.image.string();
-    examples[i].report = entry.report;
-    examples[i].findings = entry.findings;
-    examples[i].impression = entry.impression;
-    examples[i].image_id = groups.image[i];
-  }
-  std::vector<char> kept(examples.size());
-  detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
+  std::vector<Example> examples = detail::take_entries(collection, groups);
+  std::vector<char> kept(examples.size(), 1);
+  if (options.with_reports) detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
   detail::RowFaults faults(collection, options.bad_rows);
   for (const BadRow& row : collection.bad) faults.add(row);
   for (std::size_t i = 0; i < examples.size(); ++i) {
     stop.check();
     if (!split.fault[i].empty())
       faults.add(i, split.fault[i], kept);
-    else if (kept[i] && !detail::has_words(examples[i].report))
+    else if (options.with_reports && kept[i] && !detail::has_words(examples[i].report))
       faults.add(i, "its report has no words", kept);
   }
   faults.settle(dataset.notes);
   detail::require_both_sides(collection, split, kept);
-  detail::read_images(device, examples, options, kept, faults, stop);
+
+  std::vector<ImageFile> files = detail::image_files(collection, groups, kept);
+  detail::FirstReading reading =
+      ahead ? detail::read_sizes(device, files, stop)
+            : detail::read_images(device, files, options.reading(), options.progress, stop);
+  detail::take_images(reading, examples, kept, faults);
+  if (!reading.note.empty()) dataset.notes.push_back(reading.note);
   faults.settle(dataset.notes);
   detail::require_both_sides(collection, split, kept);
-  detail::note_copies(collection.path, examples, kept, split.held_out, dataset.notes);
+  if (ahead) {
+    dataset.images =
+        std::make_shared<const Images>(std::move(files), ImagesOptions{.reading = options.reading(),
+                                                                       .threads = options.image_threads,
+                                                                       .table = collection.path,
+                                                                       .bad_rows = options.bad_rows,
+                                                                       .stop = stop});
+  } else {
+    detail::note_copies(collection.path, examples, kept, split.held_out, dataset.notes);
+    std::vector<Pixels> pixels;
+    for (ResizedImage& image : reading.images) pixels.push_back(std::move(image.pixels));
+    dataset.images = std::make_shared<const Images>(options.image_size, std::move(pixels));
+  }
   detail::fill(dataset, std::move(examples), kept, split.held_out, options, stop);
   return dataset;
 }
@@ -327,5 +366,5 @@ template <class Make>
 
 namespace vlp {
 template <>
-inline constexpr std::array<std::string_view, 2> enum_names<data::BadRows>{"stop", "skip"};
+inline constexpr std::array<std::string_view, 3> enum_names<data::ReadImages>{"automatic", "first", "ahead"};
 }  // namespace vlp

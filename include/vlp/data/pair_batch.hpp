@@ -8,6 +8,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/data/detail/group_batch.hpp>
 #include <vlp/data/example.hpp>
+#include <vlp/data/images.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/resize.hpp>
 #include <vlp/text/perturber.hpp>
@@ -51,7 +52,7 @@ struct PairBatchOptions {
 struct PairBatch {
   Index pairs = 0;
   Index texts_per_pair = 1;              ///< 1 + K
-  std::vector<Index> examples;           ///< [B] which examples
+  std::vector<Index> examples;           ///< [B] which examples, without those whose image cannot be read
   std::vector<float> images;             ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
   std::vector<std::int32_t> pieces;      ///< [T] ids
   std::vector<Index> offsets;            ///< [B * (1 + K) + 1]
@@ -127,18 +128,41 @@ class PairBatchMaker {
         reader_(static_cast<std::size_t>(options.max_words)),
         perturber_({options.seed, options.scope}) {}
 
-  /// The pairs `indices` of `examples`, perturbed for `epoch`.
-  PairBatch make(std::span<const Example> examples, std::span<const Index> indices, std::uint32_t epoch) {
+  /// The pairs `indices` of `examples`, whose images are in `images`, perturbed for `epoch`. Texts are made
+  /// while the images are decoded. Pairs whose image cannot be read are left out, or end in an error; see
+  /// Images::Request::wait. Throws std::invalid_argument for images of another size.
+  PairBatch make(const Images& images, std::span<const Example> examples, std::span<const Index> indices,
+                 std::uint32_t epoch) {
+    require(images.image_size() == options_.image_size, "PairBatchMaker: images of ", images.image_size(),
+            " x ", images.image_size(), " pixels for batches of ", options_.image_size, " x ",
+            options_.image_size);
+    std::vector<std::int64_t> ids;
+    for (const Index index : indices) ids.push_back(examples[static_cast<std::size_t>(index)].image_id);
+    Images::Request request = images.request(ids);
+    PairBatch batch = make_texts(examples, indices, epoch);
+    request.wait();
+    std::vector<Index> present;
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      if (!request.pixels(i).empty()) present.push_back(indices[i]);
+    if (present.size() < ids.size()) batch = make_texts(examples, present, epoch);
+    batch.images.reserve(present.size() *
+                         static_cast<std::size_t>(options_.image_size * options_.image_size));
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      if (!request.pixels(i).empty()) add_image(request.pixels(i), batch);
+    return batch;
+  }
+
+ private:
+  /// The batch without its images.
+  PairBatch make_texts(std::span<const Example> examples, std::span<const Index> indices,
+                       std::uint32_t epoch) {
     PairBatch batch;
     batch.pairs = static_cast<Index>(indices.size());
     batch.texts_per_pair = 1 + static_cast<Index>(per_report_);
     batch.examples.assign(indices.begin(), indices.end());
     batch.offsets.push_back(0);
-    for (const Index index : indices) {
-      const Example& example = examples[static_cast<std::size_t>(index)];
-      add_image(example, batch);
-      add_texts(example, epoch, static_cast<std::uint32_t>(index), batch);
-    }
+    for (const Index index : indices)
+      add_texts(examples[static_cast<std::size_t>(index)], epoch, static_cast<std::uint32_t>(index), batch);
     batch.group = detail::group_batch(examples, indices);
     // Words were numbered within their report; now that the longest is known, each gets its row.
     for (Index pair = 0; pair < batch.pairs; ++pair) {
@@ -150,9 +174,8 @@ class PairBatchMaker {
     return batch;
   }
 
- private:
-  void add_image(const Example& example, PairBatch& batch) {
-    io::GrayImage image = image_of(example, options_.image_size);
+  void add_image(std::span<const std::uint16_t> pixels, PairBatch& batch) {
+    io::GrayImage image = detail::gray_image(pixels, options_.image_size);
     io::standardise(image);
     batch.images.insert(batch.images.end(), image.pixels.begin(), image.pixels.end());
   }

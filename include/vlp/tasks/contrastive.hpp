@@ -11,6 +11,7 @@
 #include <vlp/core/view.hpp>
 #include <vlp/data/dataset.hpp>
 #include <vlp/data/pair_batch.hpp>
+#include <vlp/data/prefetcher.hpp>
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/tasks/contrastive_objective.hpp>
 #include <vlp/tasks/detail/batch_embedding.hpp>
@@ -188,9 +189,12 @@ class Contrastive {
       order_epoch_ = epoch;
     }
     const Index begin = step % steps_per_epoch() * batch_size_;
-    return training_maker_.make(dataset_.train,
-                                {order_.data() + begin, static_cast<std::size_t>(batch_size_)},
-                                static_cast<std::uint32_t>(epoch));
+    Batch batch = training_maker_.make(*dataset_.images, dataset_.train,
+                                       {order_.data() + begin, static_cast<std::size_t>(batch_size_)},
+                                       static_cast<std::uint32_t>(epoch));
+    ensure(batch.pairs > 0, "step ", step + 1, ": none of the ", batch_size_,
+           " images of its batch can be read", unreadable_images());
+    return batch;
   }
 
   train::Terms step(Device& device, const Batch& batch) {
@@ -211,12 +215,17 @@ class Contrastive {
   }
 
   train::Terms held_out(Device& device) {
-    train::Terms mean = terms();
+    train::Terms sum = terms();
+    const auto all = static_cast<double>(dataset_.held_out.size());
+    Index pairs = 0;
     for_each_batch(held_out_maker_, dataset_.held_out, [&](const Batch& batch) {
       embed(device, batch);
-      add_weighted(mean, evaluate_objective(device),
-                   static_cast<double>(batch.pairs) / static_cast<double>(dataset_.held_out.size()));
+      add_weighted(sum, evaluate_objective(device), static_cast<double>(batch.pairs) / all);
+      pairs += batch.pairs;
     });
+    if (pairs == static_cast<Index>(dataset_.held_out.size())) return sum;
+    train::Terms mean = terms();  // over the pairs whose images could be read
+    add_weighted(mean, sum, all / static_cast<double>(pairs));
     return mean;
   }
 
@@ -259,16 +268,26 @@ class Contrastive {
     return objective_.forward(device, embedding_.features(), embedding_.targets(), attention);
   }
 
-  /// Calls `visit(batch)` for batches over all `examples`, perturbed as in every evaluation.
+  /// Calls `visit(batch)` for batches over all `examples` of the dataset, perturbed as in every evaluation
+  /// and made ahead on a thread of their own, which `maker` serves meanwhile. A batch without a pair, none of
+  /// whose images can be read, is passed over. Throws std::runtime_error where that is true of all.
   template <class Visit>
   void for_each_batch(data::PairBatchMaker& maker, std::span<const data::Example> examples, Visit&& visit) {
-    std::vector<Index> indices;
     const auto count = static_cast<Index>(examples.size());
-    for (Index begin = 0; begin < count; begin += batch_size_) {
-      indices.resize(static_cast<std::size_t>(std::min(batch_size_, count - begin)));
-      std::iota(indices.begin(), indices.end(), begin);
-      visit(maker.make(examples, indices, data::evaluation_epoch));
+    const Index batches = (count + batch_size_ - 1) / batch_size_;
+    data::Prefetcher<Batch> ahead(0, batches, [&](Index b) {
+      std::vector<Index> indices(static_cast<std::size_t>(std::min(batch_size_, count - b * batch_size_)));
+      std::iota(indices.begin(), indices.end(), b * batch_size_);
+      return maker.make(*dataset_.images, examples, indices, data::evaluation_epoch);
+    });
+    Index pairs = 0;
+    for (Index b = 0; b < batches; ++b) {
+      const Batch batch = ahead.next();
+      pairs += batch.pairs;
+      if (batch.pairs > 0) visit(batch);
     }
+    ensure(pairs > 0 || count == 0, "none of the images of ", count, " pairs can be read",
+           unreadable_images());
   }
 
  private:
@@ -279,9 +298,16 @@ class Contrastive {
     validate(options);
     require(!dataset.train.empty() && !dataset.held_out.empty(), "Contrastive: ", dataset.train.size(),
             " examples to train on and ", dataset.held_out.size(), " held out; both need at least one");
-    require(dataset.image_size == options.image_size, "Contrastive: the images of the dataset are ",
-            dataset.image_size, " pixels a side, but image-size is ", options.image_size);
+    require(dataset.images != nullptr, "Contrastive: the dataset has no images");
+    require(dataset.images->image_size() == options.image_size, "Contrastive: the images of the dataset are ",
+            dataset.images->image_size(), " pixels a side, but image-size is ", options.image_size);
     return options;
+  }
+
+  /// ": table.csv:3: ...", the images that could not be read.
+  [[nodiscard]] std::string unreadable_images() const {
+    const std::vector<std::string> notes = dataset_.images->notes();
+    return notes.empty() ? "" : ": " + notes.front();
   }
 
   /// A weight of 0 skips the work of the perturbed texts altogether.
@@ -295,7 +321,7 @@ class Contrastive {
   Objective objective_;
   Model model_;
   Parameters<Scalar, Device> parameters_;
-  data::PairBatchMaker training_maker_, held_out_maker_;  // of the input thread, of the thread that trains
+  data::PairBatchMaker training_maker_, held_out_maker_;  // each of a thread that makes batches
   detail::BatchEmbedding<Scalar, Device> embedding_;
   Index batch_size_;
   train::Times times_;

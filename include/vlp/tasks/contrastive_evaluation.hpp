@@ -165,15 +165,14 @@ template <class Scalar, class Device>
                                              StopToken stop = {}) {
   const ContrastiveOptions& options = task.options();
   const std::vector<data::Example>& examples = task.dataset().held_out;
-  const auto count = static_cast<Index>(examples.size());
   const Index slots = 1 + static_cast<Index>(options.perturbations.size()), grid = task.model().grid(),
               embedding = options.model.embedding;
   data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.perturbations);
   detail::AttentionReader<Scalar, Device> attention(task);
   std::vector<Scalar> image, report, scores;
   std::vector<std::uint8_t> valid;
+  std::vector<std::int64_t> image_ids, text_ids;
   ContrastiveEvaluation out;
-  out.pairs = count;
 
   task.for_each_batch(maker, examples, [&](const data::PairBatch& batch) {
     stop.check();
@@ -191,6 +190,10 @@ template <class Scalar, class Device>
         if (k == 0) report.insert(report.end(), candidate, candidate + width);
       }
     valid.insert(valid.end(), batch.valid.begin(), batch.valid.end());
+    for (const Index index : batch.examples) {
+      image_ids.push_back(examples[static_cast<std::size_t>(index)].image_id);
+      text_ids.push_back(examples[static_cast<std::size_t>(index)].text_id);
+    }
 
     if (options.objective.alpha == 0) return;  // no attention was trained
     for (AttendedPair& pair : attention.read(device, batch)) {
@@ -204,16 +207,12 @@ template <class Scalar, class Device>
   });
 
   stop.check();
+  const auto count = out.pairs = static_cast<Index>(image_ids.size());
   std::vector<std::string> names;
   for (const auto perturbation : options.perturbations) names.emplace_back(text::name(perturbation));
   out.structure =
       eval::structure_discrimination(MatrixView<const Scalar>(scores.data(), {count, slots}),
                                      MatrixView<const std::uint8_t>(valid.data(), {count, slots}), names);
-  std::vector<std::int64_t> image_ids, text_ids;
-  for (const data::Example& example : examples) {
-    image_ids.push_back(example.image_id);
-    text_ids.push_back(example.text_id);
-  }
   out.retrieval = eval::retrieval(host, MatrixView<const Scalar>(image.data(), {count, embedding}),
                                   MatrixView<const Scalar>(report.data(), {count, embedding}),
                                   {image_ids, text_ids}, eval::usual_recall_cutoffs, stop);

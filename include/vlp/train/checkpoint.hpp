@@ -57,6 +57,7 @@ struct Checkpoint {
 namespace detail {
 
 inline constexpr const char* contents_key = "contents";  // of the metadata: a hash of all else
+inline constexpr const char* sizes_key = "data_sizes";   // of the metadata, where images are files
 inline constexpr const char* file_prefix = "file:";      // of a file's name, of the metadata
 inline constexpr const char* no_loss = "none";
 
@@ -132,8 +133,14 @@ bool all_finite(std::span<const Scalar> values) {
 /// for the user where another build computes with them, or nothing.
 inline std::string compare_data(const Checkpoint& checkpoint, const Provenance& now) {
   const Provenance& saved = checkpoint.provenance;
-  const bool same_build = saved.build == now.build, same_values = saved.data.values == now.data.values;
+  // Where images are decoded later, by the run that was saved or by this one, the sizes of their files count.
+  const bool by_sizes = saved.data.values.empty() || now.data.values.empty();
+  const bool same_build = saved.build == now.build;
+  const bool same_values = by_sizes ? !now.data.sizes.empty() && saved.data.sizes == now.data.sizes
+                                    : saved.data.values == now.data.values;
   const std::string builds = concat("(", saved.build, "; this is ", now.build, ")");
+  ensure(same_values || !by_sizes, checkpoint.file.path(),
+         ": the data have changed since this run began; start in another folder");
   if (!same_values) {
     const bool same_sources = !now.data.sources.empty() && saved.data.sources == now.data.sources;
     const bool sources_unknown = now.data.sources.empty() && saved.data.sources.empty();
@@ -180,6 +187,7 @@ void save_checkpoint(Device& device, const std::string& path, const ParameterLis
       {"best_step", std::to_string(progression.best_step)},
       {"log", progression.log},
       {"held_out_log", progression.held_out_log}};
+  if (!provenance.data.sizes.empty()) metadata[detail::sizes_key] = provenance.data.sizes;
   for (const auto& [name, hash] : provenance.files) metadata[detail::file_prefix + name] = hash;
   metadata[detail::contents_key] = detail::contents_hash(tensors, metadata);
   io::write_safetensors(path, tensors, metadata);
@@ -195,6 +203,7 @@ void save_checkpoint(Device& device, const std::string& path, const ParameterLis
          ": damaged, or changed since it was written");
   provenance.settings = parse_settings(file.metadata("settings"), path);
   provenance.data = {file.metadata("data"), file.metadata("data_sources")};
+  if (file.metadata().contains(detail::sizes_key)) provenance.data.sizes = file.metadata(detail::sizes_key);
   provenance.build = file.metadata("build");
   const std::string prefix = detail::file_prefix;
   for (const auto& [name, hash] : file.metadata())

@@ -40,6 +40,9 @@ class Progress {
         first_(done),
         out_(out),
         terminal_(out != nullptr && isatty(fileno(out)) != 0) {}
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress() { finish(); }
 
   [[nodiscard]] double seconds() const {
     return std::chrono::duration<double>(Clock::now() - start_).count();

@@ -90,8 +90,10 @@ class Trainer {
     std::string note = load_checkpoint(device_, last, parameters_, &optimiser_, provenance_);
     progression_ = last.progression;
     load(log_, log_hash_, progression_.step, progression_.log);
-    load(held_out_log_, held_out_hash_, progression_.step / task_.steps_per_epoch(),
-         progression_.held_out_log);
+    const Index epochs = progression_.step / task_.steps_per_epoch();
+    owes_held_out_ = epochs > 0 && progression_.step % task_.steps_per_epoch() == 0 &&
+                     has_rows(held_out_log_, epochs - 1, progression_.held_out_log);
+    load(held_out_log_, held_out_hash_, epochs - (owes_held_out_ ? 1 : 0), progression_.held_out_log);
     if (progression_.best_step > 0) check_best();
     return note.empty() ? std::vector<std::string>{} : std::vector{std::move(note)};
   }
@@ -105,8 +107,21 @@ class Trainer {
   }
 
   /// Trains to the end of the last epoch, or until `stop` is requested: then writes a checkpoint after the
-  /// step in hand and returns false. Progress is written to `out`, or not where it is null.
+  /// step in hand and returns false. So it does where the task throws Stopped while it makes a batch or
+  /// computes held-out losses, which are then computed when the run goes on. Progress is written to `out`, or
+  /// not where it is null.
   bool run(StopToken stop = {}, std::FILE* out = stdout) {
+    try {
+      return run_to_the_end(stop, out);
+    } catch (const Stopped&) {
+      save();
+      return false;
+    }
+  }
+
+ private:
+  bool run_to_the_end(StopToken stop, std::FILE* out) {
+    if (owes_held_out_) finish_epoch();
     if (progression_.step == total_steps_) return true;
     const optim::WarmupCosine learning_rate({.peak = options_.lr,
                                              .warmup_steps = static_cast<Index>(std::llround(
@@ -145,7 +160,6 @@ class Trainer {
     return true;
   }
 
- private:
   using Batch = typename T::Batch;
 
   static const TrainingOptions& checked(const TrainingOptions& options) {
@@ -185,8 +199,7 @@ class Trainer {
     } catch (const std::runtime_error& error) {
       fault = error.what();
     }
-    hash = {};
-    for (const auto& row : log.rows()) hash.add(std::span<const double>(row));
+    hash = hash_of_rows(log);
     if (fault.empty() && hash.text() != expected)
       fault = concat(log.path(), ": its first ", count, " rows are not as they were written");
     ensure(fault.empty(), fault, "; ", begin_again());
@@ -200,14 +213,30 @@ class Trainer {
     const Checkpoint best = read("best.safetensors");
     require_same_settings(provenance_.settings, best.provenance.settings, file("best.safetensors"));
     const Index step = best.progression.step;
-    ensure(step == progression_.best_step || step > progression_.step, file("best.safetensors"),
-           ": the checkpoint of step ", step, ", but that of the lowest held-out loss is of step ",
-           progression_.best_step, "; ", begin_again());
+    const bool is_later = step > progression_.step || (owes_held_out_ && step == progression_.step);
+    ensure(step == progression_.best_step || is_later, file("best.safetensors"), ": the checkpoint of step ",
+           step, ", but that of the lowest held-out loss is of step ", progression_.best_step, "; ",
+           begin_again());
   }
 
   [[nodiscard]] std::string begin_again() const {
     return concat("put back the file as it was, or remove ", file("last.safetensors"),
                   ": then the run begins again at step 0 and ends with the same bytes");
+  }
+
+  /// Whether the first `count` rows of a log are those of this hash.
+  static bool has_rows(Log log, Index count, const std::string& expected) {
+    try {
+      log.load(count);
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+    return hash_of_rows(log).text() == expected;
+  }
+  static Hash hash_of_rows(const Log& log) {
+    Hash hash;
+    for (const auto& row : log.rows()) hash.add(std::span<const double>(row));
+    return hash;
   }
 
   static void append(Log& log, Hash& hash, std::vector<double> row) {
@@ -254,6 +283,7 @@ class Trainer {
 
   void finish_epoch() {
     const Terms terms = task_.held_out(device_);
+    owes_held_out_ = false;
     std::vector<double> row{static_cast<double>(progression_.step / task_.steps_per_epoch()),
                             static_cast<double>(progression_.step), terms.total};
     for (const double value : values_of(terms)) row.push_back(value);
@@ -300,6 +330,7 @@ class Trainer {
   Index total_steps_;
   Log log_, held_out_log_;
   Hash log_hash_, held_out_hash_;  // of their rows
+  bool owes_held_out_ = false;     // those of the last epoch, before which a run was stopped
   Progression progression_;
   Timing timing_;
 };
