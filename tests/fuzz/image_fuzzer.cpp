@@ -2,6 +2,7 @@
 #include "../io/image_bytes.hpp"
 #include "fuzzer.hpp"
 
+#include <vlp/io/decode_square.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/resize.hpp>
 
@@ -34,9 +35,12 @@ void look_at(std::string_view bytes) {
       promise(part.pixels == image.pixels, "a PNG image that is cut is refused");
   }
 
-  for (const auto fit : {io::Fit::crop, io::Fit::pad, io::Fit::squash})
-    for (const float pixel : io::fit_square(image, 8, fit).pixels)
-      promise(pixel >= -1e-5F && pixel <= 1 + 1e-5F, "resizing keeps the range");
+  for (const auto fit : {io::Fit::crop, io::Fit::pad, io::Fit::squash}) {
+    const io::GrayImage square = io::fit_square(image, 8, fit);
+    for (const float pixel : square.pixels) promise(pixel >= 0 && pixel <= 1, "resizing keeps the range");
+    promise(io::decode_square(bytes, "x", 8, fit, max_pixels).pixels == square.pixels,
+            "decoding to a square is decoding and resizing");
+  }
 }
 
 /// The file with right checksums of its chunks, which random changes would not find.

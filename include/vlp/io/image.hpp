@@ -6,7 +6,9 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/io/detail/gray_rows.hpp>
 #include <vlp/io/detail/jpeg_reader.hpp>
+#include <vlp/io/detail/orientation.hpp>
 #include <vlp/io/detail/png_reader.hpp>
 #include <vlp/io/detail/png_writer.hpp>
 #include <vlp/io/file.hpp>
@@ -43,6 +45,18 @@ inline std::string_view format_name(std::string_view bytes) {
   return {};
 }
 
+/// Decodes a PNG or JPEG file and passes its rows to the sink `sink_for(orientation)`.
+template <class SinkFor>
+void decode_rows(std::string_view bytes, const std::string& name, Index max_pixels, const Admit& admit,
+                 const SinkFor& sink_for) {
+  require(max_pixels > 0, "decode_image: max_pixels must be positive, but is ", max_pixels);
+  if (bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n")
+    return PngReader(bytes, name).read(sink_for, max_pixels, admit);
+  if (bytes.substr(0, 3) == "\xFF\xD8\xFF") return JpegReader(bytes, name).read(sink_for, max_pixels, admit);
+  const std::string_view format = format_name(bytes);
+  ensure(false, name, ": ", format, format.empty() ? "" : ", ", "neither a PNG nor a JPEG image");
+}
+
 inline void write_png(const Path& path, Index width, Index height, int channels,
                       const std::vector<std::uint8_t>& samples) {
   require_image_size("write_png", width, height);
@@ -57,7 +71,8 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
 /// Decodes the contents of a PNG file (1 to 16 bits per sample, palette, interlaced) or JPEG file (8 bits per
 /// sample; baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK), of up to `max_pixels` pixels. Colour
 /// becomes luma by ITU-R BT.601, an alpha channel is left out, and the image is turned and mirrored as its
-/// EXIF orientation says. Takes 4 bytes of memory a pixel, 8 to turn an image, and for a JPEG of several
+/// EXIF orientation says. Takes 4 bytes of memory a pixel, 8 to turn an image
+/// or where it is interlaced, and for a JPEG of several
 /// scans 2 a sample beside the first 4. The result depends on the bytes alone.
 ///
 /// Throws std::runtime_error, which begins with `name`, for other formats, for images that are too large, and
@@ -66,13 +81,13 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
 /// header has been read.
 [[nodiscard]] inline GrayImage decode_image(std::string_view bytes, const std::string& name,
                                             Index max_pixels = default_max_pixels, const Admit& admit = {}) {
-  require(max_pixels > 0, "decode_image: max_pixels must be positive, but is ", max_pixels);
-  if (bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n")
-    return detail::PngReader(bytes, name).read(max_pixels, admit);
-  if (bytes.substr(0, 3) == "\xFF\xD8\xFF") return detail::JpegReader(bytes, name).read(max_pixels, admit);
-  const std::string_view format = detail::format_name(bytes);
-  ensure(false, name, ": ", format, format.empty() ? "" : ", ", "neither a PNG nor a JPEG image");
-  return {};
+  detail::WholeImage image;
+  int orientation = 1;
+  detail::decode_rows(bytes, name, max_pixels, admit, [&](int stored) -> detail::RowSink& {
+    orientation = stored;
+    return image;
+  });
+  return detail::upright(image.take(), orientation);
 }
 
 /// Function that decodes the contents of image files as decode_image does: the same bytes always give the

@@ -8,11 +8,12 @@
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
-#include <vlp/io/image.hpp>
+#include <vlp/io/pixels.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 namespace vlp::io {
@@ -58,6 +59,98 @@ inline ResizeWeights resize_weights(Index source, Index target) {
   return out;
 }
 
+/// The rows of one image made from those of another, each from the few that it covers. Rows are combined
+/// first, whole ones, which processors do fast; then the columns of the one row that is left.
+class RowResizer {
+ public:
+  RowResizer(Index source_width, Index source_height, Index width, Index height)
+      : across_(resize_weights(source_width, width)),
+        down_(resize_weights(source_height, height)),
+        combined_(static_cast<std::size_t>(source_width)) {}
+
+  /// The first of the rows() source rows that target row `y` is made from.
+  [[nodiscard]] Index first_row(Index y) const { return down_.first[static_cast<std::size_t>(y)]; }
+  [[nodiscard]] Index rows() const { return down_.taps; }
+
+  /// Takes note of the values of a source row, which those of the target may not exceed. To be called once
+  /// for each row, in any order.
+  void note_range(const float* row) {
+    const std::size_t width = combined_.size();
+    float low = low_, high = high_;
+#pragma omp simd reduction(min : low) reduction(max : high)
+    for (std::size_t x = 0; x < width; ++x) {
+      low = row[x] < low ? row[x] : low;
+      high = row[x] > high ? row[x] : high;
+    }
+    low_ = low;
+    high_ = high;
+  }
+
+  /// Writes target row `y` to `out`; `row(v)` points to source row `v`.
+  template <class Row>
+  void make_row(Index y, const Row& row, float* out) {
+    const float* weights = &down_.weights[static_cast<std::size_t>(y * down_.taps)];
+    bool is_first = true;
+    for (Index k = 0; k < down_.taps; ++k) {
+      if (weights[k] == 0) continue;
+      combine(weights[k], row(first_row(y) + k), is_first);
+      is_first = false;
+    }
+    for (std::size_t x = 0; x < across_.first.size(); ++x) {
+      const float* weight = &across_.weights[x * static_cast<std::size_t>(across_.taps)];
+      const float* from = &combined_[static_cast<std::size_t>(across_.first[x])];
+      float sum = 0;
+      for (Index k = 0; k < across_.taps; ++k) sum += weight[k] * from[k];
+      out[x] = sum;
+    }
+  }
+
+  /// Cuts the values of target rows off at those of the source: a mean of thousands of equal values is off by
+  /// its rounding.
+  void limit(float* values, Index count) const {
+    for (Index i = 0; i < count; ++i) values[i] = std::clamp(values[i], low_, high_);
+  }
+
+ private:
+  /// Writes or adds a source row, weighted, to the combined one.
+  void combine(float weight, const float* row, bool is_first) {
+    float* to = combined_.data();
+    const std::size_t width = combined_.size();
+    if (is_first) {
+#pragma omp simd
+      for (std::size_t x = 0; x < width; ++x) to[x] = weight * row[x];
+    } else {
+#pragma omp simd
+      for (std::size_t x = 0; x < width; ++x) to[x] += weight * row[x];
+    }
+  }
+
+  ResizeWeights across_, down_;
+  std::vector<float> combined_;  // source rows, weighted for one target row
+  float low_ = std::numeric_limits<float>::infinity(), high_ = -low_;
+};
+
+/// A part of an image, and where it goes in a square one.
+struct FitPlan {
+  Index left, top, width, height;     // of the source
+  Index x, y, new_width, new_height;  // of the target
+};
+
+/// Resizes the part of `image` into its place in `out`.
+inline void resize_into(const GrayImage& image, const FitPlan& plan, GrayImage& out) {
+  RowResizer resizer(plan.width, plan.height, plan.new_width, plan.new_height);
+  const auto row = [&](Index v) {
+    return &image.pixels[static_cast<std::size_t>((plan.top + v) * image.width + plan.left)];
+  };
+  Index noted = 0;
+  for (Index y = 0; y < plan.new_height; ++y) {
+    for (; noted < resizer.first_row(y) + resizer.rows(); ++noted) resizer.note_range(row(noted));
+    resizer.make_row(y, row, &out.at(plan.x, plan.y + y));
+  }
+  for (; noted < plan.height; ++noted) resizer.note_range(row(noted));
+  for (Index y = 0; y < plan.new_height; ++y) resizer.limit(&out.at(plan.x, plan.y + y), plan.new_width);
+}
+
 }  // namespace detail
 
 /// An image of the given size. Along each dimension it is averaged over area where it shrinks and
@@ -66,29 +159,8 @@ inline ResizeWeights resize_weights(Index source, Index target) {
   require(image.width > 0 && image.height > 0, "resize: an image of ", image.width, " x ", image.height);
   require(width > 0 && height > 0, "resize: to ", width, " x ", height);
   if (width == image.width && height == image.height) return image;
-  const detail::ResizeWeights across = detail::resize_weights(image.width, width);
-  const detail::ResizeWeights down = detail::resize_weights(image.height, height);
-  GrayImage narrowed = make_gray_image(width, image.height);
-  for (Index y = 0; y < image.height; ++y) {
-    for (Index x = 0; x < width; ++x) {
-      const Index first = across.first[static_cast<std::size_t>(x)];
-      const float* weight = &across.weights[static_cast<std::size_t>(x * across.taps)];
-      float sum = 0;
-      for (Index k = 0; k < across.taps; ++k) sum += weight[k] * image.at(first + k, y);
-      narrowed.at(x, y) = sum;
-    }
-  }
   GrayImage out = make_gray_image(width, height);
-  for (Index y = 0; y < height; ++y) {
-    for (Index k = 0; k < down.taps; ++k) {
-      const float weight = down.weights[static_cast<std::size_t>(y * down.taps + k)];
-      const Index from = down.first[static_cast<std::size_t>(y)] + k;
-      for (Index x = 0; x < width; ++x) out.at(x, y) += weight * narrowed.at(x, from);
-    }
-  }
-  // A mean of thousands of equal values is off by its rounding.
-  const auto [low, high] = std::minmax_element(image.pixels.begin(), image.pixels.end());
-  for (float& pixel : out.pixels) pixel = std::clamp(pixel, *low, *high);
+  detail::resize_into(image, {0, 0, image.width, image.height, 0, 0, width, height}, out);
   return out;
 }
 
@@ -100,30 +172,32 @@ enum class Fit {
   squash  ///< the whole image, its sides scaled differently
 };
 
+namespace detail {
+
+/// The part of a `width` x `height` image that goes into a square of `size`, and its place there.
+inline FitPlan plan_fit(Index width, Index height, Index size, Fit fit) {
+  if (fit == Fit::squash || width == height) return {0, 0, width, height, 0, 0, size, size};
+  if (fit == Fit::crop) {
+    const Index side = std::min(width, height);
+    return {(width - side) / 2, (height - side) / 2, side, side, 0, 0, size, size};
+  }
+  const double scale = static_cast<double>(size) / static_cast<double>(std::max(width, height));
+  const auto scaled = [&](Index side) {
+    return std::clamp(static_cast<Index>(std::llround(scale * static_cast<double>(side))), Index{1}, size);
+  };
+  const Index new_width = scaled(width), new_height = scaled(height);
+  return {0, 0, width, height, (size - new_width) / 2, (size - new_height) / 2, new_width, new_height};
+}
+
+}  // namespace detail
+
 /// A square image of `size` x `size` pixels.
 [[nodiscard]] inline GrayImage fit_square(const GrayImage& image, Index size, Fit fit = Fit::crop) {
   require(size > 0, "fit_square: size ", size);
   require(image.width > 0 && image.height > 0, "fit_square: an image of ", image.width, " x ", image.height);
-  if (fit == Fit::squash || image.width == image.height) return resize(image, size, size);
-  if (fit == Fit::crop) {  // cropping first costs less and gives the same
-    const Index side = std::min(image.width, image.height);
-    const Index left = (image.width - side) / 2, top = (image.height - side) / 2;
-    GrayImage square = make_gray_image(side, side);
-    for (Index y = 0; y < side; ++y)
-      std::copy_n(&image.pixels[static_cast<std::size_t>((top + y) * image.width + left)], side,
-                  &square.at(0, y));
-    return resize(square, size, size);
-  }
-  const double scale = static_cast<double>(size) / static_cast<double>(std::max(image.width, image.height));
-  const auto scaled = [&](Index side) {
-    return std::clamp(static_cast<Index>(std::llround(scale * static_cast<double>(side))), Index{1}, size);
-  };
-  const GrayImage whole = resize(image, scaled(image.width), scaled(image.height));
-  const Index left = (size - whole.width) / 2, top = (size - whole.height) / 2;
+  if (image.width == size && image.height == size) return image;
   GrayImage square = make_gray_image(size, size);
-  for (Index y = 0; y < whole.height; ++y)
-    std::copy_n(&whole.pixels[static_cast<std::size_t>(y * whole.width)], whole.width,
-                &square.at(left, top + y));
+  detail::resize_into(image, detail::plan_fit(image.width, image.height, size, fit), square);
   return square;
 }
 

@@ -7,7 +7,10 @@
 #include <vlp/io/pixels.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace vlp::io::detail {
 
@@ -28,5 +31,38 @@ inline void ensure_size(const std::string& name, Index width, Index height, Inde
   ensure(width * height <= max_pixels, name, ": an image of ", width, " x ", height,
          " pixels is too large; max_pixels is ", max_pixels);
 }
+
+/// Takes the rows of an image as they are decoded, top row first.
+class RowSink {
+ public:
+  RowSink() = default;
+  RowSink(const RowSink&) = delete;
+  RowSink& operator=(const RowSink&) = delete;
+  virtual ~RowSink() = default;
+
+  /// Called once, before the first row.
+  virtual void begin(Index width, Index height) = 0;
+  /// Memory for the next row.
+  [[nodiscard]] virtual float* next_row() = 0;
+  /// Called when the memory of next_row() has been filled.
+  virtual void finish_row() = 0;
+};
+
+/// Keeps all rows, in memory that is taken as they come.
+class WholeImage final : public RowSink {
+ public:
+  void begin(Index width, Index height) override {
+    image_ = {width, height, {}};
+    row_.resize(static_cast<std::size_t>(width));
+    image_.pixels.reserve(static_cast<std::size_t>(width * height));
+  }
+  float* next_row() override { return row_.data(); }
+  void finish_row() override { image_.pixels.insert(image_.pixels.end(), row_.begin(), row_.end()); }
+  [[nodiscard]] GrayImage take() { return std::move(image_); }
+
+ private:
+  GrayImage image_;
+  std::vector<float> row_;
+};
 
 }  // namespace vlp::io::detail

@@ -21,7 +21,6 @@
 #include <array>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace vlp::io::detail {
@@ -34,8 +33,10 @@ class JpegReader {
   JpegReader& operator=(const JpegReader&) = delete;
   ~JpegReader() { jpeg_destroy_decompress(&jpeg_); }
 
-  /// The image, upright, after `admit(pixels)`. To be called once.
-  GrayImage read(Index max_pixels, const Admit& admit) {
+  /// Passes the rows, as they are stored, to the sink `sink_for(orientation)`, after `admit(pixels)`. To be
+  /// called once.
+  template <class SinkFor>
+  void read(const SinkFor& sink_for, Index max_pixels, const Admit& admit) {
     read_header();
     const Index width = jpeg_.image_width, height = jpeg_.image_height;
     ensure_size(name_, width, height, max_pixels);
@@ -50,11 +51,11 @@ class JpegReader {
       read_scans();
       call([this] { jpeg_start_output(&jpeg_, jpeg_.input_scan_number); });
     }
-    GrayImage image{width, height, {}};
-    read_rows(image);
+    RowSink& sink = sink_for(turned);
+    sink.begin(width, height);
+    read_rows(sink, static_cast<std::size_t>(width));
     if (!many_scans) call([this] { jpeg_finish_decompress(&jpeg_); });  // as far as the end marker
     jpeg_abort_decompress(&jpeg_);  // gives memory back before more is taken
-    return upright(std::move(image), turned);
   }
 
  private:
@@ -197,28 +198,27 @@ class JpegReader {
     }
   }
 
-  void read_rows(GrayImage& image) {
+  void read_rows(RowSink& sink, std::size_t width) {
     constexpr std::size_t rows_at_once = 16;
-    const auto width = static_cast<std::size_t>(image.width);
     const auto channels = static_cast<std::size_t>(jpeg_.output_components);
     std::vector<JSAMPLE> samples(rows_at_once * width * channels);
     std::array<JSAMPROW, rows_at_once> rows;
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = &samples[i * width * channels];
-    image.pixels.reserve(width * static_cast<std::size_t>(image.height));
     while (jpeg_.output_scanline < jpeg_.output_height) {
       JDIMENSION count = 0;
       call([&] { count = jpeg_read_scanlines(&jpeg_, rows.data(), rows_at_once); });
       ensure(count > 0, name_, ": damaged or truncated JPEG image");
-      for (JDIMENSION i = 0; i < count; ++i) append(image.pixels, rows[i], width);
+      for (JDIMENSION i = 0; i < count; ++i) {
+        to_gray(rows[i], width, sink.next_row());
+        sink.finish_row();
+      }
     }
   }
 
-  /// Appends a row of `width` pixels.
-  void append(std::vector<float>& pixels, const JSAMPLE* from, std::size_t width) const {
-    const std::size_t begin = pixels.size();
-    pixels.resize(begin + width);
-    float* to = &pixels[begin];
+  /// The grey of a row of `width` pixels.
+  void to_gray(const JSAMPLE* from, std::size_t width, float* to) const {
     if (jpeg_.out_color_space == JCS_GRAYSCALE) {
+#pragma omp simd
       for (std::size_t x = 0; x < width; ++x) to[x] = in_unit(from[x], 255);
     } else if (jpeg_.out_color_space == JCS_RGB) {
       for (std::size_t x = 0; x < width; ++x, from += 3)

@@ -11,6 +11,7 @@
 #include <vlp/io/detail/orientation.hpp>
 #include <vlp/io/pixels.hpp>
 
+#include <algorithm>
 #include <array>
 #include <csetjmp>
 #include <cstddef>
@@ -18,7 +19,6 @@
 #include <cstring>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace vlp::io::detail {
@@ -31,11 +31,12 @@ class PngReader {
   PngReader& operator=(const PngReader&) = delete;
   ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
 
-  /// The image, upright, after `admit(pixels)`. To be called once.
-  GrayImage read(Index max_pixels, const Admit& admit) {
+  /// Passes the rows, as they are stored, to the sink `sink_for(orientation)`, after `admit(pixels)`. To be
+  /// called once.
+  template <class SinkFor>
+  void read(const SinkFor& sink_for, Index max_pixels, const Admit& admit) {
     read_header();
-    GrayImage image{width_, height_, {}};
-    ensure_size(name_, image.width, image.height, max_pixels);
+    ensure_size(name_, width_, height_, max_pixels);
     ensure_data();
     if (admit) admit(width_ * height_);
     if (depth_ <= 8 && channels_ == 1) make_table();
@@ -43,11 +44,14 @@ class PngReader {
       png_set_packing(png_);  // samples of less than 8 bits, each to a byte
       png_read_update_info(png_, info_);
     });
-    image.pixels.resize(static_cast<std::size_t>(image.width * image.height));
     const Chunks chunks = find_chunks();
-    read_rows(image, chunks.data_end);
+    RowSink& sink = sink_for(orientation_of(chunks.exif));
+    sink.begin(width_, height_);
+    if (interlaced_)
+      read_passes(sink, chunks.data_end);
+    else
+      read_rows(sink, chunks.data_end);
     call([this] { png_read_end(png_, nullptr); });
-    return upright(std::move(image), orientation_of(chunks.exif));
   }
 
  private:
@@ -135,19 +139,29 @@ class PngReader {
     int columns, rows;
   };
 
-  /// The size of one of the seven smaller images as which an interlaced one comes; of the whole image for
-  /// others.
+  /// The size of one of the seven smaller images as which an interlaced one comes.
   [[nodiscard]] Pass pass_of(int pass) const {
     const int width = static_cast<int>(width_), height = static_cast<int>(height_);
-    if (!interlaced_) return {width, pass == 0 ? height : 0};
     const int columns = PNG_PASS_COLS(width, pass);
     return {columns, columns == 0 ? 0 : PNG_PASS_ROWS(height, pass)};
   }
 
   /// Reads all rows, of data that end at `data_end`.
-  void read_rows(GrayImage& image, std::size_t data_end) {
+  void read_rows(RowSink& sink, std::size_t data_end) {
+    std::vector<png_byte> row(png_get_rowbytes(png_, info_));
+    for (Index y = 0; y < height_; ++y) {
+      if (y + 1 == height_) ensure_end(row.size(), data_end);
+      call([&] { png_read_row(png_, row.data(), nullptr); });
+      to_gray(row.data(), static_cast<int>(width_), sink.next_row());
+      sink.finish_row();
+    }
+  }
+
+  /// Reads an interlaced image, which is complete only when all of it has been read.
+  void read_passes(RowSink& sink, std::size_t data_end) {
     std::vector<png_byte> row(png_get_rowbytes(png_, info_));
     std::vector<float> gray(static_cast<std::size_t>(width_));
+    GrayImage image = make_gray_image(width_, height_);
     int left = 0;
     for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; ++pass) left += pass_of(pass).rows;
     for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; ++pass) {
@@ -155,15 +169,15 @@ class PngReader {
       for (int y = 0; y < rows; ++y) {
         if (--left == 0) ensure_end(row.size(), data_end);
         call([&] { png_read_row(png_, row.data(), nullptr); });
-        if (!interlaced_) {
-          to_gray(row.data(), columns, &image.at(0, y));
-          continue;
-        }
         to_gray(row.data(), columns, gray.data());
         for (int x = 0; x < columns; ++x)
           image.at(PNG_COL_FROM_PASS_COL(x, pass), PNG_ROW_FROM_PASS_ROW(y, pass)) =
               gray[static_cast<std::size_t>(x)];
       }
+    }
+    for (Index y = 0; y < height_; ++y) {
+      std::copy_n(&image.at(0, y), width_, sink.next_row());
+      sink.finish_row();
     }
   }
 
