@@ -69,8 +69,10 @@ struct Collection {
 };
 
 /// The rows in the order of their tables and lines, for a message: "pairs.csv:4: empty report; line 7: no
-/// image; and 12 more rows". Rows that name no table are of `path`. Names the first 20 at most.
-[[nodiscard]] inline std::string describe(const std::string& path, std::vector<BadRow> rows) {
+/// image; and 12 more rows". Rows that name no table are of `path`. Names the first 20 at most. Where rows
+/// are counted by another unit than lines: "answers.json: entry 4: no question".
+[[nodiscard]] inline std::string describe(const std::string& path, std::vector<BadRow> rows,
+                                          std::string_view unit = "line") {
   constexpr std::size_t most = 20, longest = 3000;
   std::stable_sort(rows.begin(), rows.end(), [](const BadRow& a, const BadRow& b) {
     return std::tie(a.table, a.line) < std::tie(b.table, b.line);
@@ -79,10 +81,13 @@ struct Collection {
   std::size_t named = 0;
   for (; named < rows.size() && named < most && text.size() < longest; ++named) {
     const BadRow& row = rows[named];
+    const std::string& table = row.table.empty() ? path : row.table;
     const bool same_table = named > 0 && row.table == rows[named - 1].table;
     text += concat(named == 0 ? "" : "; ",
-                   same_table ? "line " : concat(row.table.empty() ? path : row.table, ":"), row.line, ": ",
-                   row.what);
+                   same_table       ? concat(unit, " ")
+                   : unit == "line" ? concat(table, ":")
+                                    : concat(table, ": ", unit, " "),
+                   row.line, ": ", row.what);
   }
   if (named < rows.size()) text += concat("; and ", rows.size() - named, " more rows");
   return text;

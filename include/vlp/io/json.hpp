@@ -53,7 +53,7 @@ class JsonBuilder {
     return true;
   }
   bool key(std::string& name) {
-    ensure(names_.back().insert(name).second, source_, ": the name '", name, "' occurs twice");
+    ensure(names_.back().insert(name).second, source_, ": the name '", name.substr(0, 100), "' occurs twice");
     name_ = std::move(name);
     return true;
   }
@@ -70,8 +70,10 @@ class JsonBuilder {
   bool parse_error(std::size_t position, const std::string&, const Exception&) {
     const std::string_view before = text_.substr(0, position > 0 ? position - 1 : 0);
     const std::size_t line_begin = before.rfind('\n') + 1;  // 0 where there is none
-    ensure(false, source_, ": not JSON (line ", 1 + std::count(before.begin(), before.end(), '\n'),
-           ", column ", before.size() - line_begin + 1, ")");
+    const std::string line = text_.find('\n') == text_.npos
+                                 ? ""
+                                 : concat("line ", 1 + std::count(before.begin(), before.end(), '\n'), ", ");
+    ensure(false, source_, ": not JSON (", line, "column ", before.size() - line_begin + 1, ")");
     return false;
   }
 
@@ -120,8 +122,8 @@ class JsonBuilder {
 
 /// Parses JSON that a stranger may have made, in time and memory in proportion to it. `Json` is
 /// nlohmann::json or nlohmann::ordered_json. Throws std::runtime_error, beginning with `source` (a file's
-/// path, or what is read in it), for text that is not JSON, with its line and column, a name that occurs
-/// twice in one object, or what exceeds a limit.
+/// path, or what is read in it), for text that is not JSON, with the column and, where it has several, the
+/// line, a name that occurs twice in one object, or what exceeds a limit.
 template <class Json = nlohmann::json>
 [[nodiscard]] Json parse_json(std::string_view text, std::string_view source, const JsonLimits& limits = {}) {
   ensure(text.size() <= limits.max_bytes, source, ": ", text.size(), " bytes of JSON, more than the ",
