@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 namespace vlp::train {
 
@@ -26,18 +27,26 @@ inline std::string duration_text(double seconds) {
   return text;
 }
 
-/// Draws `done` of `total` steps, a rate and the time left, followed by a caller's text. On a terminal it
-/// draws over the same line, at most ten times a second; elsewhere it writes a line each tenth of the way.
+/// Draws `done` of `total` steps, a caller's text, a rate and the time left. On a terminal it draws over the
+/// same line, at most ten times a second; elsewhere it writes a line each tenth of the way.
 class Progress {
  public:
   using Clock = std::chrono::steady_clock;
 
+  /// The nouns of a line: "step 3/10 ... 12 examples/s".
+  struct Words {
+    std::string step = "step", examples = "examples";
+  };
+
   /// `examples_per_step` turns steps into the rate shown; `done` steps lie behind a continued run. Writes to
   /// `out`, or nothing where it is null.
   Progress(Index total, Index examples_per_step, Index done = 0, std::FILE* out = stdout)
+      : Progress(total, examples_per_step, done, out, Words()) {}
+  Progress(Index total, Index examples_per_step, Index done, std::FILE* out, Words words)
       : total_(total),
         examples_(examples_per_step),
         first_(done),
+        words_(std::move(words)),
         out_(out),
         terminal_(out != nullptr && isatty(fileno(out)) != 0) {}
   Progress(const Progress&) = delete;
@@ -81,13 +90,15 @@ class Progress {
  private:
   [[nodiscard]] std::string line(Index done, const std::string& text) const {
     const double per_step = seconds() / static_cast<double>(std::max<Index>(done - first_, 1));
-    char rate_text[96];
-    std::snprintf(rate_text, sizeof rate_text, "  %.0f examples/s  %s left", rate(done),
-                  duration_text(per_step * static_cast<double>(total_ - done)).c_str());
-    return "step " + std::to_string(done) + "/" + std::to_string(total_) + "  " + text + rate_text;
+    char rate_text[32];
+    std::snprintf(rate_text, sizeof rate_text, "  %.0f ", rate(done));
+    return words_.step + " " + std::to_string(done) + "/" + std::to_string(total_) +
+           (text.empty() ? "" : "  ") + text + rate_text + words_.examples + "/s  " +
+           duration_text(per_step * static_cast<double>(total_ - done)) + " left";
   }
 
   Index total_, examples_, first_;
+  Words words_;
   std::FILE* out_;
   bool terminal_, open_ = false;
   Index tenth_ = 0;
