@@ -3,8 +3,10 @@
 /// learned. `pretrain --help` lists the options; docs/pretrain.md describes the run folder.
 
 #include "builtin/study.hpp"
+#include "cli/image_decoder.hpp"
+#include "cli/reading_bar.hpp"
+#include "cli/signals.hpp"
 #include "pretrain/options.hpp"
-#include "pretrain/signals.hpp"
 #include "pretrain/summary.hpp"
 
 #include <vlp/core/hash.hpp>
@@ -183,6 +185,7 @@ int report(const std::string& message) {
 
 int main(int argc, char** argv) {
   using namespace vlp::pretrain;
+  namespace cli = vlp::cli;
   Phase phase;
   try {
     Options options;
@@ -191,10 +194,10 @@ int main(int argc, char** argv) {
     } catch (const CLI::Success&) {
       return 0;  // --help
     }
-    return run(options, stop_on_signals(), phase) ? 0 : interrupted;
+    return run(options, cli::stop_on_signals(), phase) ? 0 : cli::interrupted;
   } catch (const vlp::Stopped&) {
     std::printf("stopped while %s; nothing was written\n", std::string(phase.name).c_str());
-    return interrupted;
+    return cli::interrupted;
   } catch (const std::bad_alloc&) {
     return report(vlp::concat("out of memory while ", phase.name, "; ", phase.cure, " takes less"));
   } catch (const std::system_error& error) {

@@ -2,6 +2,8 @@
 /// The command line of `pretrain`: the options of the library's parts by name, and what the program adds.
 #pragma once
 
+#include "cli/add_option.hpp"
+
 #include <CLI/CLI.hpp>
 
 #include <vlp/core/errors.hpp>
@@ -106,50 +108,9 @@ inline void validate(const Options& o) {
 
 namespace detail {
 
-/// Calls a check of settings, whose messages begin with a setting's name, and makes that a flag.
-template <class Check>
-void check_flags(Check&& check) {
-  try {
-    check();
-  } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument(std::string("--") + error.what());
-  }
-}
-
-template <class Field>
-void add_option(CLI::App& app, const char* name, Field& field, const char* help) {
-  const std::string flag = std::string("--") + name;
-  if constexpr (std::is_same_v<Field, bool>) {
-    app.add_flag(flag, field, help);
-  } else if constexpr (std::is_arithmetic_v<Field> || std::is_same_v<Field, std::string>) {
-    auto* option = app.add_option(flag, field, help)->capture_default_str();
-    if constexpr (std::is_unsigned_v<Field>)  // a negative number would wrap around
-      option->check(CLI::Validator(
-          [](const std::string& text) {
-            return text.starts_with('-') ? "must not be negative, but is " + text : std::string();
-          },
-          ""));
-  } else {
-    app.add_option_function<std::string>(
-           flag,
-           [&field, name](const std::string& text) {
-             check_flags([&] {
-               try {
-                 from_text(text, field);
-               } catch (const std::invalid_argument& error) {
-                 throw std::invalid_argument(concat(name, " ", error.what()));
-               }
-             });
-           },
-           help)
-        ->type_name("TEXT")
-        ->default_str(to_text(field));
-  }
-}
-
 inline void add_to(CLI::App& app, Options& o) {
   const auto add = [&](const char* name, auto& field, const char* help) {
-    add_option(app, name, field, help);
+    cli::add_option(app, name, field, help);
   };
   for_each_setting(o, add);
   add("threads", o.threads, "threads; 0 takes all");
@@ -216,12 +177,12 @@ inline Options parse_options(int argc, char** argv) {
     const train::Settings saved = folder.settings();
     detail::read_run(saved, folder.file("config.json"), options);
     parse();
-    detail::check_flags([&] { validate(options); });
+    cli::check_flags([&] { validate(options); });
     train::Settings given = train::settings_of(options);
     for (const char* name : free_settings) given[name] = saved[name];
     train::require_same_settings(given, saved, folder.file("config.json"));
   }
-  detail::check_flags([&] { validate(options); });
+  cli::check_flags([&] { validate(options); });
   detail::make_absolute(options);
   if (options.out.empty()) {
     const std::string name =

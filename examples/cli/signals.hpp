@@ -8,7 +8,7 @@
 
 #include <atomic>
 
-namespace vlp::pretrain {
+namespace vlp::cli {
 
 /// Exit status of a program that a signal has stopped.
 inline constexpr int interrupted = 130;
@@ -33,4 +33,4 @@ inline StopToken stop_on_signals() {
   return StopToken(detail::stop_requested);
 }
 
-}  // namespace vlp::pretrain
+}  // namespace vlp::cli
