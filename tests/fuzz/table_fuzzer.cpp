@@ -58,11 +58,11 @@ void write_tables(std::string_view text, std::initializer_list<const char*> name
   }
 }
 
-enum class Choice { open_i, manifest, chexpert, rsna, nih };
+enum class Choice { open_i, manifest, chexpert, padchest, rsna, nih };
 
 constexpr Choice choice_of(std::uint8_t byte) {
   constexpr Choice choices[] = {Choice::open_i,   Choice::manifest, Choice::open_i, Choice::manifest,
-                                Choice::chexpert, Choice::chexpert, Choice::rsna,   Choice::nih};
+                                Choice::chexpert, Choice::padchest, Choice::rsna,   Choice::nih};
   return choices[byte % 8];
 }
 
@@ -80,6 +80,9 @@ data::Collection read_tables(std::uint8_t byte, std::string_view text) {
     case Choice::chexpert:
       write_tables(text, {"train.csv", "valid.csv", "test.csv"});
       return layouts::read_chexpert(folder(), options);
+    case Choice::padchest:
+      write_tables(text, {"PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"});
+      return layouts::read_padchest(folder(), options);
     case Choice::rsna:
       options.rsna_protocol = static_cast<layouts::RsnaProtocol>(byte / 16 % 3);
       write_tables(text, {"stage_2_train_labels.csv", "split.csv"});

@@ -10,6 +10,7 @@
 #include <vlp/data/layouts/nih.hpp>
 #include <vlp/data/layouts/open_i.hpp>
 #include <vlp/data/layouts/options.hpp>
+#include <vlp/data/layouts/padchest.hpp>
 #include <vlp/data/layouts/rsna.hpp>
 #include <vlp/io/file.hpp>
 
@@ -27,12 +28,13 @@ struct Layout {
   Collection (*read)(const io::Path& place, const Options& options);
 };
 
-inline constexpr std::array<Layout, 6> all{{{"manifest", "FILE.csv", true, read_manifest},
+inline constexpr std::array<Layout, 7> all{{{"manifest", "FILE.csv", true, read_manifest},
                                             {"mimic-cxr", "DIR", true, read_mimic_cxr},
                                             {"open-i", "DIR", true, read_open_i},
                                             {"chexpert", "DIR", false, read_chexpert},
                                             {"rsna", "DIR", false, read_rsna},
-                                            {"nih", "DIR", false, read_nih}}};
+                                            {"nih", "DIR", false, read_nih},
+                                            {"padchest", "DIR", false, read_padchest}}};
 
 /// The layouts as a command line takes them: "manifest:FILE.csv | open-i:DIR".
 [[nodiscard]] inline std::string usage(std::string_view separator = " | ") {

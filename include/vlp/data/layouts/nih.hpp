@@ -8,6 +8,7 @@
 #include <vlp/data/collection.hpp>
 #include <vlp/data/labels.hpp>
 #include <vlp/data/layouts/detail/box_fields.hpp>
+#include <vlp/data/layouts/detail/file_index.hpp>
 #include <vlp/data/layouts/detail/find_table.hpp>
 #include <vlp/data/layouts/detail/foreign_path.hpp>
 #include <vlp/data/layouts/detail/table_fields.hpp>
@@ -99,8 +100,8 @@ class NihReader {
         continue;
       }
       if (const auto boxes = boxes_.find(name); boxes != boxes_.end()) entry.boxes = boxes->second;
-      if (const auto found = images_.find(name); found != images_.end()) {
-        entry.image = found->second;
+      if (const io::Path* found = images_.find(name)) {
+        entry.image = *found;
         collection_.entries.push_back(std::move(entry));
       } else {
         collection_.missing.push_back(folder_ / "images" / name);
@@ -133,12 +134,7 @@ class NihReader {
         folders.push_back(entry.path() / "images");
       }
     std::sort(folders.begin() + 1, folders.end());
-    for (const io::Path& folder : folders)
-      for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-        options_.stop.check();
-        if (entry.is_regular_file(ignored))
-          images_.try_emplace(entry.path().filename().string(), entry.path());
-      }
+    for (const io::Path& folder : folders) images_.add(folder, options_.stop);
   }
 
   void read_splits() {
@@ -203,7 +199,7 @@ class NihReader {
   const Options& options_;
   io::CsvTable table_;
   Collection collection_;
-  std::unordered_map<std::string, io::Path> images_;
+  FileIndex images_;
   std::unordered_map<std::string, std::string> splits_;
   std::unordered_map<std::string, std::vector<LabelBox>> boxes_;
   bool has_splits_ = false;
