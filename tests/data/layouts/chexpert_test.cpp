@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/gzip.hpp"
 #include "support/messages.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -127,10 +128,29 @@ TEST_CASE("CheXpert's images are found whatever its folder is called and whereve
   CHECK(std::filesystem::equivalent(
       folder.read_rows("CheXpert-v1.0/train/" + view1 + rest()).entries.at(0).image,
       folder / ("CheXpert-v1.0 batch 2 (train 1)/" + view1)));
+  // Of an image in several batches, the one that comes first by name; another folder is no batch.
+  for (const char* batch : {"9", "7", "5", "8", "4", "6", "3"})
+    folder.add_image(concat("chex/CheXpert-v1.0 batch ", batch, " (train)/", view1));
+  folder.add_image("chex/A batch 1/" + view1);
+  at("CheXpert-v1.0 batch 3 (train)/" + view1);
+  folder.add_image("chex/CheXpert-v1.0 batch 1 (validate & csv)/train/" + view1);
+  at("CheXpert-v1.0 batch 1 (validate & csv)/train/" + view1);
   folder.add_image("CheXpert-v1.0-small/train/" + view1);
   at("../CheXpert-v1.0-small/train/" + view1);
   folder.add_image("chex/CheXpert-v1.0-small/train/" + view1);
   at("CheXpert-v1.0-small/train/" + view1);
+}
+
+TEST_CASE("CheXpert's tables are read packed, and the one that is not packed before that which is") {
+  const ChexpertFolder folder;
+  folder.write("chex/train.csv.gz", test::gzip(header + "x/train/" + view1 + rest()));
+  CHECK(folder.read().entries.size() == 3);
+  std::filesystem::remove(folder / "chex/train.csv");
+  const Collection packed = folder.read();
+  REQUIRE(packed.entries.size() == 2);
+  CHECK(packed.entries[0].table == (folder.folder() / "train.csv.gz").string());
+  std::filesystem::remove(folder / "chex/train.csv.gz");
+  CHECK(folder.read().notes.front() == folder.folder().string() + ": there is no train.csv and no test.csv");
 }
 
 TEST_CASE("a test set of CheXpert without all columns is read, and what it lacks is said") {
@@ -177,6 +197,7 @@ TEST_CASE("every bad row of CheXpert is named, with column and value") {
       {"x/./" + view1 + rest(), " has an empty part"},
       {"\"x/train/patient1/study1/a\nb.jpg\"" + rest(), " has a control character"},
       {"x/train/view1_frontal.jpg" + rest(), " does not end in a patient, a study and a file"},
+      {"train/p1/study1/view1_frontal.jpg" + rest(), " does not end in a patient, a study and a file"},
       {"study1/patient1/view1_frontal.jpg" + rest(), " does not end in a patient, a study and a file"},
       {std::string(1 << 20, 'p') + rest(), "more than a path here may have"},
       {"x/train/" + view2 + rest(),

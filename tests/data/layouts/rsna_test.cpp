@@ -181,6 +181,11 @@ TEST_CASE("RSNA's patients are drawn by protocol, always alike, whichever images
   const Collection collection = folder.read(negatives(100), {.rsna_protocol = RsnaProtocol::gloria});
   CHECK(collection.notes.front().find(
             "protocol gloria: 70 patients to train on, 15 to validate, 15 to test") != std::string::npos);
+  CHECK(collection.notes.front().find("MRM") == std::string::npos);
+  CHECK(folder.read(negatives(100), {.rsna_protocol = RsnaProtocol::mrm})
+            .notes.front()
+            .find("protocol mrm: 85 patients to train on, 5 to validate, 10 to test, in proportion to MRM's "
+                  "sizes") != std::string::npos);
   RsnaProtocol protocol{};
   from_text("mrm", protocol);
   CHECK(protocol == RsnaProtocol::mrm);

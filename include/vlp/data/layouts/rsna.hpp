@@ -176,8 +176,11 @@ class RsnaReader {
       const auto sizes = rsna_sizes(options_.rsna_protocol, patients_.size());
       collection_.notes.push_back(concat(
           collection_.path, ": protocol ", to_text(options_.rsna_protocol), ": ", sizes[0],
-          " patients to train on, ", sizes[1], " to validate, ", sizes[2],
-          " to test. Who is in which is drawn by vlp and always the same; the lists of the publication are "
+          " patients to train on, ", sizes[1], " to validate, ", sizes[2], " to test",
+          options_.rsna_protocol == RsnaProtocol::mrm
+              ? ", in proportion to MRM's sizes, which count test images that this table does not label"
+              : "",
+          ". Who is in which is drawn by vlp and always the same; the lists of the publication are "
           "not part of the collection, and a table split.csv (patientId,split) in its folder would be "
           "taken"));
     }
