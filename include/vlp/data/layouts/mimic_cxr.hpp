@@ -154,9 +154,11 @@ class MimicReader {
       io::Path& image = entries_[i].image;
       const std::string stem = image.string();
       image = stem + ".jpg";
-      if (io::Path original = stem + ".dcm"; !is_file(image) && is_file(original))
-        image = std::move(original);
       is_there[i] = is_file(image);
+      if (is_there[i]) return;
+      io::Path original = stem + ".dcm";
+      is_there[i] = is_file(original);
+      if (is_there[i]) image = std::move(original);
     });
     std::size_t kept = 0;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
