@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Times every loss, how its cost grows with the batch, all threads on a busy machine, and PyTorch beside it: ./scripts/benchmark.sh [options of cmake],
-# say -DVLP_BLAS=ON. Takes half an hour and wants a machine that does nothing else. Leaves tables and JSON in
+# Times every loss, how its cost grows with the batch, all threads on a busy machine, PyTorch beside it, and images beside Python's
+# readers: ./scripts/benchmark.sh [options of cmake], say -DVLP_BLAS=ON. Takes half an hour and wants a machine that does nothing else. Leaves tables and JSON in
 # benchmarks/results and pictures in docs/images. PYTHON names the Python that has PyTorch (default: python3).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,7 +11,7 @@ results=benchmarks/results
 echo "build: $build"
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DVLP_NATIVE=ON -DVLP_BUILD_BENCHMARKS=ON -DVLP_BUILD_BINDINGS=ON \
   -DVLP_BUILD_TESTS=OFF -DVLP_BUILD_EXAMPLES=OFF --log-level=WARNING "$@" >/dev/null
-cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses benchmark_busy vlp_ops
+cmake --build "$build" --parallel "$(./scripts/build_jobs.sh)" --target benchmark_losses benchmark_busy benchmark_images vlp_ops
 
 # record NAME OPTIONS...: runs the program, keeps its JSON without the name of this machine and without NaN, which JSON
 # does not have (the relative spread of a count that always is 0).
@@ -33,4 +33,10 @@ if "$python" -c 'import torch' 2>/dev/null; then
   "$python" benchmarks/compare_pytorch.py --bridge "$build/bindings/libvlp_ops.so"
 else
   echo "benchmark.sh: $python has no PyTorch, so nothing is compared to it (PYTHON names another Python)"
+fi
+
+if "$python" -c 'import numpy, PIL' 2>/dev/null; then
+  "$python" benchmarks/compare_images.py --program "$build/benchmarks/benchmark_images"
+else
+  echo "benchmark.sh: $python has no Pillow, so no images are compared (PYTHON names another Python)"
 fi

@@ -80,6 +80,28 @@ TEST_CASE("limits and admission of a square are those of an image") {
   CHECK_THROWS_AS(decode_square(bytes, "x", 3, Fit::crop, 0), std::invalid_argument);
 }
 
+TEST_CASE("what is neither PNG nor JPEG is decoded to a square by another decoder, and by none without one") {
+  std::string asked;
+  const auto other = [&](std::string_view bytes, const std::string& name, Index max_pixels,
+                         const Admit& admit) {
+    asked = concat(bytes, " ", name, " ", max_pixels);
+    admit(8);
+    GrayImage image = make_gray_image(4, 2);
+    image.pixels = {9, 1, 3, 9, 9, 5, 7, 9};
+    return image;
+  };
+  Index admitted = 0;
+  const auto admit = [&](Index pixels) { admitted += pixels; };
+  CHECK(decode_square("DICM", "x", 1, Fit::crop, 20, admit, other).pixels == std::vector<float>{4});
+  CHECK(asked == "DICM x 20");
+  CHECK(admitted == 8);
+  asked = {};
+  const std::string png = test::png(1, 1, 1, 8, {255});
+  CHECK(decode_square(png, "x", 1, Fit::crop, 20, admit, other).pixels == std::vector<float>{1});
+  CHECK(asked.empty());
+  CHECK_MESSAGE_HAS(decode_square("DICM", "x", 1), "x: neither a PNG nor a JPEG image");
+}
+
 TEST_CASE("a square is made in the memory of the rows of one of its pixels") {
   io::detail::SquareImage square(8, Fit::squash);
   square.begin(64, 100'000);

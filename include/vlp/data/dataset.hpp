@@ -70,7 +70,8 @@ struct DatasetOptions {
   /// takes 8 bytes a pixel beside the file (12 for a JPEG of several scans). Threads wait for each other
   /// where that would come to more than half of this machine's memory.
   Index max_image_pixels = io::default_max_pixels;
-  io::ImageDecoder decode = io::decode_image;  ///< called on all threads that decode
+  /// Decodes image files that are neither PNG nor JPEG, on all threads that decode.
+  io::ImageDecoder decode = io::decode_image;
   ReadProgress progress = {};                  ///< told of images that are read first
 
   [[nodiscard]] ImageReading reading() const {

@@ -66,14 +66,18 @@ class SquareImage final : public RowSink {
 
 }  // namespace detail
 
-/// Decodes a PNG or JPEG file to a square of `size` x `size` pixels: fit_square(decode_image(...), size,
-/// fit), bit for bit, with the same errors, but without ever holding the whole image, so in less time and in
-/// memory for a few rows. Images that are stored turned, mirrored or interlaced are held all the same, as are
-/// the samples of a JPEG of several scans. `admit` is called as by decode_image.
+/// Decodes an image file to a square of `size` x `size` pixels: fit_square(decode_image(...), size, fit), bit
+/// for bit, with the same errors, but without ever holding the whole image of a PNG or JPEG file, so in less
+/// time and in the memory of a few rows. Images that are stored turned, mirrored or interlaced are held all
+/// the same, as are the samples of a JPEG of several scans. `admit` is called as by decode_image; `other`
+/// decodes what is neither PNG nor JPEG, such as decode_radiograph of io/dicom.hpp, as a whole.
 [[nodiscard]] inline GrayImage decode_square(std::string_view bytes, const std::string& name, Index size,
                                              Fit fit = Fit::crop, Index max_pixels = default_max_pixels,
-                                             const Admit& admit = {}) {
+                                             const Admit& admit = {},
+                                             const ImageDecoder& other = decode_image) {
   require(size > 0, "decode_square: size ", size);
+  if (!detail::is_png(bytes) && !detail::is_jpeg(bytes))
+    return fit_square(other(bytes, name, max_pixels, admit), size, fit);
   detail::SquareImage square(size, fit);
   detail::WholeImage whole;
   int orientation = 1;

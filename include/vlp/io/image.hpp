@@ -45,14 +45,20 @@ inline std::string_view format_name(std::string_view bytes) {
   return {};
 }
 
+inline bool is_png(std::string_view bytes) {
+  return bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n";
+}
+inline bool is_jpeg(std::string_view bytes) {
+  return bytes.substr(0, 3) == "\xFF\xD8\xFF";
+}
+
 /// Decodes a PNG or JPEG file and passes its rows to the sink `sink_for(orientation)`.
 template <class SinkFor>
 void decode_rows(std::string_view bytes, const std::string& name, Index max_pixels, const Admit& admit,
                  const SinkFor& sink_for) {
   require(max_pixels > 0, "decode_image: max_pixels must be positive, but is ", max_pixels);
-  if (bytes.substr(0, 8) == "\x89PNG\r\n\x1A\n")
-    return PngReader(bytes, name).read(sink_for, max_pixels, admit);
-  if (bytes.substr(0, 3) == "\xFF\xD8\xFF") return JpegReader(bytes, name).read(sink_for, max_pixels, admit);
+  if (is_png(bytes)) return PngReader(bytes, name).read(sink_for, max_pixels, admit);
+  if (is_jpeg(bytes)) return JpegReader(bytes, name).read(sink_for, max_pixels, admit);
   const std::string_view format = format_name(bytes);
   ensure(false, name, ": ", format, format.empty() ? "" : ", ", "neither a PNG nor a JPEG image");
 }
@@ -71,9 +77,9 @@ inline void write_png(const Path& path, Index width, Index height, int channels,
 /// Decodes the contents of a PNG file (1 to 16 bits per sample, palette, interlaced) or JPEG file (8 bits per
 /// sample; baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK), of up to `max_pixels` pixels. Colour
 /// becomes luma by ITU-R BT.601, an alpha channel is left out, and the image is turned and mirrored as its
-/// EXIF orientation says. Takes 4 bytes of memory a pixel, 8 to turn an image
-/// or where it is interlaced, and for a JPEG of several
-/// scans 2 a sample beside the first 4. The result depends on the bytes alone.
+/// EXIF orientation says. Takes 4 bytes of memory a pixel, 8 for an image that is turned or
+/// interlaced, and for a JPEG of several scans 2 a sample beside the first 4. The result depends on the bytes
+/// alone.
 ///
 /// Throws std::runtime_error, which begins with `name`, for other formats, for images that are too large, and
 /// for damaged or truncated contents: wrong checksums, missing data, and whatever a decoder would have to

@@ -8,6 +8,7 @@
 #include <vlp/core/scalar.hpp>
 #include <vlp/data/detail/pixel_budget.hpp>
 #include <vlp/data/image_cache.hpp>
+#include <vlp/io/decode_square.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/io/resize.hpp>
@@ -36,8 +37,9 @@ struct ImageReading {
   Index image_size = 64;  ///< pixels along an edge that images are brought to
   /// Pixels that an image file may have; a larger one cannot be read.
   Index max_pixels = io::default_max_pixels;
-  io::ImageDecoder decode = io::decode_image;  ///< called on all threads that read
-  io::Path cache = {};                         ///< folder of an ImageCache; empty: none
+  /// Decodes what is neither PNG nor JPEG, on all threads that read; these are read by io::decode_square.
+  io::ImageDecoder decode = io::decode_image;
+  io::Path cache = {};  ///< folder of an ImageCache; empty: none
 };
 
 namespace detail {
@@ -66,9 +68,9 @@ class ImageReader {
   [[nodiscard]] ResizedImage read(const io::Path& file, PixelBudget& budget) const {
     const auto make = [&](std::string_view bytes) {
       PixelBudget::Share share(budget);
-      const io::GrayImage image = options_.decode(bytes, file.string(), options_.max_pixels,
-                                                  [&](Index pixels) { share.take(pixels); });
-      return to_pixels(io::fit_square(image, options_.image_size));
+      const auto admit = [&](Index pixels) { share.take(pixels); };
+      return to_pixels(io::decode_square(bytes, file.string(), options_.image_size, io::Fit::crop,
+                                         options_.max_pixels, admit, options_.decode));
     };
     if (cache_) return cache_->image(file, options_.max_pixels, make);
     const std::string bytes = io::read_image_file(file, options_.max_pixels);
