@@ -1,10 +1,10 @@
 # Finds DCMTK's decoders of DICOM pixels and makes the target DcmtkDecoders::DcmtkDecoders. Not DCMTK's own package,
 # which links all of its modules and their libraries (nsl, tiff, xml2, wrap); Debian's shared libraries bring along
 # what they need.
-find_path(DcmtkDecoders_INCLUDE_DIR dcmtk/dcmjpls/djcodecd.h)
+find_path(DcmtkDecoders_INCLUDE_DIR dcmtk/dcmjpeg/djdijg16.h)
 set(dcmtk_variables DcmtkDecoders_INCLUDE_DIR)
 set(dcmtk_libraries "")
-foreach(library dcmjpeg dcmjpls dcmdata oflog ofstd)
+foreach(library dcmjpeg dcmdata oflog ofstd)
   find_library(DcmtkDecoders_${library} ${library})
   list(APPEND dcmtk_variables DcmtkDecoders_${library})
   list(APPEND dcmtk_libraries ${DcmtkDecoders_${library}})

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <thread>
@@ -129,6 +130,104 @@ TEST_CASE("lossy JPEG and JPEG-LS are read as near as they were written") {
   const std::vector<float> lossy = greys(recoded(image(12).bytes(), EXS_JPEGLSLossy, &near));
   CHECK(distance(lossy, words) > 0);
   CHECK(distance(lossy, words) < 7 / 4000.0);
+}
+
+/// Images that lead JPEG-LS to all of its modes: noise, slopes with grain, runs, and single dots among runs.
+int jpeg_ls_value(int kind, int x, int y, int largest) {
+  const auto noise = [&](int seed) {
+    auto n = static_cast<std::uint32_t>(x * 7919 + y * 104729 + seed * 1299709 + 12345);
+    n = (n ^ n >> 13) * 0x5BD1E995U;
+    return static_cast<int>((n ^ n >> 15) % static_cast<std::uint32_t>(largest + 1));
+  };
+  switch (kind) {
+    case 0:
+      return noise(0);
+    case 1:
+      return std::min(largest, (x + y) * largest / 70 + noise(1) % 3);
+    case 2:
+      return (x / 9 + y / 5) % 3 * largest / 2;
+    default:
+      return noise(2) % 17 == 0 ? noise(3) : largest / 3;
+  }
+}
+
+TEST_CASE("JPEG-LS of any depth, loss and parameters is what DCMTK wrote") {
+  struct Preset {
+    Uint16 t1, t2, t3, reset;
+  };
+  for (const Preset& preset : {Preset{0, 0, 0, 0}, Preset{2, 3, 4, 5}, Preset{4, 5, 6, 63}}) {
+    test::register_jpeg_ls(preset.t1, preset.t2, preset.t3, preset.reset);
+    for (const int stored : {6, 7, 8, 9, 10, 12, 13, 16})
+      for (const int loss : {0, 1, 3}) {
+        const int largest = (1 << stored) - 1;
+        if (preset.t1 != 0 && preset.t1 <= loss) continue;  // no such thresholds
+        // Below 8 bits DCMTK has other thresholds than the standard's.
+        if (preset.t1 == 0 && stored < 8) continue;
+        // Nor does it read the noise that it wrote itself with other thresholds.
+        for (int kind = preset.t1 == 0 ? 0 : 1; kind < 4; ++kind) {
+          INFO(stored << " bits, loss " << loss << ", kind " << kind << ", T1 " << preset.t1);
+          const DicomWriter w(test::explicit_little);
+          DicomFile file{.width = width, .height = height, .stored = stored};
+          file.more = w.element(0x00281050, "DS", concat(largest / 2.0)) +
+                      w.element(0x00281051, "DS", concat(largest)) +
+                      w.element(0x00281056, "CS", "LINEAR_EXACT");
+          std::vector<int> stored_values;
+          for (int y = 0; y < height; ++y)
+            for (int x = 0; x < width; ++x) stored_values.push_back(jpeg_ls_value(kind, x, y, largest));
+          file.pixels = w.words(stored_values);
+          const std::vector<float> expected = greys(file.bytes());
+          const DJLSRepresentationParameter parameter(static_cast<Uint16>(loss), loss == 0);
+          const std::vector<float> found =
+              greys(recoded(file.bytes(), loss == 0 ? EXS_JPEGLSLossless : EXS_JPEGLSLossy, &parameter));
+          CHECK(distance(found, expected) <= (loss + 0.01) / largest);
+        }
+      }
+  }
+  test::register_jpeg_ls(0, 0, 0, 0);
+}
+
+TEST_CASE("JPEG-LS that no encoder makes is refused") {
+  const std::string stream = fragments_of(recoded(image(12).bytes(), EXS_JPEGLSLossless)).at(1);
+  const std::size_t scan = stream.find("\xFF\xDA"), end = stream.rfind("\xFF\xD9");
+  const auto refusal = [&](const std::string& bytes) {
+    const std::string whole = with_fragments(image(12), jpeg_ls, {"", bytes});
+    return test::message_of([&] { static_cast<void>(io::decode_dicom(whole, "scan")); });
+  };
+  const auto has = [](const std::string& message, const std::string& part) {
+    INFO(message);
+    CHECK(message.starts_with("scan: "));
+    CHECK(message.find(part) != std::string::npos);
+  };
+  const auto with_preset = [&](const std::string& preset) {
+    return std::string(stream).insert(scan, preset);
+  };
+  const auto numbers = [&](const std::vector<std::uint32_t>& values) {
+    std::string segment("\xFF\xF8\x00\x0D\x01", 5);
+    for (const std::uint32_t value : values) segment += test::big_endian(value, 2);
+    return with_preset(segment);
+  };
+  REQUIRE(refusal(stream) == "no error");
+  CHECK(refusal(numbers({0, 0, 0, 0, 0})) == "no error");
+  CHECK(refusal(numbers({4095, 18, 67, 276, 64})) == "no error");  // the standard's own
+  has(refusal(numbers({4096, 0, 0, 0, 0})), "parameters out of range");
+  has(refusal(numbers({0, 67, 18, 276, 0})), "parameters out of range");
+  has(refusal(numbers({0, 0, 0, 4096, 0})), "parameters out of range");
+  has(refusal(numbers({0, 0, 0, 0, 2})), "parameters out of range");
+  has(refusal(numbers({0, 0, 0, 0, 4096})), "parameters out of range");
+  has(refusal(with_preset(std::string("\xFF\xF8\x00\x05\x02\x01\x02", 7))), "tables of their own");
+  const std::size_t header = scan + 4;
+  for (const std::size_t at : {header + 2, header + 4, header + 5}) {
+    std::string changed = stream;
+    changed[at] = 1;
+    has(refusal(changed), "a scan header of another kind");
+  }
+  const std::size_t begin = header + 6;
+  has(refusal(stream.substr(0, (begin + end) / 2) + "\xFF\xD9"), "JPEG-LS data");
+  has(refusal(stream.substr(0, begin) + "\xFF\xD9"), "truncated JPEG-LS data");
+  has(refusal(std::string(stream).insert(end, 4, '\1')), "more data than pixels");
+  // A zero without end, and a run without end.
+  has(refusal(stream.substr(0, begin) + std::string(end - begin, '\0') + "\xFF\xD9"), "no encoder makes");
+  has(refusal(stream.substr(0, begin) + "\x7F" + std::string(100, '\x7F') + "\xFF\xD9"), "JPEG-LS data");
 }
 
 TEST_CASE("colour that is compressed is its luma") {

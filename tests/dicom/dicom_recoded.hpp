@@ -21,13 +21,19 @@
 
 namespace vlp::test {
 
+/// Makes DCMTK compress JPEG-LS with these thresholds and RESET from now on; 0 stands for the standard's.
+inline void register_jpeg_ls(Uint16 t1, Uint16 t2, Uint16 t3, Uint16 reset) {
+  DJLSEncoderRegistration::cleanup();
+  DJLSEncoderRegistration::registerCodecs(t1, t2, t3, reset);
+}
+
 /// The same DICOM file in another transfer syntax, read, compressed and written by DCMTK. `parameter` says
 /// how.
 inline std::string recoded(const std::string& file, E_TransferSyntax syntax,
                            const DcmRepresentationParameter* parameter = nullptr) {
   static const bool registered = [] {
     DJEncoderRegistration::registerCodecs();
-    DJLSEncoderRegistration::registerCodecs();
+    DJLSEncoderRegistration::registerCodecs();  // where there is none
     DcmRLEEncoderRegistration::registerCodecs();
     return true;
   }();

@@ -1,7 +1,7 @@
 /// \file
 /// Radiographs from DICOM files.
 ///
-/// DCMTK decodes compressed pixels; the target vlp::dicom links it.
+/// DCMTK decodes JPEG, inflates, and names transfer syntaxes; the target vlp::dicom links it.
 #pragma once
 
 #include <vlp/core/errors.hpp>

@@ -1,5 +1,5 @@
 /// \file
-/// Frames of DICOM files that are compressed by JPEG or JPEG-LS, by DCMTK.
+/// Frames of DICOM files that are compressed by JPEG, which DCMTK decodes, or JPEG-LS.
 ///
 /// DCMTK's decoders are called one by one, without its registry of codecs, its data dictionary and its log:
 /// nothing that a program shares is touched, so that any number of threads may decode, beside others that use
@@ -8,26 +8,17 @@
 
 #include <dcmtk/config/osconfig.h>
 // DCMTK's other headers need what stands above.
-#include <dcmtk/dcmdata/dcdeftag.h>
-#include <dcmtk/dcmdata/dcitem.h>
-#include <dcmtk/dcmdata/dcpixseq.h>
-#include <dcmtk/dcmdata/dcpxitem.h>
-#include <dcmtk/dcmdata/dcvrcs.h>
-#include <dcmtk/dcmdata/dcvrus.h>
 #include <dcmtk/dcmjpeg/djcparam.h>
 #include <dcmtk/dcmjpeg/djdijg12.h>
 #include <dcmtk/dcmjpeg/djdijg16.h>
 #include <dcmtk/dcmjpeg/djdijg8.h>
-#include <dcmtk/dcmjpls/djcodecd.h>
-#include <dcmtk/dcmjpls/djcparam.h>
 
 #include <vlp/core/errors.hpp>
-#include <vlp/core/scalar.hpp>
+#include <vlp/io/detail/jpeg_ls.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <memory>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -40,6 +31,8 @@ struct JpegFrame {
   int precision = 0;  ///< bits per sample
   int height = 0, width = 0, components = 0;
   int odd_scans = 0;  ///< scans with numbers that change nothing, and of which libjpeg warns
+  /// The last segment of parameters of JPEG-LS, the last scan's header, and its coded data.
+  std::string_view preset, scan_header, coded;
 };
 
 /// Walks over the markers of a stream (ITU-T T.81, annex B; T.87, annex C) up to its end, and throws for
@@ -69,23 +62,29 @@ inline JpegFrame inspect_jpeg(std::string_view stream, const std::string& name) 
         marker == 0xF7;
     if (is_frame) {
       damaged(++frames == 1 && length >= 8, "a second frame, or one without size");
-      frame = {static_cast<JpegFrame::Process>(marker), byte(at + 2), word(at + 3), word(at + 5),
-               byte(at + 7)};
+      frame.process = static_cast<JpegFrame::Process>(marker);
+      frame.precision = byte(at + 2);
+      frame.height = word(at + 3);
+      frame.width = word(at + 5);
+      frame.components = byte(at + 7);
     }
-    if (marker == 0xDA && frame.process != JpegFrame::Process::lossless) {
+    if (marker == 0xDA && static_cast<int>(frame.process) < static_cast<int>(JpegFrame::Process::lossless)) {
       // Some encoders leave 0 what is always 63: the last coefficient of a scan.
       const std::size_t numbers = at + 3 + 2 * static_cast<std::size_t>(length > 2 ? byte(at + 2) : 0);
       damaged(numbers + 3 == at + length, "a scan of another length than its components");
       if (byte(numbers) != 0 || byte(numbers + 1) != 63 || byte(numbers + 2) != 0) ++frame.odd_scans;
     }
-    damaged(marker != 0xE8 || stream.substr(at + 2, 4) != "mrfx", "a colour transformation of HP's");
+    if (marker == 0xF8) frame.preset = stream.substr(at + 2, length - 2);
+    if (marker == 0xDA) frame.scan_header = stream.substr(at + 2, length - 2);
     at += length;
     if (marker != 0xDA) continue;
     damaged(frames == 1 && ++scans <= frame.components, "more scans than components");
     // Coded data go on to a marker that restarts nothing. The byte behind FF is below 80 where it is none.
+    const std::size_t begin = at;
     while (at + 2 <= stream.size() &&
            !(byte(at) == 0xFF && byte(at + 1) >= 0x80 && (byte(at + 1) & 0xF8) != 0xD0))
       ++at;
+    frame.coded = stream.substr(begin, at - begin);
   }
   damaged(scans > 0, "no scan");
   return frame;
@@ -121,42 +120,46 @@ void decode_jpeg(std::string_view stream, const JpegFrame& frame, std::string& s
          outcome.good() ? "they would have to be mended by a guess" : outcome.text(), ")");
 }
 
-/// Decodes a JPEG-LS stream into `samples`, whose size is that of `frame`.
-inline void decode_jpeg_ls(std::string_view stream, const JpegFrame& frame, std::string& samples,
-                           const std::string& name) {
-  // Each element is given its representation, without which DCMTK would look it up in its dictionary.
-  DcmItem image;
-  const auto note = [&](const DcmTagKey& tag, int value) {
-    auto element = std::make_unique<DcmUnsignedShort>(DcmTag(tag, EVR_US));
-    element->putUint16(static_cast<Uint16>(value), 0);
-    if (image.insert(element.get()).good()) element.release();
+/// Decodes a JPEG-LS stream of one component into `samples`, whose size is that of `frame`.
+inline void decode_jpeg_ls(const JpegFrame& frame, std::string& samples, const std::string& name) {
+  const auto word = [](std::string_view bytes, std::size_t at) {
+    return static_cast<int>(static_cast<unsigned char>(bytes[at])) << 8 |
+           static_cast<unsigned char>(bytes[at + 1]);
   };
-  note(DCM_SamplesPerPixel, frame.components);
-  note(DCM_Rows, frame.height);
-  note(DCM_Columns, frame.width);
-  note(DCM_BitsAllocated, frame.precision > 8 ? 16 : 8);
-  note(DCM_BitsStored, frame.precision);
-  auto grey = std::make_unique<DcmCodeString>(DcmTag(DCM_PhotometricInterpretation, EVR_CS));
-  grey->putString("MONOCHROME2");
-  if (image.insert(grey.get()).good()) grey.release();
-  DcmPixelSequence sequence(DcmTag(DCM_PixelData, EVR_OB));
-  const auto append = [&](std::string_view bytes) {
-    auto fragment = std::make_unique<DcmPixelItem>(DcmTag(DCM_Item, EVR_OB));
-    fragment->putUint8Array(reinterpret_cast<const Uint8*>(bytes.data()),
-                            static_cast<unsigned long>(bytes.size()));
-    if (sequence.insert(fragment.get()).good()) fragment.release();
-  };
-  append({});  // the table of offsets
-  append(stream);
-
-  const DJLSCodecParameter parameters;
-  Uint32 fragment = 1;
-  OFString colour;
-  // It decodes lossless streams too.
-  const OFCondition outcome =
-      DJLSNearLosslessDecoder().decodeFrame(nullptr, &sequence, &parameters, &image, 0, fragment,
-                                            samples.data(), static_cast<Uint32>(samples.size()), colour);
-  ensure(outcome.good(), name, ": damaged or truncated JPEG-LS data of a DICOM file (", outcome.text(), ")");
+  // Behind a component's number and table: near, interleave, point transform.
+  const std::string_view scan = frame.scan_header;
+  ensure(scan.size() == 6 && scan[0] == 1 && scan[2] == 0 && scan[4] == 0 && scan[5] == 0, name,
+         ": damaged JPEG-LS data of a DICOM file (a scan header of another kind)");
+  JpegLsParameters parameters{.maximum = (1 << frame.precision) - 1,
+                              .near = static_cast<unsigned char>(scan[3])};
+  const std::string_view preset = frame.preset;
+  if (!preset.empty()) {
+    ensure(preset.size() == 11 && preset[0] == 1, name,
+           ": a DICOM file whose JPEG-LS data have tables of their own "
+           "is not supported");
+    if (word(preset, 1) != 0) parameters.maximum = word(preset, 1);
+    parameters.t1 = word(preset, 3);
+    parameters.t2 = word(preset, 5);
+    parameters.t3 = word(preset, 7);
+    parameters.reset = word(preset, 9);
+  }
+  parameters.complete();
+  ensure(parameters.valid() && parameters.maximum < 1 << frame.precision, name,
+         ": damaged JPEG-LS data of a DICOM file (parameters out of range)");
+  const auto width = static_cast<std::size_t>(frame.width);
+  char* to = samples.data();
+  JpegLsDecoder(frame.coded, parameters, name)
+      .decode(width, static_cast<std::size_t>(frame.height), [&](const int* line) {
+        for (std::size_t x = 0; x < width; ++x) {
+          const auto value = static_cast<std::uint16_t>(line[x]);
+          if (frame.precision > 8) {
+            std::memcpy(to, &value, 2);
+            to += 2;
+          } else {
+            *to++ = static_cast<char>(value);
+          }
+        }
+      });
 }
 
 }  // namespace vlp::io::detail

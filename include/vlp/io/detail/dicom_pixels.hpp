@@ -150,7 +150,7 @@ inline DicomSamples jpeg_samples(std::string_view stream, const DicomShape& shap
 
   std::string decoded(bytes * shape.samples(), '\0');
   if (jpeg_ls)
-    decode_jpeg_ls(stream, frame, decoded, name);
+    decode_jpeg_ls(frame, decoded, name);
   else if (frame.precision <= 8)
     decode_jpeg<DJDecompressIJG8Bit>(stream, frame, decoded, name);
   else if (frame.precision <= 12)
