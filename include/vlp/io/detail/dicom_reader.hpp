@@ -4,6 +4,7 @@
 
 #include <dcmtk/config/osconfig.h>
 // DCMTK's other headers need what stands above.
+#include <dcmtk/dcmdata/dcerror.h>
 #include <dcmtk/dcmdata/dcistrmb.h>
 #include <dcmtk/dcmdata/dcuid.h>
 
