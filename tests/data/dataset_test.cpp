@@ -1,3 +1,4 @@
+#include "data/small_table.hpp"
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 #include "support/temporary_folder.hpp"
@@ -18,29 +19,10 @@
 
 using namespace vlp;
 using test::message_of;
+using test::table_of;
 using test::TemporaryFolder;
 
 namespace {
-
-/// Pairs of a table with small images that all differ.
-data::Collection table_of(const TemporaryFolder& folder, int pairs) {
-  io::GrayImage image = io::make_gray_image(9, 7);
-  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<float>(i) / 63.0f;
-  data::Collection table;
-  table.path = "table.csv";
-  for (int i = 0; i < pairs; ++i) {
-    data::Entry pair;
-    image.pixels[0] = static_cast<float>(i) / 255.0f;
-    pair.image = folder / ("image" + std::to_string(i) + ".png");
-    io::write_png(pair.image, image);
-    pair.findings = "Finding number " + std::to_string(i % 5) + ".";
-    pair.impression = "Normal.";
-    pair.report = pair.findings + " " + pair.impression;
-    pair.line = i + 2;
-    table.entries.push_back(pair);
-  }
-  return table;
-}
 
 std::set<std::string> reports_of(const std::vector<data::Example>& examples) {
   std::set<std::string> reports;

@@ -256,6 +256,7 @@ class ImageCache {
     io::TemporaryFile file(name, temporary_);
     file.write({reinterpret_cast<const char*>(&header), sizeof header});
     file.write({reinterpret_cast<const char*>(pixels.data()), pixels.size() * sizeof(std::uint16_t)});
+    make_folder(name.parent_path());
     file.commit(io::Durability::process);
   }
 
@@ -263,6 +264,7 @@ class ImageCache {
   void link(const io::Path& name, const io::Path& second_name, const detail::CacheKey& content,
             const Pixels& pixels) {
     if (fault_.load(std::memory_order_relaxed) != nullptr) return;
+    make_folder(second_name.parent_path());
     if (::link(name.c_str(), second_name.c_str()) == 0) return;
     if (errno == EEXIST && ::unlink(second_name.c_str()) == 0 &&
         ::link(name.c_str(), second_name.c_str()) == 0)
@@ -275,11 +277,8 @@ class ImageCache {
     ensure(!std::filesystem::exists(folder_, failed) || std::filesystem::is_directory(folder_, failed),
            folder_.string(), ": not a folder, but a cache of images needs one");
     if (folder_.has_parent_path()) std::filesystem::create_directories(folder_.parent_path(), failed);
-    constexpr const char* digits = "0123456789abcdef";
-    bool made = make_folder(folder_) && make_folder(temporary_);
-    for (int i = 0; made && i < 256; ++i)
-      made = make_folder(folder_ / std::string{digits[i / 16], digits[i % 16]});
-    made = made && ::access(temporary_.c_str(), W_OK | X_OK) == 0;
+    const bool made = make_folder(folder_) && make_folder(temporary_) &&
+                      ::access(temporary_.c_str(), W_OK | X_OK) == 0;
     const int error = errno;
     if (!made) stop_writing(concat(folder_.string(), ": cannot write: ", io::detail::reason(error)));
   }
