@@ -38,7 +38,7 @@ struct ImageFile {
 
 /// How images are decoded while they are asked for.
 struct ImagesOptions {
-  ImageReading reading;
+  ImageReading reading = {};
   int threads = 0;                   ///< that decode; 0: one for each processor, four at most
   std::string table = "images";      ///< the table that names the images, for messages
   BadRows bad_rows = BadRows::stop;  ///< for images that cannot be read; see Images::Request::wait
