@@ -3,7 +3,6 @@
 /// learned. `pretrain --help` lists the options; docs/pretrain.md describes the run folder.
 
 #include "builtin/study.hpp"
-#include "cli/image_decoder.hpp"
 #include "cli/reading_bar.hpp"
 #include "cli/signals.hpp"
 #include "pretrain/options.hpp"
@@ -40,8 +39,9 @@ struct Phase {
 data::Dataset load_dataset(Cpu& device, const Options& options, StopToken stop) {
   if (options.data == "builtin")
     return builtin::draw_dataset(device, options.task.seed, options.studies, options.dataset(), stop);
-  return data::read_dataset(device, data::layouts::read(options.data, options.layout(stop)),
-                            options.dataset(), stop);
+  cli::ReadingBar bar;
+  return data::read_dataset(device, data::layouts::read(options.data, options.layout(stop, bar.report())),
+                            options.dataset(bar.report()), stop);
 }
 
 /// The vocabulary of a run: the one its folder holds, else the file that was named, else one built from the

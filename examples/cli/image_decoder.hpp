@@ -10,9 +10,9 @@
 namespace vlp::cli {
 
 #ifdef VLP_HAS_DICOM
-inline constexpr auto& decode_image_file = io::decode_radiograph;
+inline constexpr auto& decode_image = io::decode_radiograph;
 #else
-inline constexpr auto& decode_image_file = io::decode_image;
+inline constexpr auto& decode_image = io::decode_image;
 #endif
 
 }  // namespace vlp::cli

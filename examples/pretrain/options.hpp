@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cli/add_option.hpp"
+#include "cli/image_decoder.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -23,6 +24,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 namespace vlp::pretrain {
 
@@ -32,6 +34,7 @@ struct Options {
   std::int64_t studies = 14000;
   double held_out = 0.1;
   data::BadRows bad_rows = data::BadRows::stop;
+  data::ReadImages read_images = data::ReadImages::automatic;
   data::ReportPart report_part = data::ReportPart::report;
   data::layouts::Projection projection = data::layouts::Projection::frontal;
   std::string vocabulary;
@@ -40,6 +43,8 @@ struct Options {
   train::TrainingOptions training;
   // How it runs; these do not change the result
   int threads = 0;
+  std::string image_cache;
+  int image_threads = 0;
   std::int64_t max_image_pixels = io::default_max_pixels;
   std::string out;
   std::int64_t overlays = 6;
@@ -48,16 +53,21 @@ struct Options {
 
   /// Whether a run is taken up that its folder holds already.
   [[nodiscard]] bool goes_on() const { return resume || eval_only; }
-  [[nodiscard]] data::layouts::Options layout(StopToken stop) const {
-    return {.projection = projection, .stop = stop};
+  [[nodiscard]] data::layouts::Options layout(StopToken stop, data::ReadProgress progress) const {
+    return {.projection = projection, .stop = stop, .progress = std::move(progress)};
   }
-  [[nodiscard]] data::DatasetOptions dataset() const {
+  [[nodiscard]] data::DatasetOptions dataset(data::ReadProgress progress = {}) const {
     return {.image_size = task.image_size,
             .held_out = held_out,
             .max_words = task.max_words,
             .report_part = report_part,
             .bad_rows = bad_rows,
-            .max_image_pixels = max_image_pixels};
+            .read_images = read_images,
+            .image_cache = image_cache,
+            .image_threads = image_threads,
+            .max_image_pixels = max_image_pixels,
+            .decode = cli::decode_image,
+            .progress = std::move(progress)};
   }
 };
 
@@ -73,10 +83,14 @@ void for_each_setting(AnyOptions& o, Visit&& visit) {
         "share of the groups (patients) held out where the data has no split of its own");
   visit("bad-rows", o.bad_rows,
         "rows of a table without an image or a report, or whose image cannot be read: stop | skip");
+  visit("read-images", o.read_images,
+        "when image files are decoded: first, all of them before training | ahead, shortly before a batch "
+        "needs "
+        "them | automatic, which is ahead for more than 20,000");
   visit("report-part", o.report_part,
         "part of the reports that is read: report | findings | impression | findings+impression; reports "
         "without it are left out");
-  visit("projection", o.projection, "open-i: frontal | lateral | both");
+  visit("projection", o.projection, "images of a study that are taken: frontal | lateral | both");
   visit("vocabulary", o.vocabulary,
         "word pieces, one a line (vocab.txt); built from the training reports when not given");
   visit("weights", o.weights,
@@ -102,6 +116,7 @@ inline void validate(const Options& o) {
   validate(o.training);
   require_range<std::int64_t>("overlays", o.overlays, 0, 1000);
   require_range("threads", o.threads, 0, 1024);
+  require_range("image-threads", o.image_threads, 0, 1024);
   require_range<std::int64_t>("max-image-pixels", o.max_image_pixels, 1,
                               io::max_image_edge * io::max_image_edge);
 }
@@ -114,6 +129,10 @@ inline void add_to(CLI::App& app, Options& o) {
   };
   for_each_setting(o, add);
   add("threads", o.threads, "threads; 0 takes all");
+  add("image-cache", o.image_cache,
+      "folder that keeps resized images for the next epoch and the next run; none when not given");
+  add("image-threads", o.image_threads,
+      "threads that decode images ahead; 0 takes one for each processor, four at most");
   add("max-image-pixels", o.max_image_pixels,
       "pixels that an image file may have; a larger one is an error, and each thread takes memory for one");
   add("out", o.out,
@@ -134,6 +153,7 @@ inline void make_absolute(Options& o) {
   if (const auto colon = o.data.find(':'); colon != std::string::npos)
     o.data = o.data.substr(0, colon + 1) + absolute(o.data.substr(colon + 1));
   o.vocabulary = absolute(o.vocabulary);
+  o.image_cache = absolute(o.image_cache);
   o.weights = absolute(o.weights);
 }
 
