@@ -23,6 +23,7 @@
 #include <vlp/data/read_progress.hpp>
 #include <vlp/data/split.hpp>
 #include <vlp/data/uncertain_labels.hpp>
+#include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 
 #include <algorithm>
@@ -171,6 +172,9 @@ int run(const Options& options, vlp::StopToken stop) {
   std::fflush(stdout);
 
   const data::Images images = images_of(collection, groups, options, stop);
+  // A run goes on without a cache that cannot be written; here it is the purpose.
+  if (!options.image_cache.empty())
+    const vlp::io::TemporaryFile probe(vlp::io::Path(options.image_cache) / "probe");
   const auto start = std::chrono::steady_clock::now();
   read(images, stop);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
