@@ -10,7 +10,13 @@ find_package(stb REQUIRED)  # a font for the pictures of the examples
 
 add_library(vlp_developer INTERFACE)
 target_link_libraries(vlp_developer INTERFACE vlp_program_options vlp::train stb::stb)
-if(TARGET vlp::dicom)
-  target_link_libraries(vlp_developer INTERFACE vlp::dicom)
-  target_compile_definitions(vlp_developer INTERFACE VLP_HAS_DICOM)  # for programs; headers never ask
-endif()
+
+# vlp_reads_dicom(PROGRAMS...): lets programs read DICOM files too where DCMTK is installed, and tells them by VLP_HAS_DICOM.
+function(vlp_reads_dicom)
+  if(TARGET vlp::dicom)
+    foreach(program ${ARGN})
+      target_link_libraries(${program} PRIVATE vlp::dicom)
+      target_compile_definitions(${program} PRIVATE VLP_HAS_DICOM)
+    endforeach()
+  endif()
+endfunction()
