@@ -269,6 +269,36 @@ TEST_CASE("symbolic links to an image, or to its folder, are the image") {
   CHECK(data::group_entries(table).image == std::vector<std::int64_t>{0, 0, 0, 1});
 }
 
+TEST_CASE("a file is known by any path to it, and by none to another") {
+  const TemporaryFolder folder;
+  const io::Path root = folder.path();
+  std::filesystem::create_directories(root / "a/b");
+  std::filesystem::create_directory_symlink("a/b", root / "linked");
+  std::filesystem::create_directory_symlink("../..", root / "a/b/up");
+  for (const char* name : {"x.png", "a/x.png", "a/b/x.png", "a/b/y.png"}) folder.write(name, name);
+  std::filesystem::create_symlink("b/x.png", root / "a/link.png");
+  std::filesystem::create_hard_link(root / "a/b/y.png", root / "a/hard.png");
+  std::filesystem::create_symlink("nowhere", root / "broken.png");
+  const std::string here = std::filesystem::relative(root).string();  // from the current folder
+  std::vector<io::Path> paths;
+  for (const std::string& start : {root.string(), root.string() + "/.", here, "/proc/self/cwd/" + here})
+    for (const char* rest :
+         {"x.png", "a/x.png", "a/../x.png", "a//x.png", "a/b/x.png", "linked/x.png", "a/b/up/x.png",
+          "linked/up/linked/y.png", "a/link.png", "a/hard.png", "a/b/../../linked/./x.png"})
+      paths.push_back(start + "/" + rest);
+  data::detail::FileIdentity identity;
+  std::vector<std::string> names;
+  for (const io::Path& path : paths) names.push_back(identity(path));
+  bool right = true;
+  for (std::size_t i = 0; i < paths.size(); ++i)
+    for (std::size_t j = 0; j < paths.size(); ++j)
+      right = right && (names[i] == names[j]) == std::filesystem::equivalent(paths[i], paths[j]);
+  CHECK(right);
+  CHECK(identity(root / "broken.png") != identity(root / "none.png"));
+  CHECK(identity("/none.png") == "/none.png");
+  CHECK(identity("//none.png") == "/none.png");
+}
+
 TEST_CASE("copies of an image under other names are counted in a note") {
   const TemporaryFolder folder;
   Cpu device(1);

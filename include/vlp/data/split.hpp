@@ -38,22 +38,59 @@ struct EntryGroups {
 
 namespace detail {
 
-/// A text that is equal for all paths to one file: spelt otherwise, through symbolic links, or hard links.
-inline std::string file_identity(const io::Path& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) == 0 && status.st_nlink > 1)
-    return concat("inode ", status.st_dev, ":", status.st_ino);
-  std::error_code failed;
-  const io::Path canonical = std::filesystem::canonical(path, failed);
-  return failed ? path.lexically_normal().string() : canonical.string();
-}
+/// Finds a text that is equal for all paths to one file: spelt otherwise, through symbolic links, or hard
+/// links. Folders are looked at once, so that a file costs one question to the system.
+class FileIdentity {
+ public:
+  [[nodiscard]] std::string operator()(const io::Path& path) {
+    const std::string& text = path.native();
+    const std::size_t slash = text.rfind('/');
+    struct stat status {};
+    const bool is_known =
+        is_plain_name(text, slash) && ::lstat(text.c_str(), &status) == 0 && !S_ISLNK(status.st_mode);
+    if (is_known && status.st_nlink == 1) return folder(text.substr(0, slash)) + text.substr(slash);
+    if ((is_known || ::stat(text.c_str(), &status) == 0) && status.st_nlink > 1)
+      return concat("inode ", status.st_dev, ":", status.st_ino);
+    return canonical(path);
+  }
+
+ private:
+  /// Whether a path ends in the name of an entry of the folder before it.
+  static bool is_plain_name(std::string_view path, std::size_t slash) {
+    if (slash == std::string_view::npos) return false;
+    const std::string_view name = path.substr(slash + 1);
+    return !name.empty() && name != "." && name != "..";
+  }
+  static std::string canonical(const io::Path& path) {
+    std::error_code failed;
+    const io::Path found = std::filesystem::canonical(path, failed);
+    return failed ? path.lexically_normal().string() : found.string();
+  }
+
+  /// The canonical path of a folder, without a slash at its end.
+  std::string folder(const std::string& path) {
+    if (path.empty()) return {};  // the root
+    const auto [found, is_new] = folders_.try_emplace(path);
+    if (!is_new) return found->second;
+    const std::size_t slash = path.rfind('/');
+    struct stat status {};
+    std::string text;
+    if (is_plain_name(path, slash) && ::lstat(path.c_str(), &status) == 0 && !S_ISLNK(status.st_mode))
+      text = folder(path.substr(0, slash)) + path.substr(slash);
+    else if ((text = canonical(path)) == "/")
+      text.clear();
+    return folders_.at(path) = std::move(text);
+  }
+
+  std::unordered_map<std::string, std::string> folders_;
+};
 
 /// Makes one set of all entries that have the same name, which is not empty.
 class UniteByName {
  public:
   explicit UniteByName(DisjointSets& sets) : sets_(sets) {}
   void operator()(std::size_t entry, const std::string& name) {
-    if (!name.empty()) sets_.unite(first_.emplace(name, entry).first->second, entry);
+    if (!name.empty()) sets_.unite(first_.try_emplace(name, entry).first->second, entry);
   }
 
  private:
@@ -126,15 +163,15 @@ inline std::string count_splits(const std::vector<Entry>& entries) {
   detail::DisjointSets sets(entries.size());
   std::unordered_map<std::string, std::pair<std::int64_t, Index>> images;  // number and entries of each file
   detail::UniteByName by_group(sets), by_patient(sets);
+  detail::FileIdentity identity;
   std::vector<std::size_t> first_of_image;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     stop.check();
     by_group(i, entries[i].group);
     by_patient(i, entries[i].patient);
-    auto& [number, count] = images
-                                .try_emplace(detail::file_identity(entries[i].image),
-                                             static_cast<std::int64_t>(first_of_image.size()), 0)
-                                .first->second;
+    auto& [number, count] =
+        images.try_emplace(identity(entries[i].image), static_cast<std::int64_t>(first_of_image.size()), 0)
+            .first->second;
     if (++count == 1) first_of_image.push_back(i);
     out.image.push_back(number);
     sets.unite(first_of_image[static_cast<std::size_t>(number)], i);

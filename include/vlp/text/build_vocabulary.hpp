@@ -11,14 +11,45 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <ranges>
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace vlp::text {
+
+namespace detail {
+
+/// Looks up strings by their views.
+struct ViewHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
+};
+
+/// How often each word of the reports occurs, except those that are too long for a vocabulary.
+template <std::ranges::input_range Reports>
+std::map<std::string, std::int64_t, std::less<>> count_words(Reports&& reports, StopToken stop) {
+  std::unordered_map<std::string, std::int64_t, ViewHash, std::equal_to<>> counts;
+  for (auto&& report : reports) {  // a range may make its reports one by one
+    stop.check();
+    for_each_basic_token(std::string_view(report), [&](std::string_view token, std::int32_t) {
+      stop.check();
+      if (WordPiece::is_too_long(token)) return;
+      const auto found = counts.find(token);
+      if (found != counts.end())
+        ++found->second;
+      else
+        counts.emplace(token, 1);
+    });
+  }
+  return {counts.begin(), counts.end()};
+}
+
+}  // namespace detail
 
 struct VocabularyOptions {
   std::size_t size = 4096;     ///< the most pieces, special ones included
@@ -37,19 +68,7 @@ struct VocabularyOptions {
 template <std::ranges::input_range Reports>
 [[nodiscard]] Vocabulary build_vocabulary(Reports&& reports, const VocabularyOptions& options = {},
                                           StopToken stop = {}) {
-  std::map<std::string, std::int64_t, std::less<>> counts;
-  for (const std::string_view report : reports) {
-    stop.check();
-    detail::for_each_basic_token(report, [&](std::string_view token, std::int32_t) {
-      stop.check();
-      if (WordPiece::is_too_long(token)) return;
-      const auto found = counts.find(token);
-      if (found != counts.end())
-        ++found->second;
-      else
-        counts.emplace(token, 1);
-    });
-  }
+  const auto counts = detail::count_words(reports, stop);
   std::set<detail::CodePoint> characters;
   for (const auto& [word, count] : counts)
     for (std::size_t at = 0; at < word.size();) {
