@@ -5,6 +5,7 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/train/task.hpp>
 #include <vlp/train/terms.hpp>
 #include <vlp/train/times.hpp>
@@ -38,6 +39,7 @@ class Line {
   }
 
   Batch make_batch(Index step) const {
+    if (step == stopped_batch) throw Stopped();
     Random random(1, 2, static_cast<std::uint32_t>(step));
     Batch batch;
     for (int i = 0; i < 8; ++i) {
@@ -77,6 +79,7 @@ class Line {
     return terms;
   }
   train::Terms held_out(Cpu&) {
+    if (steps == stopped_held_out) throw Stopped();
     train::Terms terms = this->terms();
     terms.terms[0].chance = 2 * chance;
     if (epoch < held_out_losses.size()) {
@@ -89,6 +92,8 @@ class Line {
 
   static constexpr double chance = 13;  // the error of 0 x + 0, on average
   Index bad_step = -1;
+  Index stopped_batch = -1;             // the step whose batch is not waited for
+  int stopped_held_out = -1;            // the steps after which held-out losses are not
   std::vector<double> held_out_losses;  // of each epoch, in place of the true ones
   std::size_t epoch = 0;
   int steps = 0, constrained = 0, stop_after = -1;

@@ -132,6 +132,66 @@ TEST_CASE("a run that is stopped goes on to the same bytes") {
   }
 }
 
+TEST_CASE(
+    "a run that is stopped while it waits for a batch or for held-out losses goes on to the same bytes") {
+  const TemporaryFolder folder;
+  {
+    Session whole((folder / "whole").string());
+    whole.folder.start(provenance.settings, [] {});
+    CHECK(whole.trainer.run({}, nullptr));
+  }
+  const auto stop_and_go_on = [&](const std::string& run, Index after, auto stop) {
+    {
+      Session session((folder / run).string());
+      session.folder.start(provenance.settings, [] {});
+      stop(session.task);
+      CHECK_FALSE(session.trainer.run({}, nullptr));
+      CHECK(session.trainer.progression().step == after);
+    }
+    // The held-out losses are stopped once more.
+    Session again((folder / run).string());
+    again.folder.lock();
+    again.trainer.resume();
+    CHECK(again.trainer.progression().step == after);
+    if (run.starts_with("losses")) {
+      again.task.stopped_held_out = 0;
+      CHECK_FALSE(again.trainer.run({}, nullptr));
+      CHECK(again.trainer.progression().step == after);
+      again.task.stopped_held_out = -1;
+    }
+    CHECK(again.trainer.run({}, nullptr));
+    CHECK(results_of(folder, run) == results_of(folder, "whole"));
+  };
+  for (const Index step : {0, 4, 10, 23})
+    stop_and_go_on("batch " + std::to_string(step), step, [&](Line& task) { task.stopped_batch = step; });
+  for (const int step : {10, 20, 50})
+    stop_and_go_on("losses " + std::to_string(step), step, [&](Line& task) { task.stopped_held_out = step; });
+}
+
+TEST_CASE("a run that is killed between its two checkpoints, after it was stopped before, goes on") {
+  const TemporaryFolder folder;
+  const auto session_of = [&] { return std::make_unique<Session>((folder / "run").string()); };
+  {
+    const auto session = session_of();
+    session->folder.start(provenance.settings, [] {});
+    session->task.stopped_held_out = 20;
+    CHECK_FALSE(session->trainer.run({}, nullptr));
+  }
+  const std::string last = io::read_file(folder / "run/last.safetensors");
+  const auto go_on = [&](Index to) {
+    const auto session = session_of();
+    session->folder.lock();
+    session->trainer.resume();
+    session->task.stopped_batch = to;
+    session->trainer.run({}, nullptr);
+  };
+  go_on(20);
+  io::write_file(folder / "run/last.safetensors", last);  // that of step 20 is better than that of step 10
+  CHECK(io::read_safetensors(folder / "run/best.safetensors").metadata("step") == "20");
+  go_on(-1);
+  CHECK(io::read_safetensors(folder / "run/last.safetensors").metadata("step") == "50");
+}
+
 TEST_CASE("a term that is not finite ends the run with its name, step and rows, and harms no checkpoint") {
   const TemporaryFolder folder;
   Session session((folder / "run").string());
