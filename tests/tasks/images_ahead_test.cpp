@@ -88,7 +88,7 @@ TEST_CASE("a run whose images are decoded while it trains stops at once and goes
   // Stopped after some images, in the middle of a batch or of a held-out pass, with a cache on the way.
   ahead.image_cache = folder / "cache";
   ahead.image_threads = 1;
-  for (const int images : {1, 5, 12, 14}) {
+  for (const int images : {1, 14}) {
     CAPTURE(images);
     const io::Path run = folder / ("run" + std::to_string(images));
     std::filesystem::remove_all(ahead.image_cache);
