@@ -91,7 +91,7 @@ TEST_CASE("VQA-RAD is read from its training and test files, which say the split
   folder.array("testset.json",
                {rad_entry("2", "b.jpg", "\"y\"", "OPEN", "freeform"),
                 "{\"qid\": 3, \"image_name\": \"b.jpg\", \"question\": \"Q\", \"answer\": \"A\", "
-                "\"answer_type\": \"Closed\"}"});
+                "\"answer_type\": \"Closed\", \"question_type\": null}"});
   const Questions read = read_vqa_rad(folder.path(), VqaRadFiles::split);
   REQUIRE(read.entries.size() == 3);
   CHECK(read.entries[0].split == "train");
