@@ -239,9 +239,13 @@ TEST_CASE("a reference answer stands for each of its alternatives, with and with
   CHECK(accepted("(a) b (c)") == Texts{"(a) b (c)", "a b c", "b c", "a b", "b"});
   CHECK(accepted("(yes)") == Texts{"(yes)", "yes"});
   CHECK(accepted("x (y (z))") == Texts{"x (y (z))", "x y (z)", "x"});
-  for (const char* unmatched : {"x (y", "x) y", "x )y(", "(()"})
+  for (const char* unmatched : {"x (y", "x) y", "x )y(", "(()", "(a) b (c", "(a) b) c"})
     CHECK(accepted(unmatched) == Texts{unmatched});
+  CHECK(accepted("(a)(a)") == Texts{"(a)(a)", "aa", "a"});
   Texts answers;
+  for (const char* same : {"x", "x", "x (y)"}) CHECK(data::detail::add_accepted(same, answers).empty());
+  CHECK(answers == Texts{"x", "x (y)", "x y"});
+  answers = {};
   CHECK(data::detail::add_accepted("(a)(b)(c)(d)", answers).empty());
   CHECK(answers.size() == 1 + 15);
   CHECK(data::detail::add_accepted("(a)(b)(c)(d)(e)", answers) ==

@@ -44,6 +44,19 @@ TEST_CASE("decoding to a square is decoding and then resizing, bit for bit") {
   }));
 }
 
+TEST_CASE("rows that are cropped off change no pixel of a square") {
+  constexpr std::uint32_t width = 250, height = 270;
+  std::vector<std::uint16_t> samples(width * height, 178);
+  std::fill_n(samples.begin(), 10 * width, std::uint16_t{0});
+  std::fill_n(samples.end() - 10 * width, 10 * width, std::uint16_t{255});
+  const std::string bytes = test::png(test::PngForm{}, width, height, samples);
+  for (const Index size : {3, 7, 11, 100}) {
+    CHECK(agree(bytes, size, Fit::crop));
+    const std::vector<float> pixels = decode_square(bytes, "x", size).pixels;
+    CHECK(pixels == std::vector<float>(pixels.size(), decode_image(bytes, "x").at(0, 100)));
+  }
+}
+
 TEST_CASE("a stored JPEG image of any kind is decoded to a square as it is decoded and resized") {
   int images = 0;
   for (const auto& entry :

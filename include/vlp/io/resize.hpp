@@ -147,7 +147,6 @@ inline void resize_into(const GrayImage& image, const FitPlan& plan, GrayImage& 
     for (; noted < resizer.first_row(y) + resizer.rows(); ++noted) resizer.note_range(row(noted));
     resizer.make_row(y, row, &out.at(plan.x, plan.y + y));
   }
-  for (; noted < plan.height; ++noted) resizer.note_range(row(noted));
   for (Index y = 0; y < plan.new_height; ++y) resizer.limit(&out.at(plan.x, plan.y + y), plan.new_width);
 }
 
@@ -176,7 +175,7 @@ namespace detail {
 
 /// The part of a `width` x `height` image that goes into a square of `size`, and its place there.
 inline FitPlan plan_fit(Index width, Index height, Index size, Fit fit) {
-  if (fit == Fit::squash || width == height) return {0, 0, width, height, 0, 0, size, size};
+  if (fit == Fit::squash) return {0, 0, width, height, 0, 0, size, size};
   if (fit == Fit::crop) {
     const Index side = std::min(width, height);
     return {(width - side) / 2, (height - side) / 2, side, side, 0, 0, size, size};
