@@ -375,7 +375,6 @@ TEST_CASE("names of MIMIC-CXR's tables are known by their parts") {
   REQUIRE(name.has_value());
   CHECK(name->version == std::vector<std::uint64_t>{2, 1, 0});
   CHECK(name->kind == "test-set-labeled");
-  CHECK(name->is_packed);
   CHECK(parse_mimic_table_name("mimic-cxr-2-split.csv")->kind == "split");
   for (const char* other :
        {"", "mimic-cxr-.csv", "mimic-cxr-split.csv", "mimic-cxr-2.0.0.csv", "mimic-cxr-2.0.0-split.txt",

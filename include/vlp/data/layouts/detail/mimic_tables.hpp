@@ -34,7 +34,6 @@ namespace vlp::data::layouts::detail {
 struct MimicTableName {
   std::vector<std::uint64_t> version;  ///< 2, 0, 0
   std::string kind;                    ///< "split"
-  bool is_packed = false;
 };
 
 /// The parts of a table's name; nothing if it is none.
@@ -43,8 +42,7 @@ inline std::optional<MimicTableName> parse_mimic_table_name(std::string_view nam
   MimicTableName parts;
   if (!name.starts_with(begin)) return std::nullopt;
   name.remove_prefix(begin.size());
-  parts.is_packed = name.ends_with(packed);
-  if (parts.is_packed) name.remove_suffix(packed.size());
+  if (name.ends_with(packed)) name.remove_suffix(packed.size());
   if (!name.ends_with(end)) return std::nullopt;
   name.remove_suffix(end.size());
   for (char separator = '.'; separator == '.';) {
@@ -74,9 +72,9 @@ class MimicTables {
         tables_.push_back({std::move(*name), std::move(file)});
     }
     ensure(!failed, folder_.string(), ": cannot read the folder: ", failed.message());
+    // The name of a packed table is that of the plain one with something behind, and so comes after it.
     std::sort(tables_.begin(), tables_.end(), [](const Table& a, const Table& b) {
-      return std::tie(b.name.version, a.name.is_packed, a.file) <
-             std::tie(a.name.version, b.name.is_packed, b.file);
+      return std::tie(b.name.version, a.file) < std::tie(a.name.version, b.file);
     });
   }
 
