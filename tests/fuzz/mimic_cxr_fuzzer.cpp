@@ -37,7 +37,9 @@ void check_collection(const data::Collection& table) {
   std::set<std::string> images;
   vlp::Index line = 1;
   for (const data::Entry& entry : table.entries) {
-    promise(!entry.report.empty(), "every pair has a report");
+    promise(entry.report.empty() == table.entries.front().report.empty() &&
+                (!entry.report.empty() || !table.labels.empty()),
+            "every image has a report, or all have labels alone");
     promise(std::filesystem::is_regular_file(entry.image), "every pair has an image");
     promise(entry.image.string().starts_with(files) && entry.image.string().find("..") == std::string::npos,
             "no image is outside of the collection");

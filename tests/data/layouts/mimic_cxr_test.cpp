@@ -1,20 +1,19 @@
+#include "mimic_folder.hpp"
 #include "support/gzip.hpp"
 #include "support/messages.hpp"
 #include "support/temporary_folder.hpp"
 
-#include <vlp/core/stop.hpp>
 #include <vlp/data/chexpert_classes.hpp>
 #include <vlp/data/collection.hpp>
 #include <vlp/data/labels.hpp>
 #include <vlp/data/layouts/mimic_cxr.hpp>
+#include <vlp/io/csv.hpp>
 #include <vlp/io/file.hpp>
 
 #include <algorithm>
-#include <atomic>
+#include <cstdint>
 #include <filesystem>
-#include <mutex>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,66 +24,7 @@ using namespace vlp;
 using namespace vlp::data;
 using io::Path;
 using layouts::Projection;
-using vlp::test::TemporaryFolder;
-
-const std::string metadata = "mimic-cxr-2.0.0-metadata.csv", split = "mimic-cxr-2.0.0-split.csv",
-                  chexpert = "mimic-cxr-2.0.0-chexpert.csv", negbio = "mimic-cxr-2.0.0-negbio.csv";
-
-/// A row of the metadata.
-std::string image_row(const std::string& id, const std::string& patient, const std::string& study,
-                      const std::string& view) {
-  return id + "," + patient + "," + study + ",CHEST (PA AND LAT)," + view +
-         ",3056,2544,21800506,213014.531,CHEST (PA AND LAT),postero-anterior,Erect\n";
-}
-const std::string image_header =
-    "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,"
-    "StudyTime,"
-    "ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,"
-    "PatientOrientationCodeSequence_CodeMeaning\n";
-const std::string split_header = "dicom_id,study_id,subject_id,split\n";
-const std::string label_header =
-    "subject_id,study_id,Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged "
-    "Cardiomediastinum,Fracture,Lung Lesion,Lung Opacity,No Finding,Pleural Effusion,Pleural "
-    "Other,Pneumonia,Pneumothorax,Support Devices\n";
-
-/// A small folder of MIMIC-CXR-JPG: two patients, of whom the first has a study of two views and one without
-/// findings. The image ccc is there as DICOM alone.
-struct MimicFolder : TemporaryFolder {
-  MimicFolder() {
-    write(metadata, image_header + image_row("aaa-1", "10000032", "50414267", "PA") +
-                        image_row("aaa-2", "10000032", "50414267", "LATERAL") +
-                        image_row("bbb-1", "10000032", "53189527", "AP") +
-                        image_row("ccc-1", "11000183", "51967845", "AP"));
-    write(split, split_header +
-                     "aaa-1,50414267,10000032,train\naaa-2,50414267,10000032,train\n"
-                     "bbb-1,53189527,10000032,train\nccc-1,51967845,11000183,test\n");
-    image("p10/p10000032/s50414267/aaa-1.jpg");
-    image("p10/p10000032/s50414267/aaa-2.jpg");
-    image("p10/p10000032/s53189527/bbb-1.jpg");
-    image("p11/p11000183/s51967845/ccc-1.dcm");
-    report("p10/p10000032/s50414267.txt",
-           "                                 FINAL REPORT\n EXAMINATION:  CHEST (PA AND LAT)\n\n"
-           " INDICATION:  ___F with dyspnea\n\n FINDINGS: \n \n The lungs are clear.\n\n"
-           " IMPRESSION: \n \n No pneumonia.\n");
-    report("p10/p10000032/s53189527.txt", " FINAL REPORT\n IMPRESSION:  Unchanged.\n");
-    report("p11/p11000183/s51967845.txt", " FINAL REPORT\n FINDINGS:  Small effusion.\n");
-  }
-  void image(const std::string& path) const { file("files/" + path, "an image"); }
-  void report(const std::string& path, std::string_view text) const { file("files/" + path, text); }
-  void file(const std::string& path, std::string_view text) const {
-    std::filesystem::create_directories((*this / path).parent_path());
-    write(path, text);
-  }
-  [[nodiscard]] Collection read(Projection projection = Projection::frontal) const {
-    return layouts::read_mimic_cxr(path(), {.projection = projection});
-  }
-  [[nodiscard]] std::string name(const std::string& file) const { return (*this / file).string(); }
-};
-
-bool has_note(const Collection& collection, const std::string& note) {
-  for (const std::string& sentence : collection.notes) UNSCOPED_INFO(sentence);
-  return std::find(collection.notes.begin(), collection.notes.end(), note) != collection.notes.end();
-}
+using namespace vlp::test;
 
 TEST_CASE("images, splits, labels and reports of MIMIC-CXR are joined") {
   const MimicFolder folder;
@@ -177,65 +117,6 @@ TEST_CASE("views of MIMIC-CXR are chosen by projection, and those left out are c
   const std::string note = folder.read().notes.front();
   CHECK(note.starts_with(folder.name(metadata) + ": 36" + left_out));
   CHECK(note.find("'VIEW 25' 1 and 15 other values") != std::string::npos);
-}
-
-layouts::detail::MimicReport parsed(std::string_view text) {
-  return layouts::detail::parse_mimic_report(text);
-}
-
-TEST_CASE("the last findings and impression of a report of MIMIC-CXR are taken") {
-  const auto wet = parsed(
-      " WET READ: ___ 9:12 PM\n  IMPRESSION:  No pneumothorax.\n"
-      " ______________________________________________________________________________\n"
-      "                                 FINAL REPORT\n INDICATION:  Line placement.\n\n"
-      " IMPRESSION:  Small right apical pneumothorax.\n");
-  CHECK(wet.impression == "Small right apical pneumothorax.");
-  CHECK(wet.findings.empty());
-  CHECK(wet.text() == "Small right apical pneumothorax.");
-  const auto twice = parsed("FINDINGS: Clear.\nIMPRESSION: Normal.\nFINDINGS:\nIMPRESSION: Stable.\n");
-  CHECK(twice.findings == "Clear.");
-  CHECK(twice.impression == "Stable.");
-  const auto misspelt = parsed(" FINDNGS:  Lungs are clear.\n\n IMPRESSON:  No acute process.\n");
-  CHECK(misspelt.findings == "Lungs are clear.");
-  CHECK(misspelt.impression == "No acute process.");
-  CHECK(parsed("FINDINGS AND IMPRESSION: Clear.\n").findings == "Clear.");
-  CHECK(parsed("FINDINGS: Dry.\nFINDINGS AND IMPRESSION: Clear.\n").findings == "Dry.");
-  CHECK(parsed("CONCLUSION: Clear.\n").impression == "Clear.");
-  CHECK(parsed("IMPRESSION: Dry.\nCONCLUSION: Clear.\n").impression == "Dry.");
-  CHECK(parsed("FINDINGS: Clear.\n\n NOTIFICATION: Called at 3:15 PM.\n\n Signed.\n").other.empty());
-}
-
-TEST_CASE("the last paragraph stands for a report without findings and impression") {
-  const auto other = [](std::string_view text) {
-    const auto report = parsed(text);
-    CHECK(report.findings.empty());
-    CHECK(report.impression.empty());
-    CHECK(report.text() == report.other);
-    return report.other;
-  };
-  // A paragraph that lost its header, after one of a section that says how or why.
-  CHECK(other("                                 FINAL REPORT\n CHEST RADIOGRAPH\n\n INDICATION:  Cough.\n\n"
-              " COMPARISON:  ___.\n \n PA and lateral views\n show no effusion.\n") ==
-        "PA and lateral views\n show no effusion.");
-  CHECK(other("AP CHEST, 5:45 A.M., ___\n\n Lungs are low.\n\n Heart is large.\n") == "Heart is large.");
-  CHECK(other("CHEST, PA AND LATERAL:  Hyperinflated.\n") == "Hyperinflated.");
-  CHECK(other("CHEST: Clear.\n\n NOTIFICATION: Called at 3:15 PM.\n") == "Clear.");
-  CHECK(other("No header at all.") == "No header at all.");
-  // Nothing is said of the images.
-  CHECK(other("").empty());
-  CHECK(other(" FINAL REPORT\n").empty());
-  CHECK(other("INDICATION: Cough.\n\n COMPARISON: ___.\n\n TECHNIQUE: PA.\n").empty());
-  CHECK(other("FINDINGS:\n\n IMPRESSION:\n").empty());
-}
-
-TEST_CASE("paragraphs end at blank lines, whatever ends a line") {
-  using layouts::detail::last_paragraph;
-  CHECK(last_paragraph("one\ntwo") == "one\ntwo");
-  CHECK(last_paragraph("one\n\ntwo\nthree") == "two\nthree");
-  CHECK(last_paragraph("one\r\n \r\ntwo") == "two");
-  CHECK(last_paragraph("one\r\rtwo") == "two");
-  CHECK(last_paragraph("one\n\n\n\ttwo") == "two");
-  CHECK(last_paragraph("").empty());
 }
 
 TEST_CASE("what is missing of MIMIC-CXR is counted") {
@@ -361,6 +242,7 @@ TEST_CASE("tables of MIMIC-CXR are found packed, and of several versions the new
   CHECK(has_note(both, folder.path().string() + ": " + metadata + " is read, and not " + metadata + ".gz"));
   folder.write("mimic-cxr-2.10.0-metadata.csv.gz", test::gzip(text));
   folder.write("mimic-cxr-2.9-metadata.csv", "a,b\n");
+  std::filesystem::create_directory(folder / "mimic-cxr-3.0.0-metadata.csv");  // a folder is no table
   const Collection newest = folder.read();
   CHECK(newest.path == folder.name("mimic-cxr-2.10.0-metadata.csv.gz"));
   CHECK(has_note(newest,
@@ -381,54 +263,6 @@ TEST_CASE("names of MIMIC-CXR's tables are known by their parts") {
         "mimic-cxr-2..0-split.csv", "mimic-cxr-2.0.-split.csv", "xmimic-cxr-2.0.0-split.csv",
         "mimic-cxr-99999999999999999999-split.csv", "mimic-cxr-2.0.0-split.gz", "mimic-cxr-2x-split.csv"})
     CHECK_FALSE(parse_mimic_table_name(other).has_value());
-}
-
-TEST_CASE("a table of sections goes before the reports' files, which stand in for its gaps") {
-  const MimicFolder folder;
-  folder.write("mimic_cxr_sectioned.csv",
-               "study,impression,findings,last_paragraph,comparison\n"
-               "s50414267,\" Dry.\n\",Clear., Not this.,None.\ns53189527,,nan,\"Kept.\",None.\n");
-  const Collection table = folder.read();
-  REQUIRE(table.entries.size() == 3);
-  CHECK(table.entries[0].report == "Clear. Dry.");
-  CHECK(table.entries[0].impression == "Dry.");
-  CHECK(table.entries[1].report == "Kept.");
-  CHECK(table.entries[1].findings.empty());
-  CHECK(table.entries[2].report == "Small effusion.");
-  const std::string sections = folder.name("mimic_cxr_sectioned.csv");
-  CHECK(has_note(table,
-                 sections + ": the reports, except for those of 1 studies, which are read from their files"));
-  CHECK(has_note(table,
-                 sections +
-                     ": 1 fields of reports that hold only nan, None, NULL or N/A are taken for empty, the "
-                     "first on line 4"));
-  // Without files there are the reports of the table.
-  std::filesystem::remove(folder / "files/p11/p11000183/s51967845.txt");
-  CHECK(folder.read().entries.size() == 2);
-  CHECK(folder.read().without_report == 1);
-  folder.write("mimic_cxr_sectioned.csv",
-               "study,impression,findings\ns50414267,Dry.,Clear.\n50414267,Dry.,Clear.\n53189527,Wet.,\n");
-  const Collection repeated = folder.read();
-  CHECK(repeated.entries.size() == 1);
-  CHECK(repeated.entries[0].report == "Wet.");
-  CHECK(describe("t", repeated.bad) == "t:2: study '50414267' has a second row, " + sections + ":3");
-  folder.write("mimic_cxr_sectioned.csv.gz", test::gzip("study,impression\n"));
-  CHECK(has_note(folder.read(), folder.path().string() +
-                                    ": mimic_cxr_sectioned.csv is read, and not mimic_cxr_sectioned.csv.gz"));
-  std::filesystem::remove(folder / "mimic_cxr_sectioned.csv");
-  CHECK_MESSAGE_HAS(folder.read(), "mimic_cxr_sectioned.csv.gz: no column 'findings'");
-}
-
-TEST_CASE("reports of MIMIC-CXR are also found in a folder of their own") {
-  const MimicFolder folder;
-  for (const char* report : {"p10/p10000032/s50414267.txt", "p10/p10000032/s53189527.txt"}) {
-    const std::string text = io::read_file(folder / (std::string("files/") + report));
-    std::filesystem::remove(folder / (std::string("files/") + report));
-    folder.file(std::string("mimic-cxr-reports/files/") + report, text);
-  }
-  const Collection table = folder.read();
-  CHECK(table.entries.size() == 3);
-  CHECK(table.entries[0].report == "The lungs are clear. No pneumonia.");
 }
 
 TEST_CASE("a folder that is not one of MIMIC-CXR is refused, and says what is expected where") {
@@ -479,60 +313,6 @@ TEST_CASE("labels of MIMIC-CXR are those of CheXpert, or else of NegBio") {
   CHECK_MESSAGE_HAS(folder.read(), chexpert + ": no column of a label");
   folder.write(chexpert, "study,Edema\n50414267,0.0\n");
   CHECK_MESSAGE_HAS(folder.read(), chexpert + ": no column 'study_id'");
-}
-
-TEST_CASE("reports of MIMIC-CXR are read once a study, with their number told, until they are to stop") {
-  const MimicFolder folder;
-  std::string rows = image_header;
-  for (int i = 0; i < 100; ++i) {
-    for (const char* view : {"PA", "AP"}) {
-      rows += image_row(concat(view, "-", i), "10000032", concat(50000000 + i), view);
-      folder.image(concat("p10/p10000032/s", 50000000 + i, "/", view, "-", i, ".jpg"));
-    }
-    folder.report(concat("p10/p10000032/s", 50000000 + i, ".txt"), concat("FINDINGS: Number ", i, "."));
-  }
-  folder.write(metadata, rows);
-  std::filesystem::remove(folder / split);
-  Index last = 0, calls = 0;
-  bool is_sound = true;
-  layouts::Options options;
-  options.progress = [&](std::string_view kind, Index done, Index total) {
-    is_sound = is_sound && kind == "reports" && total == 100 && done > last;
-    last = done;
-    ++calls;
-  };
-  const Collection table = layouts::read_mimic_cxr(folder.path(), options);
-  CHECK(is_sound);
-  CHECK(last == 100);
-  REQUIRE(table.entries.size() == 200);
-  for (std::size_t i = 0; i < 200; ++i) CHECK(table.entries[i].findings == concat("Number ", i / 2, "."));
-  std::atomic<bool> flag{false};
-  options.stop = StopToken(flag);
-  options.progress = [&](std::string_view, Index, Index) { flag = true; };
-  CHECK_THROWS_AS(layouts::read_mimic_cxr(folder.path(), options), Stopped);
-  CHECK_THROWS_AS(layouts::read_mimic_cxr(folder.path(), options), Stopped);
-}
-
-TEST_CASE("many files are read once each, until one fails") {
-  using layouts::detail::read_files;
-  for (const std::size_t count : {0U, 1U, 31U, 32U, 33U, 1000U}) {
-    std::vector<std::atomic<int>> read(count);
-    std::vector<Index> told;
-    read_files(
-        count, "reports", {}, [&](std::string_view, Index done, Index) { told.push_back(done); },
-        [&](std::size_t i) { ++read[i]; });
-    CHECK(std::all_of(read.begin(), read.end(), [](const auto& times) { return times == 1; }));
-    CHECK(std::is_sorted(told.begin(), told.end()));
-    CHECK((count == 0 ? told.empty() : told.back() == static_cast<Index>(count)));
-  }
-  std::atomic<int> calls{0};
-  CHECK_THROWS_AS(read_files(100'000, "reports", {}, {},
-                             [&](std::size_t i) {
-                               ++calls;
-                               if (i == 40) throw std::out_of_range("40");
-                             }),
-                  std::out_of_range);
-  CHECK(calls < 100'000);
 }
 
 TEST_CASE("the real tables of MIMIC-CXR are read", "[data]") {

@@ -69,7 +69,7 @@ class MimicReader {
     add_reports();
     std::stable_sort(collection_.bad.begin(), collection_.bad.end(),
                      [](const BadRow& a, const BadRow& b) { return a.line < b.line; });
-    finish(collection_, "findings, no impression and no other paragraph, or is missing");
+    finish(collection_, with_reports_ ? "findings, no impression and no other paragraph, or is missing" : "");
     return std::move(collection_);
   }
 
@@ -204,10 +204,7 @@ class MimicReader {
     std::optional<io::Path> path = tables_.find("chexpert", collection_.notes);
     if (!path) path = tables_.find("negbio", collection_.notes);
     if (!path) return;
-    auto labels = read_mimic_labels(*path, options_.stop, collection_.notes, [&](const std::string& id) {
-      const auto study = study_of_id_.find(id);
-      return study != study_of_id_.end() && studies_[study->second].images > 0;
-    });
+    const auto labels = read_mimic_labels(*path, options_.stop, collection_.notes);
     collection_.labels.assign(chexpert_labels.begin(), chexpert_labels.end());
     Index without = 0;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -242,11 +239,19 @@ class MimicReader {
     for (std::size_t i = 0; i < from_files.size(); ++i)
       if (!is_there[i]) absent.push_back(from_files[i]);
     if (!absent.empty() && absent.size() == from_files.size() && !has_sections)
-      ensure(false, folder_.string(), ": none of the reports of ", absent.size(),
-             " studies is there; the first would be ", report_of(*absent.front()).string(),
-             ", as it is where mimic-cxr-reports.zip is unpacked in this folder");
+      return go_without_reports(static_cast<Index>(absent.size()), report_of(*absent.front()));
     note_studies(absent, "studies have no report, the first is that of ");
     note_texts();
+  }
+
+  /// Goes on with the labels alone where no report is there, or throws where there are no labels either.
+  void go_without_reports(Index studies, const io::Path& first) {
+    const std::string what = concat(folder_.string(), ": none of the reports of ", studies,
+                                    " studies is there; the first would be ", first.string(),
+                                    ", as it is where mimic-cxr-reports.zip is unpacked in this folder");
+    ensure(!collection_.labels.empty(), what);
+    collection_.notes.push_back(what + "; the images have labels alone");
+    with_reports_ = false;
   }
 
   /// Notes how many reports have no section of findings or impression.
@@ -306,7 +311,7 @@ class MimicReader {
         continue;
       }
       entry.report = study.report.text();
-      if (entry.report.empty()) {
+      if (with_reports_ && entry.report.empty()) {
         ++collection_.without_report;
         continue;
       }
@@ -327,6 +332,7 @@ class MimicReader {
   std::unordered_map<std::string, std::size_t> study_of_id_;
   std::vector<Entry> entries_;         // images that are there, without reports
   std::vector<std::size_t> study_of_;  // of each entry
+  bool with_reports_ = true;           // whether some reports are there
 };
 
 }  // namespace detail
@@ -346,12 +352,13 @@ class MimicReader {
 /// A note counts what is left out. The report is findings and impression, or the one that there is, or else
 /// the last paragraph (see detail::parse_mimic_report); it is shared by the images of a study. Patient and
 /// study are `subject_id` and `study_id`. Labels are chexpert_labels, unknown for studies without a row.
+/// Where no report at all is there, images have labels alone, which a note says.
 ///
 /// Images whose file is missing, and those without a report, are left out and counted. Rows with other
 /// identifiers than MIMIC-CXR's, with an image of a row before or a study of another patient, without a split
 /// or with two, with unsound labels, and with a report that cannot be read, stand in Collection::bad. Throws
 /// std::runtime_error, naming the file and, where there is one, the line: what read_csv throws, no metadata,
-/// no image at all, no report at all, no pair left. Throws Stopped.
+/// no image at all, neither reports nor labels, nothing left. Throws Stopped.
 [[nodiscard]] inline Collection read_mimic_cxr(const io::Path& folder, const Options& options = {}) {
   return detail::MimicReader(folder, options).read();
 }

@@ -158,11 +158,9 @@ struct MimicLabels {
   std::string fault;          ///< empty if nothing is wrong
 };
 
-/// Reads a table of labels, one row for each study, of the studies that `is_wanted` tells.
-template <class IsWanted>
-std::unordered_map<std::string, MimicLabels> read_mimic_labels(const io::Path& path, StopToken stop,
-                                                               std::vector<std::string>& notes,
-                                                               IsWanted is_wanted) {
+/// Reads a table of labels, one row for each study.
+[[nodiscard]] inline std::unordered_map<std::string, MimicLabels> read_mimic_labels(
+    const io::Path& path, StopToken stop, std::vector<std::string>& notes) {
   const io::CsvTable table = io::read_csv(path, stop);
   static_cast<void>(table.column("study_id"));
   const Fields study(table, {"study_id"});
@@ -174,9 +172,7 @@ std::unordered_map<std::string, MimicLabels> read_mimic_labels(const io::Path& p
   std::unordered_map<std::string, MimicLabels> studies;
   for (std::size_t row = 0; row < table.rows.size(); ++row) {
     stop.check();
-    std::string id = study.name(row);
-    if (!is_wanted(id)) continue;
-    const auto [found, is_new] = studies.try_emplace(std::move(id));
+    const auto [found, is_new] = studies.try_emplace(study.name(row));
     MimicLabels& labels = found->second;
     const auto where = [&] { return table.where(static_cast<Index>(row)); };
     if (!is_new)

@@ -1,0 +1,40 @@
+#include "support/catch.hpp"
+
+#include <vlp/core/scalar.hpp>
+#include <vlp/core/stop.hpp>
+#include <vlp/data/layouts/detail/read_files.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <stdexcept>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+using namespace vlp;
+using data::layouts::detail::read_files;
+
+TEST_CASE("many files are read once each, until one fails") {
+  for (const std::size_t count : {0U, 1U, 31U, 32U, 33U, 1000U}) {
+    std::vector<std::atomic<int>> read(count);
+    std::vector<Index> told;
+    read_files(
+        count, "reports", {}, [&](std::string_view, Index done, Index) { told.push_back(done); },
+        [&](std::size_t i) { ++read[i]; });
+    CHECK(std::all_of(read.begin(), read.end(), [](const auto& times) { return times == 1; }));
+    CHECK(std::is_sorted(told.begin(), told.end()));
+    CHECK((count == 0 ? told.empty() : told.back() == static_cast<Index>(count)));
+  }
+  std::atomic<int> calls{0};
+  CHECK_THROWS_AS(read_files(100'000, "reports", {}, {},
+                             [&](std::size_t i) {
+                               ++calls;
+                               if (i == 40) throw std::out_of_range("40");
+                             }),
+                  std::out_of_range);
+  CHECK(calls < 100'000);
+}
+
+}  // namespace
