@@ -251,6 +251,15 @@ TEST_CASE("tables of MIMIC-CXR are found packed, and of several versions the new
                      metadata + " or " + metadata + ".gz"));
 }
 
+TEST_CASE("of many versions of a table of MIMIC-CXR a few are named") {
+  const MimicFolder folder;
+  for (int i = 10; i < 20; ++i) folder.write(concat("mimic-cxr-1.", i, "-metadata.csv"), "");
+  const std::string note = folder.read().notes.front();
+  CHECK(note.find(metadata + " is read, and not mimic-cxr-1.19-metadata.csv or mimic-cxr-1.18-") !=
+        note.npos);
+  CHECK(note.ends_with("mimic-cxr-1.15-metadata.csv or 5 other versions"));
+}
+
 TEST_CASE("names of MIMIC-CXR's tables are known by their parts") {
   using layouts::detail::parse_mimic_table_name;
   const auto name = parse_mimic_table_name("mimic-cxr-2.1.0-test-set-labeled.csv.gz");

@@ -81,18 +81,21 @@ class MimicTables {
   /// The table of a kind: of several versions the newest, and the one that is not packed where both are
   /// there, which a note says.
   [[nodiscard]] std::optional<io::Path> find(std::string_view kind, std::vector<std::string>& notes) const {
+    constexpr Index most = 5;  // that the note names
     const Table* chosen = nullptr;
     std::string others;
+    Index count = 0;
     for (const Table& table : tables_) {
       if (table.name.kind != kind) continue;
       if (chosen == nullptr)
         chosen = &table;
-      else
+      else if (count++ < most)
         others.append(others.empty() ? "" : " or ").append(table.file);
     }
     if (chosen == nullptr) return std::nullopt;
     if (!others.empty())
-      notes.push_back(concat(folder_.string(), ": ", chosen->file, " is read, and not ", others));
+      notes.push_back(concat(folder_.string(), ": ", chosen->file, " is read, and not ", others,
+                             count > most ? concat(" or ", count - most, " other versions") : ""));
     return folder_ / chosen->file;
   }
 
