@@ -352,6 +352,8 @@ TEST_CASE("the real tables of MIMIC-CXR are read", "[data]") {
     CHECK(count("validate") == 2'991);
     CHECK(count("test") == 5'159);
   }
+  if (const auto labels = tables.find("chexpert", notes))
+    CHECK(io::read_csv(*labels, {.columns = {"study_id"}}).rows.size() == 227'827);
   if (!std::filesystem::is_directory(*folder / "files")) return;
   const Collection collection = layouts::read_mimic_cxr(*folder, {.projection = Projection::both});
   CHECK(collection.rows == 377'110);
