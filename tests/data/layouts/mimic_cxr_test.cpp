@@ -161,7 +161,13 @@ TEST_CASE("of an image as JPEG and as DICOM the JPEG is taken") {
   // A folder of that name is no image.
   std::filesystem::remove(folder / "files/p10/p10000032/s50414267/aaa-1.dcm");
   std::filesystem::create_directory(folder / "files/p10/p10000032/s50414267/aaa-1.jpg");
-  CHECK(folder.read().missing.size() == 1);
+  const Collection table = folder.read();
+  CHECK(table.missing.size() == 1);
+  REQUIRE(table.entries.size() == 2);
+  CHECK(table.entries[0].image == folder / "files/p10/p10000032/s53189527/bbb-1.jpg");
+  CHECK(table.entries[0].report == "Unchanged.");
+  CHECK(table.entries[1].image == folder / "files/p11/p11000183/s51967845/ccc-1.dcm");
+  CHECK(table.entries[1].report == "Small effusion.");
 }
 
 TEST_CASE("every bad row of MIMIC-CXR is named") {
@@ -220,6 +226,14 @@ TEST_CASE("images whose split, labels or report are unsound are bad rows, which 
             ":2: 'No Finding' is '2.0', but a label is 1, 0, -1 or empty; line 5: study_id '51967845' has "
             "a second row, " +
             folder.name(chexpert) + ":4");
+  // Faults that are found at different times stand in the order of their lines.
+  folder.write(split, split_header + "aaa-1,1,1,train\nbbb-1,1,1,val\nccc-1,1,1,test\n");
+  folder.write(chexpert, label_header + "10000032,50414267,,,,,,,,,2.0,,,,,\n");
+  const Collection both = folder.read();
+  REQUIRE(both.bad.size() == 2);
+  CHECK(both.bad[0].line == 2);
+  CHECK(both.bad[1].line == 4);
+  folder.write(split, splits);
   std::filesystem::remove(folder / chexpert);
   const std::string report = folder.name("files/p10/p10000032/s50414267.txt");
   folder.report("p10/p10000032/s50414267.txt", "FINDINGS: Clear.\nIMPRESSION: L\xE9sion.\n");

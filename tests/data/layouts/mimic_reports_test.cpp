@@ -76,6 +76,7 @@ TEST_CASE("paragraphs end at blank lines, whatever ends a line") {
   CHECK(last_paragraph("one\r\n \r\ntwo") == "two");
   CHECK(last_paragraph("one\r\rtwo") == "two");
   CHECK(last_paragraph("one\n\n\n\ttwo") == "two");
+  CHECK(last_paragraph("one\n\ntwo\n\n\n") == "two");
   CHECK(last_paragraph("").empty());
 }
 
@@ -174,6 +175,12 @@ TEST_CASE("reports of MIMIC-CXR are read once a study, with their number told, u
   CHECK(last == 100);
   REQUIRE(table.entries.size() == 200);
   for (std::size_t i = 0; i < 200; ++i) CHECK(table.entries[i].findings == concat("Number ", i / 2, "."));
+  // Studies whose images are missing need no report.
+  std::filesystem::remove_all(folder / "files/p10/p10000032/s50000000");
+  Index total = 0;
+  options.progress = [&](std::string_view, Index, Index all) { total = all; };
+  CHECK(layouts::read_mimic_cxr(folder.path(), options).entries.size() == 198);
+  CHECK(total == 99);
   std::atomic<bool> flag{false};
   options.stop = StopToken(flag);
   options.progress = [&](std::string_view, Index, Index) { flag = true; };
