@@ -22,9 +22,11 @@
 namespace vlp::test {
 
 /// Makes DCMTK compress JPEG-LS with these thresholds and RESET from now on; 0 stands for the standard's.
-inline void register_jpeg_ls(Uint16 t1, Uint16 t2, Uint16 t3, Uint16 reset) {
+/// `exact_depth` has it compress the bits that are stored rather than those that are allocated, by an encoder
+/// that writes beyond its memory where that makes an image larger.
+inline void register_jpeg_ls(Uint16 t1, Uint16 t2, Uint16 t3, Uint16 reset, bool exact_depth = false) {
   DJLSEncoderRegistration::cleanup();
-  DJLSEncoderRegistration::registerCodecs(t1, t2, t3, reset);
+  DJLSEncoderRegistration::registerCodecs(t1, t2, t3, reset, exact_depth);
 }
 
 /// The same DICOM file in another transfer syntax, read, compressed and written by DCMTK. `parameter` says
@@ -33,7 +35,7 @@ inline std::string recoded(const std::string& file, E_TransferSyntax syntax,
                            const DcmRepresentationParameter* parameter = nullptr) {
   static const bool registered = [] {
     DJEncoderRegistration::registerCodecs();
-    DJLSEncoderRegistration::registerCodecs();  // where there is none
+    register_jpeg_ls(0, 0, 0, 0);
     DcmRLEEncoderRegistration::registerCodecs();
     return true;
   }();

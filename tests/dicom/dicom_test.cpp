@@ -99,7 +99,10 @@ TEST_CASE("a window is that of LINEAR unless the file says otherwise") {
         {sigmoid(7), sigmoid(8), sigmoid(9), 0.5, sigmoid(11), sigmoid(12), sigmoid(13)});
   // A window of one value is a step (the standard's remark on a width of 1).
   check(row({9, 10, 11}, window("10", "1")), {0, 1, 1});
+  check(row({9, 10, 11}, window("10.5", "1")), {0, 0, 1});
   check(row({0, 1, 4095}, window("2048", "4096")), {0, 1 / 4095.0, 1});
+  // Where numbers are so large that the window's end is rounded, nothing is beyond white.
+  check(row({0, 2, 4}, rescale("1", "1e16") + window("10000000000000002", "3", "LINEAR_EXACT")), {0, 0.5, 1});
 }
 
 TEST_CASE("the first of several windows and tables counts") {
@@ -180,6 +183,7 @@ TEST_CASE("without a window the image's values are the range, padding left out")
   check(row({0, 100, 150, 200}, padding), {0, 0, 0.5, 1});
   check(row({0, 9, 100, 150, 200}, padding + little.us(0x00280121, 10)), {0, 0, 0, 0.5, 1});
   check(row({0, 0}, padding), {0, 0});  // nothing else
+  check(row({5, 9}, padding + little.us(0x00280121, 10)), {0, 1});
   DicomFile file = row({0x8000, 0xFFFF, 0, 1}, little.element(0x00280120, "SS", little.words({0x8000})));
   file.representation = 1;  // -32768, -1, 0, 1
   check(file, {0, 0, 0.5, 1});
