@@ -164,6 +164,8 @@ TEST_CASE("JPEG-LS of any depth, loss and parameters is what DCMTK wrote") {
         if (preset.t1 == 0 && stored < 8) continue;
         // Nor does it read the noise that it wrote itself with other thresholds.
         for (int kind = preset.t1 == 0 ? 0 : 1; kind < 4; ++kind) {
+          // Its encoder with loss writes beyond its memory where that makes an image larger, as noise may.
+          if (kind == 0 && loss != 0 && (stored < 9 || stored > 13)) continue;
           INFO(stored << " bits, loss " << loss << ", kind " << kind << ", T1 " << preset.t1);
           const DicomWriter w(test::explicit_little);
           DicomFile file{.width = width, .height = height, .stored = stored};

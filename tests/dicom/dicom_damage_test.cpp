@@ -132,6 +132,10 @@ TEST_CASE("sequences that are nested without end are refused, and those of a giv
     CHECK(refusal(file.bytes()) == "no error");
     file.more = w.sequence(0x00081140, w.item(nested, true), true);
     check_refusal(file.bytes(), "nested more than 32 deep");
+    nested = w.sequence(0x00081140, w.item(""), true);
+    for (int i = 0; i < 32; ++i) nested = w.sequence(0x00081140, w.item(nested, true), true);
+    file.more = nested;
+    check_refusal(file.bytes(), "nested more than 32 deep");
     file.more = w.element(0x00081140, "SQ", open);
     CHECK(refusal(file.bytes()) == "no error");
     file.more = open.substr(0, 300) + w.us(0x00280010, 9);

@@ -241,6 +241,11 @@ TEST_CASE("a sequence of unknown representation is read as one without any") {
   check(file, {0, 0.25, 1});
   file.more = little.element(0x00283010, "UN", implicit.item(implicit.table(0, 8, {255})));
   check(file, {1, 1, 1});
+  // And within another sequence, whose elements go on as before.
+  const std::string unknown =
+      little.header(0x00091010, "UN", 0xFFFFFFFF) + items + little.item_header(0xFFFEE0DD, 0);
+  file.more = little.sequence(0x00081140, little.item(unknown + little.us(0x00280010, 7), true), true);
+  check(file, {0, 0.25, 1});
 }
 
 TEST_CASE("pixels of any rescaling, window and bits are those of the definition in double") {
