@@ -79,7 +79,8 @@ struct DicomFile {
   std::string more = {};     ///< elements behind these
   std::string missing = {};  ///< names of attributes to leave out
   std::string syntax = explicit_little;
-  bool fragments = false;  ///< Pixels are a list of items.
+  bool fragments = false;     ///< Pixels are a list of items.
+  std::string pixel_vr = {};  ///< of uncompressed pixels; empty for what their bits ask for
 
   [[nodiscard]] DicomWriter writer() const { return DicomWriter(syntax); }
 
@@ -102,7 +103,11 @@ struct DicomFile {
     if (fragments)
       out += w.header(0x7FE00010, "OB", 0xFFFFFFFF) + pixels + w.item_header(0xFFFEE0DD, 0);
     else
-      out += unless_missing("PixelData", w.element(0x7FE00010, allocated == 16 ? "OW" : "OB", pixels));
+      out += unless_missing("PixelData", w.element(0x7FE00010,
+                                                   !pixel_vr.empty() ? pixel_vr
+                                                   : allocated == 16 ? "OW"
+                                                                     : "OB",
+                                                   pixels));
     return out;
   }
 

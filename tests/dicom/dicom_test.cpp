@@ -85,6 +85,22 @@ TEST_CASE("rows and columns are where the file has them") {
   CHECK(image.height == 3);
   CHECK(image.at(1, 2) == 1);
   CHECK(image.at(1, 0) == Approx(0.2));
+  // Bytes in words of the other order.
+  check({.width = 3,
+         .height = 1,
+         .pixels = {1, 0, 9, 4},
+         .allocated = 8,
+         .stored = 8,
+         .syntax = test::explicit_big,
+         .pixel_vr = "OW"},
+        {0, 0.25, 1});
+  check({.width = 3,
+         .height = 1,
+         .pixels = {0, 1, 4, 9},
+         .allocated = 8,
+         .stored = 8,
+         .syntax = test::explicit_big},
+        {0, 0.25, 1});
 }
 
 TEST_CASE("a window is that of LINEAR unless the file says otherwise") {
