@@ -157,9 +157,11 @@ TEST_CASE("a test set of CheXpert without all columns is read, and what it lacks
   const ChexpertFolder folder;
   folder.add_image("chex/test/patient64741/study1/view1_frontal.jpg");
   folder.add_image("chex/test/patient64741/study1/view2_lateral.jpg");
-  folder.write("chex/test.csv",
-               "Path,Edema,Cardiomegaly\ntest/patient64741/study1/view1_frontal.jpg,1,0\n"
-               "test/patient64741/study1/view2_lateral.jpg,1,0\ntest/patient64742/study1/view1.jpg,1,0\n");
+  // The folder's name tells no projection.
+  folder.write(
+      "chex/test.csv",
+      "Path,Edema,Cardiomegaly\ntest/patient64741/study1/view1_frontal.jpg,1,0\n"
+      "a_frontal/test/patient64741/study1/view2_lateral.jpg,1,0\ntest/patient64742/study1/view1.jpg,1,0\n");
   const Collection frontal = folder.read();
   REQUIRE(frontal.entries.size() == 4);
   CHECK(frontal.entries[3].split == "test");
@@ -175,6 +177,40 @@ TEST_CASE("a test set of CheXpert without all columns is read, and what it lacks
           ": no columns of No Finding, Enlarged Cardiomediastinum, Lung Opacity, Lung Lesion, Consolidation, "
           "Pneumonia, Atelectasis, Pneumothorax, Pleural Effusion, Pleural Other, Fracture, Support Devices; "
           "they are unknown here");
+  CHECK(folder.read({.projection = Projection::lateral}).entries.size() == 2);
+}
+
+TEST_CASE("a table of CheXpert's studies gives all images of each") {
+  const ChexpertFolder folder;
+  for (const char* name : {"view1_frontal.jpg", "view2_lateral.jpg", "view3_frontal.jpg", "notes.txt"})
+    folder.add_image(concat("chex/test/patient64741/study1/", name));
+  folder.add_image("CheXpert-v1.0/test/patient64742/study1/view1_frontal.jpg");
+  folder.write("chex/test.csv",
+               "Study,No Finding,Edema\nCheXpert-v1.0/test/patient64741/study1,0,1\n"
+               "CheXpert-v1.0/test/patient64742/study1,1,0\nCheXpert-v1.0/test/patient64743/study1,1,0\n"
+               "../test/patient64741/study1,0,0\n,0,0\nCheXpert-v1.0/test/patient64742/study1,2,0\n"
+               "x/test/patient64742/study1,1,0\n");
+  const Collection frontal = folder.read();
+  REQUIRE(frontal.entries.size() == 6);
+  const Path study = folder.folder() / "test/patient64741/study1";
+  CHECK(frontal.entries[3].image == study / "view1_frontal.jpg");
+  CHECK(frontal.entries[4].image == study / "view3_frontal.jpg");
+  CHECK(frontal.entries[4].patient == "patient64741");
+  CHECK(frontal.entries[4].study == "study1");
+  CHECK(frontal.entries[4].split == "test");
+  CHECK(frontal.entries[4].line == 2);
+  CHECK(frontal.entries[4].labels[5] == Label::positive);
+  CHECK(frontal.entries[5].image ==
+        folder.folder() / "../CheXpert-v1.0/test/patient64742/study1/view1_frontal.jpg");
+  CHECK(frontal.missing == std::vector<Path>{
+                               folder.folder() / "test/patient64743/study1/view1_frontal.jpg",
+                           });
+  REQUIRE(frontal.bad.size() == 4);
+  CHECK(frontal.bad[0].what == "Study '../test/patient64741/study1/view1_frontal.jpg' leaves its folder");
+  CHECK(frontal.bad[1].what == "no Study");
+  CHECK(frontal.bad[2].what == "'No Finding' is '2', but a label is 1, 0, -1 or empty");
+  CHECK(frontal.bad[3].what == "its image stands in " + (folder.folder() / "test.csv").string() + ":3 too");
+  CHECK(folder.read({.projection = Projection::both}).entries.size() == 8);
   CHECK(folder.read({.projection = Projection::lateral}).entries.size() == 2);
 }
 
@@ -229,8 +265,6 @@ TEST_CASE("a folder that is not CheXpert is refused with what is there") {
   CHECK_MESSAGE_HAS(layouts::read_chexpert(folder.path()), "CheXpert Plus");
   folder.write("train.csv", "path_to_image,report\nx,y\n");
   CHECK_MESSAGE_HAS(layouts::read_chexpert(folder.path()), "train.csv", "CheXpert Plus");
-  folder.write("train.csv", "Study,Edema\nCheXpert-v1.0/test/patient64741/study1,0\n");
-  CHECK_MESSAGE_HAS(layouts::read_chexpert(folder.path()), "train.csv", "lists studies", "'Path'");
   folder.write("train.csv", "path,Edema\nx,0\n");
   CHECK_MESSAGE_HAS(layouts::read_chexpert(folder.path()), "train.csv", "no column 'Path'");
   folder.write("train.csv", "Path,edema\nx,0\n");

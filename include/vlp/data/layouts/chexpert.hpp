@@ -37,15 +37,17 @@ struct ChexpertPath {
   std::string fault = {};          ///< what is wrong with the path; empty if nothing is
 };
 
-inline ChexpertPath parse_chexpert_path(std::string_view path) {
-  if (is_absent(path)) return {.fault = "no Path"};
-  if (const std::string fault = fault_of_path(path); !fault.empty())
-    return {.fault = concat("Path ", data::detail::shown(std::string(path)), " ", fault)};
+/// Reads a path, which stands in `column`.
+inline ChexpertPath parse_chexpert_path(std::string_view path, std::string_view column) {
+  if (is_absent(path)) return {.fault = concat("no ", column)};
+  const auto fault = [&](const std::string& what) {
+    return ChexpertPath{.fault = concat(column, " ", data::detail::shown(std::string(path)), " ", what)};
+  };
+  if (const std::string what = fault_of_path(path); !what.empty()) return fault(what);
   const std::vector<std::string_view> parts = parts_of_path(path);
   const std::size_t count = parts.size();
   if (count < 3 || !parts[count - 3].starts_with("patient") || !parts[count - 2].starts_with("study"))
-    return {.fault = concat("Path ", data::detail::shown(std::string(path)),
-                            " does not end in a patient, a study and a file")};
+    return fault("does not end in a patient, a study and a file");
   const auto from = [&](std::size_t part) {
     return std::string(path.substr(static_cast<std::size_t>(parts[part].data() - path.data())));
   };
@@ -53,6 +55,14 @@ inline ChexpertPath parse_chexpert_path(std::string_view path) {
           .study = std::string(parts[count - 2]),
           .within_split = from(count - 3),
           .within_folder = from(count >= 4 ? count - 4 : 0)};
+}
+
+/// The projection that the name of an image's file tells, "view1_frontal.jpg"; nothing if it tells none.
+inline std::optional<Projection> chexpert_projection(std::string_view path) {
+  const std::string_view file = path.substr(path.rfind('/') + 1);
+  if (file.find("_frontal") != file.npos) return Projection::frontal;
+  if (file.find("_lateral") != file.npos) return Projection::lateral;
+  return std::nullopt;
 }
 
 /// Finds CheXpert's images, whatever its folder is called now.
@@ -87,6 +97,26 @@ class ChexpertImages {
     return std::nullopt;
   }
 
+  /// The paths of all images of a study, "CheXpert-v1.0/test/patient64741/study1", or one where there should
+  /// be one, so that it is missed.
+  [[nodiscard]] std::vector<std::string> of_study(const std::string& study) const {
+    if (is_absent(study)) return {study};
+    const std::string first = study + "/view1_frontal.jpg";
+    const ChexpertPath parts = parse_chexpert_path(first, "Study");
+    std::vector<std::string> images;
+    if (parts.fault.empty())
+      for (const io::Path& folder : {usual(parts).parent_path(), folder_ / study, folder_ / ".." / study}) {
+        if (!images.empty()) break;
+        std::error_code ignored;
+        for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
+          if (std::string name = entry.path().filename().string(); chexpert_projection(name))
+            images.push_back(study + "/" + name);
+      }
+    if (images.empty()) images.push_back(first);
+    std::sort(images.begin(), images.end());
+    return images;
+  }
+
  private:
   io::Path folder_;
   std::vector<io::Path> batches_;
@@ -107,45 +137,25 @@ class ChexpertReader {
     ensure(!table.find_column("path_to_image"), table.path,
            ": has the columns of CheXpert Plus, which is another collection than CheXpert; a manifest of its "
            "images and reports can be read");
-    ensure(table.find_column("Path") || !table.find_column("Study"), table.path,
-           ": lists studies, and not images in a column 'Path'");
-    static_cast<void>(table.column("Path"));
-    const Fields image(table, {"Path"}), view(table, {"Frontal/Lateral"});
+    const bool lists_studies = !table.find_column("Path") && table.find_column("Study");
+    const std::string column = lists_studies ? "Study" : "Path";
+    static_cast<void>(table.column(column));
+    const Fields image(table, {column}), view(table, {"Frontal/Lateral"});
     const LabelFields labels(table, chexpert_labels);
     ensure(labels.any(), table.path, ": no column of a label (", labels.absent(), ")");
     if (const std::string absent = labels.absent(); !absent.empty())
       collection_.notes.push_back(concat(table.path, ": no columns of ", absent, "; they are unknown here"));
     for (std::size_t row = 0; row < table.rows.size(); ++row) {
       options_.stop.check();
-      const std::string& name = image[row];
-      const ChexpertPath parts = parse_chexpert_path(name);
-      const std::optional<Projection> projection =
-          view.exist() ? projection_of_column(view[row]) : projection_of_name(name);
-      if (projection && options_.projection != Projection::both && projection != options_.projection)
-        continue;
-      ++collection_.rows;
-      Entry entry{.split = split,
-                  .patient = parts.patient,
-                  .study = parts.study,
-                  .line = table.lines[row],
-                  .table = table.path};
-      std::string fault = parts.fault;
-      if (fault.empty() && !projection)
-        fault = view.exist()
-                    ? concat("Frontal/Lateral is ", data::detail::shown(view[row]))
-                    : concat("Path ", data::detail::shown(name), " has neither _frontal nor _lateral");
-      if (fault.empty()) fault = labels.read(row, entry.labels);
-      if (fault.empty()) fault = fault_of_repeat(parts.within_folder, entry);
-      if (!fault.empty()) {
-        collection_.bad.push_back({entry.line, std::move(fault), entry.table});
+      Entry entry{.split = split, .line = table.lines[row], .table = table.path};
+      const std::string fault = labels.read(row, entry.labels);
+      const std::string* projection = view.exist() && !lists_studies ? &view[row] : nullptr;
+      if (!lists_studies) {
+        add(std::move(entry), image[row], projection, fault);
         continue;
       }
-      if (std::optional<io::Path> found = images_.find(name, parts)) {
-        entry.image = std::move(*found);
-        collection_.entries.push_back(std::move(entry));
-      } else {
-        collection_.missing.push_back(images_.usual(parts));
-      }
+      for (const std::string& name : images_.of_study(image[row]))
+        add(entry, name, projection, fault, "Study");
     }
   }
 
@@ -162,10 +172,32 @@ class ChexpertReader {
     if (view == "Lateral") return Projection::lateral;
     return std::nullopt;
   }
-  static std::optional<Projection> projection_of_name(const std::string& name) {
-    if (name.find("_frontal") != name.npos) return Projection::frontal;
-    if (name.find("_lateral") != name.npos) return Projection::lateral;
-    return std::nullopt;
+
+  /// Adds the image that `path` names as an entry whose labels are known, with their `fault`; `view` is the
+  /// field of its projection, null where the name of the file tells it.
+  void add(Entry entry, const std::string& path, const std::string* view, std::string fault,
+           std::string_view column = "Path") {
+    const ChexpertPath parts = parse_chexpert_path(path, column);
+    const auto projection = view != nullptr ? projection_of_column(*view) : chexpert_projection(path);
+    if (projection && options_.projection != Projection::both && projection != options_.projection) return;
+    ++collection_.rows;
+    entry.patient = parts.patient;
+    entry.study = parts.study;
+    if (!parts.fault.empty())
+      fault = parts.fault;
+    else if (!projection)
+      fault = view != nullptr
+                  ? concat("Frontal/Lateral is ", data::detail::shown(*view))
+                  : concat("Path ", data::detail::shown(path), " has neither _frontal nor _lateral");
+    if (fault.empty()) fault = fault_of_repeat(parts.within_folder, entry);
+    if (!fault.empty()) {
+      collection_.bad.push_back({entry.line, std::move(fault), entry.table});
+    } else if (std::optional<io::Path> found = images_.find(path, parts)) {
+      entry.image = std::move(*found);
+      collection_.entries.push_back(std::move(entry));
+    } else {
+      collection_.missing.push_back(images_.usual(parts));
+    }
   }
 
   /// Says that an image stood in a row before; empty if it did not.
@@ -192,11 +224,13 @@ class ChexpertReader {
 /// these, only the one of the split counts, so that the folder may have any name. Images are also found
 /// under the whole `Path` in the folder or beside it, and in the batches that the full collection comes in.
 /// The projection is in `Frontal/Lateral`, or in the names of files where a table lacks that column, as those
-/// of the test set do. Rows with an unsound `Path`, another projection or another label than there are, and
-/// rows of an image that a row before them has, are left out and stand in Collection::bad.
+/// of the test set do. A table without `Path` may list studies in a column `Study`, as the published labels
+/// of the test set are; all images in the folder of a study have its labels. Rows with an unsound `Path`,
+/// another projection or another label than there are, and rows of an image that a row before them has, are
+/// left out and stand in Collection::bad.
 ///
 /// Throws std::runtime_error, naming the file and, where there is one, the line: what read_csv throws, no
-/// table, a table of studies or of CheXpert Plus, no image left. Throws Stopped.
+/// table, a table of CheXpert Plus, no image left. Throws Stopped.
 [[nodiscard]] inline Collection read_chexpert(const io::Path& folder, const Options& options = {}) {
   detail::ChexpertReader reader(folder, options);
   std::string absent;
