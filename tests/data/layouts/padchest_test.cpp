@@ -2,7 +2,10 @@
 #include "support/messages.hpp"
 #include "support/temporary_folder.hpp"
 
+#include <rapidcheck.h>
+
 #include <vlp/core/stop.hpp>
+#include <vlp/core/text_encoding.hpp>
 #include <vlp/data/collection.hpp>
 #include <vlp/data/layouts/all.hpp>
 #include <vlp/data/layouts/padchest.hpp>
@@ -11,6 +14,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -54,8 +58,30 @@ TEST_CASE("PadChest's lists of labels are those of Python") {
   CHECK(parse_python_list("[]") == List{});
   CHECK(parse_python_list("['a',]") == List{"a"});
   for (const char* text : {"", "[", "]", "'a'", "['a", "['a'", "['a]", "[a]", "['a' 'b']", "['a', b]",
-                           "['a\\]", "[,'a']", "['a',,'b']", "['a']x", "['a'']"})
+                           "['a\\]", "[,'a']", "['a',,'b']", "['a']x", "['a'']", "['a\\xa0']", "['\\n']"})
     CHECK(parse_python_list(text) == std::nullopt);
+}
+
+TEST_CASE("any list that Python writes is read back") {
+  CHECK(rc::check([] {
+    const auto items = *rc::gen::container<std::vector<std::string>>(
+        rc::gen::container<std::string>(rc::gen::elementOf(std::string("ab'\"\\,[] "))));
+    std::string text = "[";
+    std::vector<std::string> expected;
+    for (const std::string& item : items) {
+      // As Python does: in single quotes, or in double ones where there are single ones and no double.
+      const char quote = item.find('\'') != item.npos && item.find('"') == item.npos ? '"' : '\'';
+      text += text.size() > 1 ? ", " : "";
+      text += quote;
+      for (const char c : item) {
+        if (c == quote || c == '\\') text += '\\';
+        text += c;
+      }
+      text += quote;
+      if (const std::string_view name = trimmed(item); !name.empty()) expected.emplace_back(name);
+    }
+    RC_ASSERT(parse_python_list(text + "]") == expected);
+  }));
 }
 
 TEST_CASE("PadChest's table gives images with all labels that are met") {

@@ -44,7 +44,9 @@ inline std::optional<std::vector<std::string>> parse_python_list(std::string_vie
     std::string item;
     std::size_t at = 1;
     for (; at < text.size() && text[at] != quote; ++at) {
-      if (text[at] == '\\' && ++at == text.size()) return std::nullopt;
+      if (text[at] == '\\' &&
+          (++at == text.size() || std::string_view("\\'\"").find(text[at]) == std::string_view::npos))
+        return std::nullopt;  // letters stand for other characters, which no label has
       item += text[at];
     }
     if (at >= text.size()) return std::nullopt;  // the quote is not closed
