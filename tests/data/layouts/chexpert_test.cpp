@@ -184,7 +184,8 @@ TEST_CASE("a table of CheXpert's studies gives all images of each") {
   const ChexpertFolder folder;
   for (const char* name : {"view1_frontal.jpg", "view2_lateral.jpg", "view3_frontal.jpg", "notes.txt"})
     folder.add_image(concat("chex/test/patient64741/study1/", name));
-  folder.add_image("CheXpert-v1.0/test/patient64742/study1/view1_frontal.jpg");
+  for (const char* study : {"patient64741/study1", "patient64742/study1"})  // of the first in two places
+    folder.add_image(concat("CheXpert-v1.0/test/", study, "/view1_frontal.jpg"));
   folder.write("chex/test.csv",
                "Study,No Finding,Edema\nCheXpert-v1.0/test/patient64741/study1,0,1\n"
                "CheXpert-v1.0/test/patient64742/study1,1,0\nCheXpert-v1.0/test/patient64743/study1,1,0\n"
