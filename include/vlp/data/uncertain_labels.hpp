@@ -55,7 +55,7 @@ inline std::span<const Decision> decisions_of(UncertainLabels policy) {
   return {};
 }
 
-/// What a policy makes of the uncertain labels of that name; nothing where it leaves them.
+/// The label that a policy puts in the place of an uncertain one of that name; nothing where it leaves it.
 inline std::optional<Label> decide(UncertainLabels policy, std::string_view name) {
   switch (policy) {
     case UncertainLabels::keep:

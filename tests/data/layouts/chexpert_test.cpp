@@ -128,7 +128,7 @@ TEST_CASE("CheXpert's images are found whatever its folder is called and whereve
   CHECK(std::filesystem::equivalent(
       folder.read_rows("CheXpert-v1.0/train/" + view1 + rest()).entries.at(0).image,
       folder / ("CheXpert-v1.0 batch 2 (train 1)/" + view1)));
-  // Of an image in several batches, the one that comes first by name; another folder is no batch.
+  // Where several batches have an image, the first by name gives it; another folder is no batch.
   for (const char* batch : {"9", "7", "5", "8", "4", "6", "3"})
     folder.add_image(concat("chex/CheXpert-v1.0 batch ", batch, " (train)/", view1));
   folder.add_image("chex/A batch 1/" + view1);

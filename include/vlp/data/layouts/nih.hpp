@@ -38,7 +38,8 @@ inline constexpr std::array<std::string_view, 15> nih_labels{
 
 namespace detail {
 
-/// Which of nih_labels has that name; the table of boxes says "Infiltrate" for "Infiltration".
+/// The place of a name in nih_labels, if it is there; the table of boxes says "Infiltrate" for
+/// "Infiltration".
 inline std::optional<std::size_t> find_nih_label(std::string_view name) {
   if (name == "Infiltrate") name = "Infiltration";
   const auto found = std::find(nih_labels.begin(), nih_labels.end(), name);

@@ -180,9 +180,8 @@ class RsnaReader {
           options_.rsna_protocol == RsnaProtocol::mrm
               ? ", in proportion to MRM's sizes, which count test images that this table does not label"
               : "",
-          ". Who is in which is drawn by vlp and always the same; the lists of the publication are "
-          "not part of the collection, and a table split.csv (patientId,split) in its folder would be "
-          "taken"));
+          ". vlp draws them, always alike, since the published lists are not part of the collection; a table "
+          "split.csv (patientId,split) in its folder would be taken in their place"));
     }
     for (RsnaPatient& patient : patients_) {
       const auto split = splits.find(patient.entry.patient);
