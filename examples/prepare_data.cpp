@@ -114,14 +114,10 @@ std::vector<data::BadRow> faults_of(const data::Collection& collection, const da
   return rows;
 }
 
-/// Each image file of the collection once.
+/// The images of the collection, to be read one after the other.
 data::Images images_of(const data::Collection& collection, const data::EntryGroups& groups,
                        const Options& options, vlp::StopToken stop) {
-  std::vector<data::ImageFile> files;
-  for (std::size_t i = 0; i < groups.image.size(); ++i)
-    if (static_cast<std::size_t>(groups.image[i]) == files.size())
-      files.push_back({collection.entries[i].image, collection.entries[i].line});
-  return {std::move(files),
+  return {data::image_files(collection, groups, std::vector<char>(collection.entries.size(), 1)),
           {.reading = {.image_size = options.image_size,
                        .max_pixels = options.max_image_pixels,
                        .decode = cli::decode_image,

@@ -119,6 +119,28 @@ TEST_CASE("an image goes into 16 bits and back") {
   CHECK_THROWS_AS(data::Images(0, {}), std::invalid_argument);
 }
 
+TEST_CASE("an image that cannot be read is named by the table that names it") {
+  const TemporaryFolder folder;
+  data::Collection collection;
+  collection.path = "folder";
+  for (int i = 0; i < 4; ++i) {
+    const std::string number = std::to_string(i);
+    collection.entries.push_back({.image = folder.write(number + ".png", "damaged " + number),
+                                  .report = "Report " + number + ".",
+                                  .split = i < 2 ? "train" : "valid",
+                                  .line = i % 2 + 2,
+                                  .table = i < 2 ? "train.csv" : "valid.csv"});
+  }
+  Cpu device(1);
+  const data::Dataset dataset =
+      data::read_dataset(device, collection, {.image_size = 8, .read_images = data::ReadImages::ahead});
+  auto request = dataset.images->request(numbers(4));
+  const std::string message = message_of([&] { request.wait(); });
+  INFO(message);
+  CHECK(message.starts_with("train.csv:2: "));
+  CHECK(message.find("valid.csv:2: ") != std::string::npos);
+}
+
 TEST_CASE("batches are the same bits whenever, by however many threads and from whatever cache images come") {
   const TemporaryFolder folder;
   Cpu device(2);

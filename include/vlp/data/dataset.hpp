@@ -72,7 +72,7 @@ struct DatasetOptions {
   Index max_image_pixels = io::default_max_pixels;
   /// Decodes image files that are neither PNG nor JPEG, on all threads that decode.
   io::ImageDecoder decode = io::decode_image;
-  ReadProgress progress = {};                  ///< told of images that are read first
+  ReadProgress progress = {};  ///< told of images that are read first
 
   [[nodiscard]] ImageReading reading() const {
     return {.image_size = image_size, .max_pixels = max_image_pixels, .decode = decode, .cache = image_cache};
@@ -84,6 +84,21 @@ struct ComputedPair {
   Example example;  ///< its image_id and text_id are set by make_dataset
   Pixels pixels;    ///< [image_size, image_size]
 };
+
+/// The image files of the entries of which `kept` [N] is not 0, by the numbers of images
+/// (EntryGroups::image); without a path where no such entry shows the image.
+[[nodiscard]] inline std::vector<ImageFile> image_files(const Collection& collection,
+                                                        const EntryGroups& groups,
+                                                        const std::vector<char>& kept) {
+  std::vector<ImageFile> files;
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const auto image = static_cast<std::size_t>(groups.image[i]);
+    if (image >= files.size()) files.resize(image + 1);
+    if (kept[i] && files[image].path.empty())
+      files[image] = {collection.entries[i].image, collection.entries[i].line, collection.entries[i].table};
+  }
+  return files;
+}
 
 namespace detail {
 
@@ -194,19 +209,6 @@ inline void fill(Dataset& dataset, std::vector<Example> examples, const std::vec
       concat(dataset.train.size(), options.with_reports ? " pairs" : " images", " to train on, ",
              dataset.held_out.size(), " held out",
              options.with_reports ? concat(", ", number.different(), " different reports") : std::string()));
-}
-
-/// The image files of the entries that are kept, by the numbers of images; without a path where none is.
-inline std::vector<ImageFile> image_files(const Collection& collection, const EntryGroups& groups,
-                                          const std::vector<char>& kept) {
-  std::vector<ImageFile> files;
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    const auto image = static_cast<std::size_t>(groups.image[i]);
-    if (image >= files.size()) files.resize(image + 1);
-    if (kept[i] && files[image].path.empty())
-      files[image] = {collection.entries[i].image, collection.entries[i].line};
-  }
-  return files;
 }
 
 /// Takes over what was read of the image of each example that is kept. Those that could not be read become
@@ -338,7 +340,7 @@ template <class Make>
   faults.settle(dataset.notes);
   detail::require_both_sides(collection, split, kept);
 
-  std::vector<ImageFile> files = detail::image_files(collection, groups, kept);
+  std::vector<ImageFile> files = image_files(collection, groups, kept);
   detail::FirstReading reading =
       ahead ? detail::read_sizes(device, files, stop)
             : detail::read_images(device, files, options.reading(), options.progress, stop);

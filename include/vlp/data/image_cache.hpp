@@ -277,8 +277,8 @@ class ImageCache {
     ensure(!std::filesystem::exists(folder_, failed) || std::filesystem::is_directory(folder_, failed),
            folder_.string(), ": not a folder, but a cache of images needs one");
     if (folder_.has_parent_path()) std::filesystem::create_directories(folder_.parent_path(), failed);
-    const bool made = make_folder(folder_) && make_folder(temporary_) &&
-                      ::access(temporary_.c_str(), W_OK | X_OK) == 0;
+    const bool made =
+        make_folder(folder_) && make_folder(temporary_) && ::access(temporary_.c_str(), W_OK | X_OK) == 0;
     const int error = errno;
     if (!made) stop_writing(concat(folder_.string(), ": cannot write: ", io::detail::reason(error)));
   }

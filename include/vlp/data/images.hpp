@@ -33,7 +33,8 @@ namespace vlp::data {
 /// An image file of a table.
 struct ImageFile {
   io::Path path;
-  Index line = 0;  ///< of the table, counted from 1: where the image is first named
+  Index line = 0;          ///< of the table, counted from 1: where the image is first named
+  std::string table = {};  ///< the table; empty where it is ImagesOptions::table
 };
 
 /// How images are decoded while they are asked for.
@@ -92,7 +93,8 @@ class ImageSource {
 
   /// Takes note of an image that could not be read. Rethrows an error that is not the file's.
   BadRow note_fault(std::int64_t id, const std::exception_ptr& error) {
-    BadRow row{files_[static_cast<std::size_t>(id)].line, {}};
+    const ImageFile& file = files_[static_cast<std::size_t>(id)];
+    BadRow row{file.line, {}, file.table};
     try {
       std::rethrow_exception(error);
     } catch (const Stopped&) {
