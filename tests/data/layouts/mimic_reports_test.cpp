@@ -186,6 +186,9 @@ TEST_CASE("reports of MIMIC-CXR are read once a study, with their number told, u
   options.progress = [&](std::string_view, Index, Index) { flag = true; };
   CHECK_THROWS_AS(layouts::read_mimic_cxr(folder.path(), options), Stopped);
   CHECK_THROWS_AS(layouts::read_mimic_cxr(folder.path(), options), Stopped);
+  layouts::detail::MimicReport report;
+  const io::Path file = folder / "files/p10/p10000032/s50000001.txt";
+  CHECK_THROWS_AS(layouts::detail::read_mimic_report(file, options.stop, report), Stopped);
 }
 
 }  // namespace
