@@ -29,6 +29,8 @@ TEST_CASE("many files are read once each, until one fails") {
     CHECK(std::is_sorted(told.begin(), told.end()));
     CHECK((count == 0 ? told.empty() : told.back() == static_cast<Index>(count)));
   }
+  const std::atomic<bool> stop{true};
+  CHECK_THROWS_AS(read_files(1000, "reports", StopToken(stop), {}, [](std::size_t) { FAIL(); }), Stopped);
   // The other threads wait for the failure, and then end with the parts that they have.
   std::atomic<int> calls{0};
   std::atomic<bool> failed{false};
