@@ -182,17 +182,21 @@ TEST_CASE("a test set of CheXpert without all columns is read, and what it lacks
 
 TEST_CASE("a table of CheXpert's studies gives all images of each") {
   const ChexpertFolder folder;
-  for (const char* name : {"view1_frontal.jpg", "view2_lateral.jpg", "view3_frontal.jpg", "notes.txt"})
+  for (const char* name : {"view3_frontal.jpg", "view9_lateral.jpg", "view7_lateral.jpg", "view8_lateral.jpg",
+                           "view6_lateral.jpg", "view1_frontal.jpg", "notes.txt"})
     folder.add_image(concat("chex/test/patient64741/study1/", name));
-  for (const char* study : {"patient64741/study1", "patient64742/study1"})  // of the first in two places
-    folder.add_image(concat("CheXpert-v1.0/test/", study, "/view1_frontal.jpg"));
+  // The first has images in two places.
+  for (const char* image : {"patient64741/study1/view1_frontal.jpg", "patient64742/study1/view2_frontal.jpg"})
+    folder.add_image(concat("CheXpert-v1.0/test/", image));
+  folder.add_image("chex/CheXpert-v1.0/test/patient64744/study1/view5_frontal.jpg");
+  // A projection of a study says nothing of its images.
   folder.write("chex/test.csv",
-               "Study,No Finding,Edema\nCheXpert-v1.0/test/patient64741/study1,0,1\n"
-               "CheXpert-v1.0/test/patient64742/study1,1,0\nCheXpert-v1.0/test/patient64743/study1,1,0\n"
-               "../test/patient64741/study1,0,0\n,0,0\nCheXpert-v1.0/test/patient64742/study1,2,0\n"
-               "x/test/patient64742/study1,1,0\n");
+               "Study,No Finding,Edema,Frontal/Lateral\nCheXpert-v1.0/test/patient64741/study1,0,1,Lateral\n"
+               "CheXpert-v1.0/test/patient64742/study1,1,0,\nCheXpert-v1.0/test/patient64743/study1,1,0,\n"
+               "../test/patient64741/study1,0,0,\n,0,0,\nCheXpert-v1.0/test/patient64742/study1,2,0,\n"
+               "CheXpert-v1.0/test/patient64742/study1,1,0,\nCheXpert-v1.0/test/patient64744/study1,1,0,\n");
   const Collection frontal = folder.read();
-  REQUIRE(frontal.entries.size() == 6);
+  REQUIRE(frontal.entries.size() == 7);
   const Path study = folder.folder() / "test/patient64741/study1";
   CHECK(frontal.entries[3].image == study / "view1_frontal.jpg");
   CHECK(frontal.entries[4].image == study / "view3_frontal.jpg");
@@ -202,7 +206,9 @@ TEST_CASE("a table of CheXpert's studies gives all images of each") {
   CHECK(frontal.entries[4].line == 2);
   CHECK(frontal.entries[4].labels[5] == Label::positive);
   CHECK(frontal.entries[5].image ==
-        folder.folder() / "../CheXpert-v1.0/test/patient64742/study1/view1_frontal.jpg");
+        folder.folder() / "../CheXpert-v1.0/test/patient64742/study1/view2_frontal.jpg");
+  CHECK(frontal.entries[6].image ==
+        folder.folder() / "CheXpert-v1.0/test/patient64744/study1/view5_frontal.jpg");
   CHECK(frontal.missing == std::vector<Path>{
                                folder.folder() / "test/patient64743/study1/view1_frontal.jpg",
                            });
@@ -211,8 +217,11 @@ TEST_CASE("a table of CheXpert's studies gives all images of each") {
   CHECK(frontal.bad[1].what == "no Study");
   CHECK(frontal.bad[2].what == "'No Finding' is '2', but a label is 1, 0, -1 or empty");
   CHECK(frontal.bad[3].what == "its image stands in " + (folder.folder() / "test.csv").string() + ":3 too");
-  CHECK(folder.read({.projection = Projection::both}).entries.size() == 8);
-  CHECK(folder.read({.projection = Projection::lateral}).entries.size() == 2);
+  CHECK(folder.read({.projection = Projection::both}).entries.size() == 12);
+  const Collection lateral = folder.read({.projection = Projection::lateral});
+  REQUIRE(lateral.entries.size() == 5);
+  for (const std::size_t i : {1, 2, 3, 4})
+    CHECK(lateral.entries[i].image == study / concat("view", i + 5, "_lateral.jpg"));
 }
 
 TEST_CASE("every bad row of CheXpert is named, with column and value") {

@@ -30,7 +30,7 @@ const std::string header = "patientId,x,y,width,height,Target\n";
 struct RsnaFolder : TemporaryFolder {
   RsnaFolder() {
     std::filesystem::create_directory(*this / "stage_2_train_images");
-    for (const char* name : {"a.dcm", "b.dcm", "c.png", "c.jpg", "d.jpg"})
+    for (const char* name : {"a.dcm", "b.dcm", "c.png", "c.jpg", "d.jpg", "f.jpeg"})
       write(concat("stage_2_train_images/", name), "image");
   }
   [[nodiscard]] Collection read(const std::string& rows, const layouts::Options& options = {}) const {
@@ -68,6 +68,7 @@ TEST_CASE("RSNA's rows are joined to patients with a label and boxes") {
   CHECK(collection.entries[3].image == folder / "stage_2_train_images/d.jpg");
   CHECK(collection.notes.back() == collection.path + ": 4 images with labels");
   CHECK(layouts::read("rsna:" + folder.path().string()).entries.size() == 4);
+  CHECK(folder.read("f,,,,,0\n").entries[0].image == folder / "stage_2_train_images/f.jpeg");
   CHECK(folder.read("a,,,,,0\n", {.projection = layouts::Projection::both}).entries.size() == 1);
   CHECK_MESSAGE_HAS(folder.read("a,,,,,0\n", {.projection = layouts::Projection::lateral}), "frontal images");
 }
@@ -201,6 +202,8 @@ TEST_CASE("a split of the folder's own is taken for RSNA, and what is wrong with
   CHECK(collection.notes.front() == collection.path + ": split by " + (folder / "split.csv").string());
   folder.write("split.csv", "patientId,split\na,train\nb,val\nb,train\nc,train\nc,train\n,x\ny,\n");
   const Collection faulty = folder.read("a,,,,,0\nb,,,,,0\nc,,,,,0\nd,,,,,0\n");
+  CHECK(faulty.bad[0].line == 3);
+  CHECK(faulty.bad[1].line == 5);
   CHECK(faulty.entries.size() == 2);  // c is in the same split twice
   CHECK(describe(faulty.path, faulty.bad) ==
         faulty.path + ":3: its patient has no split, or several, in " + (folder / "split.csv").string() +

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -192,8 +193,9 @@ class RsnaReader {
         add_bad(patient.entry.line, concat("its patient has no split, or several, in ", own->string()));
       }
     }
-    std::stable_sort(collection_.bad.begin(), collection_.bad.end(),
-                     [](const BadRow& a, const BadRow& b) { return a.line < b.line; });
+    std::stable_sort(collection_.bad.begin(), collection_.bad.end(), [](const BadRow& a, const BadRow& b) {
+      return std::tie(a.table, a.line) < std::tie(b.table, b.line);
+    });
   }
 
   PatientSplits take_splits(const io::Path& path) {
