@@ -107,6 +107,21 @@ TEST_CASE("NIH's second table is read where the first is not there, and lists ma
   CHECK_MESSAGE_HAS(layouts::read_nih(folder.path()), "no column 'Finding Labels'");
 }
 
+TEST_CASE("an image of NIH is a file, the first by its folder's name where several have it") {
+  const NihFolder folder;
+  std::filesystem::create_directory(folder / "images/2_000.png");
+  for (const char* number : {"9", "7", "5", "8", "4", "6", "3"})
+    folder.add_image(concat("images_00", number, "/images/3_001.png"));
+  folder.add_image("images_011/1_000.png");
+  folder.write("train_val_list.txt", "1_000.png\n3_001.png\n");
+  const Collection collection =
+      folder.read(row("1_000.png", "Mass") + row("2_000.png", "Mass") + row("3_001.png", "Mass"));
+  REQUIRE(collection.entries.size() == 3);
+  CHECK(collection.entries[0].image == folder / "images/1_000.png");
+  CHECK(collection.entries[1].image == folder / "images_012/images/2_000.png");
+  CHECK(collection.entries[2].image == folder / "images_003/images/3_001.png");
+}
+
 TEST_CASE("NIH's boxes are those of their images and findings") {
   const NihFolder folder;
   const std::string boxes = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n";
