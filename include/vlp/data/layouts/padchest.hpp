@@ -35,7 +35,7 @@ namespace detail {
 /// empty ones; nothing for any other text.
 inline std::optional<std::vector<std::string>> parse_python_list(std::string_view text) {
   text = trimmed(text);
-  if (!text.starts_with('[') || !text.ends_with(']') || text.size() < 2) return std::nullopt;
+  if (!text.starts_with('[') || !text.ends_with(']')) return std::nullopt;
   text = trimmed(text.substr(1, text.size() - 2));
   std::vector<std::string> items;
   while (!text.empty()) {
