@@ -12,8 +12,6 @@
 #include <dcmtk/dcmjpeg/djencode.h>
 #include <dcmtk/dcmjpeg/djrplol.h>
 #include <dcmtk/dcmjpeg/djrploss.h>
-#include <dcmtk/dcmjpls/djencode.h>
-#include <dcmtk/dcmjpls/djrparam.h>
 
 #include <stdexcept>
 #include <string>
@@ -21,21 +19,12 @@
 
 namespace vlp::test {
 
-/// Makes DCMTK compress JPEG-LS with these thresholds and RESET from now on; 0 stands for the standard's.
-/// `exact_depth` has it compress the bits that are stored rather than those that are allocated, by an encoder
-/// that writes beyond its memory where that makes an image larger.
-inline void register_jpeg_ls(Uint16 t1, Uint16 t2, Uint16 t3, Uint16 reset, bool exact_depth = false) {
-  DJLSEncoderRegistration::cleanup();
-  DJLSEncoderRegistration::registerCodecs(t1, t2, t3, reset, exact_depth);
-}
-
 /// The same DICOM file in another transfer syntax, read, compressed and written by DCMTK. `parameter` says
 /// how.
 inline std::string recoded(const std::string& file, E_TransferSyntax syntax,
                            const DcmRepresentationParameter* parameter = nullptr) {
   static const bool registered = [] {
     DJEncoderRegistration::registerCodecs();
-    register_jpeg_ls(0, 0, 0, 0);
     DcmRLEEncoderRegistration::registerCodecs();
     return true;
   }();

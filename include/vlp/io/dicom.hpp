@@ -33,9 +33,9 @@ namespace vlp::io {
 /// 4. MONOCHROME1, PresentationLUTShape INVERSE, or both swap black and white once.
 ///
 /// RGB, YBR_FULL and YBR_FULL_422 become luma by ITU-R BT.601. Pixels have 1, 8 or 16 bits allocated,
-/// uncompressed in either order of bytes, deflated, or compressed by RLE, JPEG (baseline, extended, lossless)
-/// or JPEG-LS. Takes 4 bytes of memory a pixel, and where they are compressed as many more as samples take.
-/// The result depends on the bytes alone, and any number of threads may decode at once.
+/// uncompressed in either order of bytes, deflated, or compressed by RLE or JPEG (baseline,
+/// extended, lossless). Takes 4 bytes of memory a pixel, and where they are compressed as many more as
+/// samples take. The result depends on the bytes alone, and any number of threads may decode at once.
 ///
 /// Throws std::runtime_error, which begins with `name`, for images that are too large, for damaged or
 /// truncated contents, for transfer syntaxes other than these, by their names, and for several frames,

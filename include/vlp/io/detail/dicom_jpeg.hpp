@@ -1,5 +1,5 @@
 /// \file
-/// Frames of DICOM files that are compressed by JPEG, which DCMTK decodes, or JPEG-LS.
+/// Frames of DICOM files that are compressed by JPEG, which DCMTK decodes.
 ///
 /// DCMTK's decoders are called one by one, without its registry of codecs, its data dictionary and its log:
 /// nothing that a program shares is touched, so that any number of threads may decode, beside others that use
@@ -14,28 +14,24 @@
 #include <dcmtk/dcmjpeg/djdijg8.h>
 
 #include <vlp/core/errors.hpp>
-#include <vlp/io/detail/jpeg_ls.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 
 namespace vlp::io::detail {
 
-/// The size that a JPEG or JPEG-LS stream states.
+/// The size that a JPEG stream states.
 struct JpegFrame {
-  enum class Process { baseline = 0xC0, extended = 0xC1, lossless = 0xC3, jpeg_ls = 0xF7 };
+  enum class Process { baseline = 0xC0, extended = 0xC1, lossless = 0xC3 };
   Process process = Process::baseline;
   int precision = 0;  ///< bits per sample
   int height = 0, width = 0, components = 0;
   int odd_scans = 0;  ///< scans with numbers that change nothing, and of which libjpeg warns
-  /// The last segment of parameters of JPEG-LS, the last scan's header, and its coded data.
-  std::string_view preset, scan_header, coded;
 };
 
-/// Walks over the markers of a stream (ITU-T T.81, annex B; T.87, annex C) up to its end, and throws for
+/// Walks over the markers of a stream (ITU-T T.81, annex B) up to its end, and throws for
 /// whatever would make a decoder take more memory than such an image needs, or more passes over it than it
 /// has components.
 inline JpegFrame inspect_jpeg(std::string_view stream, const std::string& name) {
@@ -59,7 +55,7 @@ inline JpegFrame inspect_jpeg(std::string_view stream, const std::string& name) 
     damaged(length >= 2 && length <= stream.size() - at, "a segment that is cut");
     const bool is_frame =
         (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) ||
-        marker == 0xF7;
+        marker == 0xF7;  // of JPEG-LS
     if (is_frame) {
       damaged(++frames == 1 && length >= 8, "a second frame, or one without size");
       frame.process = static_cast<JpegFrame::Process>(marker);
@@ -74,17 +70,13 @@ inline JpegFrame inspect_jpeg(std::string_view stream, const std::string& name) 
       damaged(numbers + 3 == at + length, "a scan of another length than its components");
       if (byte(numbers) != 0 || byte(numbers + 1) != 63 || byte(numbers + 2) != 0) ++frame.odd_scans;
     }
-    if (marker == 0xF8) frame.preset = stream.substr(at + 2, length - 2);
-    if (marker == 0xDA) frame.scan_header = stream.substr(at + 2, length - 2);
     at += length;
     if (marker != 0xDA) continue;
     damaged(frames == 1 && ++scans <= frame.components, "more scans than components");
     // Coded data go on to a marker that restarts nothing. The byte behind FF is below 80 where it is none.
-    const std::size_t begin = at;
     while (at + 2 <= stream.size() &&
            !(byte(at) == 0xFF && byte(at + 1) >= 0x80 && (byte(at + 1) & 0xF8) != 0xD0))
       ++at;
-    frame.coded = stream.substr(begin, at - begin);
   }
   damaged(scans > 0, "no scan");
   return frame;
@@ -118,48 +110,6 @@ void decode_jpeg(std::string_view stream, const JpegFrame& frame, std::string& s
   ensure(outcome.good() && decoder.warnings() <= frame.odd_scans, name,
          ": damaged JPEG data of a DICOM file (",
          outcome.good() ? "they would have to be mended by a guess" : outcome.text(), ")");
-}
-
-/// Decodes a JPEG-LS stream of one component into `samples`, whose size is that of `frame`.
-inline void decode_jpeg_ls(const JpegFrame& frame, std::string& samples, const std::string& name) {
-  const auto word = [](std::string_view bytes, std::size_t at) {
-    return static_cast<int>(static_cast<unsigned char>(bytes[at])) << 8 |
-           static_cast<unsigned char>(bytes[at + 1]);
-  };
-  // Behind a component's number and table: near, interleave, point transform.
-  const std::string_view scan = frame.scan_header;
-  ensure(scan.size() == 6 && scan[0] == 1 && scan[2] == 0 && scan[4] == 0 && scan[5] == 0, name,
-         ": damaged JPEG-LS data of a DICOM file (a scan header of another kind)");
-  JpegLsParameters parameters{.maximum = (1 << frame.precision) - 1,
-                              .near = static_cast<unsigned char>(scan[3])};
-  const std::string_view preset = frame.preset;
-  if (!preset.empty()) {
-    ensure(preset.size() == 11 && preset[0] == 1, name,
-           ": a DICOM file whose JPEG-LS data have tables of their own "
-           "is not supported");
-    if (word(preset, 1) != 0) parameters.maximum = word(preset, 1);
-    parameters.t1 = word(preset, 3);
-    parameters.t2 = word(preset, 5);
-    parameters.t3 = word(preset, 7);
-    parameters.reset = word(preset, 9);
-  }
-  parameters.complete();
-  ensure(parameters.valid() && parameters.maximum < 1 << frame.precision, name,
-         ": damaged JPEG-LS data of a DICOM file (parameters out of range)");
-  const auto width = static_cast<std::size_t>(frame.width);
-  char* to = samples.data();
-  JpegLsDecoder(frame.coded, parameters, name)
-      .decode(width, static_cast<std::size_t>(frame.height), [&](const int* line) {
-        for (std::size_t x = 0; x < width; ++x) {
-          const auto value = static_cast<std::uint16_t>(line[x]);
-          if (frame.precision > 8) {
-            std::memcpy(to, &value, 2);
-            to += 2;
-          } else {
-            *to++ = static_cast<char>(value);
-          }
-        }
-      });
 }
 
 }  // namespace vlp::io::detail

@@ -20,7 +20,7 @@
 namespace vlp::io::detail {
 
 /// How the pixels of a file are coded.
-enum class DicomCoding { native, rle, jpeg, jpeg_ls };
+enum class DicomCoding { native, rle, jpeg };
 
 /// The extents of an image and of its samples, as its attributes have them.
 struct DicomShape {
@@ -122,25 +122,21 @@ inline DicomSamples rle_samples(std::string_view frame, const DicomShape& shape,
   return samples;
 }
 
-/// Decodes a JPEG or JPEG-LS stream whose size is that of the image.
-inline DicomSamples jpeg_samples(std::string_view stream, const DicomShape& shape, DicomCoding coding,
-                                 const std::string& name) {
+/// Decodes a JPEG stream whose size is that of the image.
+inline DicomSamples jpeg_samples(std::string_view stream, const DicomShape& shape, const std::string& name) {
   using Process = JpegFrame::Process;
   const JpegFrame frame = inspect_jpeg(stream, name);
-  const bool jpeg_ls = coding == DicomCoding::jpeg_ls, lossless = frame.process == Process::lossless;
-  ensure(
-      jpeg_ls == (frame.process == Process::jpeg_ls) &&
-          (jpeg_ls || lossless || frame.process == Process::baseline || frame.process == Process::extended),
-      name, ": a DICOM file whose JPEG data are of a process that its transfer syntax does not name");
+  const bool lossless = frame.process == Process::lossless;
+  ensure(lossless || frame.process == Process::baseline || frame.process == Process::extended, name,
+         ": a DICOM file whose JPEG data are of a process that its transfer syntax does not name");
   ensure(frame.width == shape.width && frame.height == shape.height && frame.components == shape.channels,
          name, ": damaged DICOM file (", shape.width, " x ", shape.height, " pixels of ", shape.channels,
          ", but JPEG data of ", frame.width, " x ", frame.height, " pixels of ", frame.components, ")");
   ensure(frame.precision >= shape.precision && frame.precision <= shape.allocated, name,
          ": damaged DICOM file (JPEG data of ", frame.precision, " bits, BitsAllocated ", shape.allocated,
          ")");
-  ensure(!jpeg_ls || shape.channels == 1, name, ": a DICOM file of JPEG-LS in colour is not supported");
   // A sample takes a bit or more without loss, and a block of 64 two bits or more with loss.
-  ensure(jpeg_ls || shape.samples() / (lossless ? 8 : 256) <= stream.size(), name,
+  ensure(shape.samples() / (lossless ? 8 : 256) <= stream.size(), name,
          ": truncated JPEG data of a DICOM file (", stream.size(), " bytes cannot hold ", shape.width, " x ",
          shape.height, " pixels)");
   const std::size_t bytes = frame.precision > 8 ? 2 : 1;
@@ -149,9 +145,7 @@ inline DicomSamples jpeg_samples(std::string_view stream, const DicomShape& shap
          " x ", shape.height, " pixels is too large for DCMTK");
 
   std::string decoded(bytes * shape.samples(), '\0');
-  if (jpeg_ls)
-    decode_jpeg_ls(frame, decoded, name);
-  else if (frame.precision <= 8)
+  if (frame.precision <= 8)
     decode_jpeg<DJDecompressIJG8Bit>(stream, frame, decoded, name);
   else if (frame.precision <= 12)
     decode_jpeg<DJDecompressIJG12Bit>(stream, frame, decoded, name);
@@ -183,8 +177,7 @@ inline DicomSamples read_dicom_samples(const DicomElement& pixels, const DicomSh
     const std::optional<std::string_view> fragment = items.next_item();
     if (!fragment) {  // at its delimiter
       if (!joined.empty()) frame = joined;
-      return coding == DicomCoding::rle ? rle_samples(frame, shape, name)
-                                        : jpeg_samples(frame, shape, coding, name);
+      return coding == DicomCoding::rle ? rle_samples(frame, shape, name) : jpeg_samples(frame, shape, name);
     }
     if (frame.empty()) {
       frame = *fragment;

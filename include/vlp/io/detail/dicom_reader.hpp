@@ -46,8 +46,6 @@ inline DicomTransferSyntax find_dicom_transfer_syntax(std::string_view uid, cons
                                              {"1.2.840.10008.1.2.4.51", jpeg},
                                              {"1.2.840.10008.1.2.4.57", jpeg},
                                              {"1.2.840.10008.1.2.4.70", jpeg},
-                                             {"1.2.840.10008.1.2.4.80", jpeg_ls},
-                                             {"1.2.840.10008.1.2.4.81", jpeg_ls},
                                              {"1.2.840.10008.1.2.5", rle}};
   const auto found = std::find_if(std::begin(all), std::end(all),
                                   [&](const DicomTransferSyntax& syntax) { return syntax.uid == uid; });
