@@ -104,6 +104,11 @@ std::vector<std::string> take_up(const Options& options, Cpu& device, train::Run
   return notes;
 }
 
+/// Says what happened to images that were decoded while they were needed, such as those left out.
+void print_notes(const data::Images& images) {
+  for (const std::string& note : images.notes()) std::printf("%s\n", printable(note).c_str());
+}
+
 /// Evaluates the trained model, and prints and writes what it is worth. Returns false when it was stopped.
 template <class Trainer, class Task>
 bool finish(const Options& options, Cpu& device, const train::RunFolder& folder, Trainer& trainer, Task& task,
@@ -117,6 +122,7 @@ bool finish(const Options& options, Cpu& device, const train::RunFolder& folder,
     for (const std::string& note :
          write_summary(options, evaluation, task.terms(), trainer, attended, *task.dataset().images, stop))
       std::printf("%s\n", printable(note).c_str());
+    print_notes(*task.dataset().images);
   } catch (const Stopped&) {
     std::printf("stopped while evaluating; the run is trained to its end: --resume --out %s evaluates it\n",
                 options.out.c_str());
@@ -157,6 +163,7 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
     phase = evaluating;
     std::vector<tasks::AttendedPair> none;
     std::printf("\n%s", tables(evaluate(task, device, device, 0, none, stop)).c_str());
+    print_notes(*dataset.images);
     return true;
   }
   stop.check();  // before anything is written
@@ -168,6 +175,7 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
   if (!trainer.run(stop)) {
     std::printf("stopped after step %td; go on with --resume --out %s\n", trainer.progression().step,
                 options.out.c_str());
+    print_notes(*dataset.images);
     return false;
   }
   phase = evaluating;

@@ -101,8 +101,9 @@ void for_each_setting(AnyOptions& o, Visit&& visit) {
 }
 
 /// Settings that a run may go on with other values of: paths, since files may move and what is in them
-/// decides, and the micro-batch, which changes rounding alone.
-inline constexpr std::array<const char*, 4> free_settings{"data", "vocabulary", "weights", "micro-batch"};
+/// decides; when images are read; and the micro-batch, which changes rounding alone.
+inline constexpr std::array<const char*, 5> free_settings{"data", "read-images", "vocabulary", "weights",
+                                                          "micro-batch"};
 
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
 inline void validate(const Options& o) {

@@ -286,7 +286,7 @@ class Contrastive {
       pairs += batch.pairs;
       if (batch.pairs > 0) visit(batch);
     }
-    ensure(pairs > 0 || count == 0, "none of the images of ", count, " pairs can be read",
+    ensure(pairs > 0 || count == 0, "no image of ", count, count == 1 ? " pair" : " pairs", " can be read",
            unreadable_images());
   }
 
