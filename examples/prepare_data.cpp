@@ -182,7 +182,9 @@ int run(const Options& options, vlp::StopToken stop) {
                     vlp::fixed_text(static_cast<double>(images.size()) / seconds, 0), " a second"));
   const std::size_t faults = collection.bad.size() + divided.size() + unreadable.size();
   if (faults > 0)
-    print(vlp::concat(faults, " rows or images are faulty; pretrain needs --bad-rows skip for them"));
+    print(faults == 1
+              ? "one row or image is faulty; pretrain needs --bad-rows skip for it"
+              : vlp::concat(faults, " rows or images are faulty; pretrain needs --bad-rows skip for them"));
   return faults == 0 ? 0 : faulty;
 }
 

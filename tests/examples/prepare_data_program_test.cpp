@@ -4,12 +4,17 @@
 #include "support/program.hpp"
 #include "support/temporary_folder.hpp"
 
+#include <signal.h>
+#include <sys/stat.h>
+
 #include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #if defined(VLP_TEST_PREPARE_DATA) && defined(VLP_TEST_PRETRAIN)
@@ -115,6 +120,35 @@ TEST_CASE("preparing takes collections that have labels and no reports, and pret
       pretrain(folder,
                {tiny, {"--data", manifest_in(folder, "labels.csv"), "--out", (folder / "run").string()}}),
       "labels.csv: has labels and no reports, which pretraining needs");
+}
+
+TEST_CASE("preparing names the rows whose split divides a patient, and takes columns as labels and groups") {
+  const TemporaryFolder folder;
+  write_manifest(folder);  // for its images
+  folder.write("divided.csv",
+               "image,report,split,clinic,Mass\nimage0.png,Clear.,train,a,1\nimage1.png,Dense.,test,a,0\n"
+               "image2.png,Fluid.,train,b,-1\nimage3.png,Air.,train,c,\n");
+  const std::string manifest = manifest_in(folder, "divided.csv");
+  CHECK(prepare(folder, {manifest}).status == 0);
+  const ProgramResult result =
+      prepare(folder, {manifest, "--group-column", "clinic", "--label-columns", "Mass"});
+  CHECK(result.status == 1);
+  CHECK(says(result, "divided.csv:2: to train on, though line 3, "));
+  CHECK(says(result, "1 rows or images are faulty") == false);
+  CHECK(says(result, "one row or image is faulty; pretrain needs --bad-rows skip for it\n"));
+  CHECK(says(result, "| Mass | 1 | 1 | 1 | 1 |\n"));
+}
+
+TEST_CASE("preparing ends within a second of a signal, and keeps what it has") {
+  const TemporaryFolder folder;
+  const io::Path pipe = folder / "pipe.csv";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  Program program(folder.path(), {VLP_TEST_PREPARE_DATA, "manifest:" + pipe.string()});
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  program.send(SIGTERM);
+  const ProgramResult result = program.finish();
+  CHECK(result.status == 130);
+  CHECK(says(result, "stopped; what is in the cache is kept\n"));
 }
 
 TEST_CASE("what cannot be prepared is refused in one sentence") {
