@@ -28,7 +28,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
-#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -100,10 +99,12 @@ inline void validate(const ContrastiveOptions& o) {
 [[nodiscard]] inline text::Vocabulary build_vocabulary(const data::Dataset& dataset,
                                                        const ContrastiveOptions& options,
                                                        StopToken stop = {}) {
-  const auto words = static_cast<std::size_t>(options.max_words);
-  auto reports = dataset.train | std::views::transform([words](const data::Example& example) {
-                   return text::normalise(example.report, words);
-                 });
+  std::vector<std::string> reports;
+  reports.reserve(dataset.train.size());
+  for (const data::Example& example : dataset.train) {
+    stop.check();
+    reports.push_back(text::normalise(example.report, static_cast<std::size_t>(options.max_words)));
+  }
   return text::build_vocabulary(reports, {.size = static_cast<std::size_t>(options.vocabulary_size)}, stop);
 }
 

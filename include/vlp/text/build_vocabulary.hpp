@@ -34,9 +34,9 @@ struct ViewHash {
 template <std::ranges::input_range Reports>
 std::map<std::string, std::int64_t, std::less<>> count_words(Reports&& reports, StopToken stop) {
   std::unordered_map<std::string, std::int64_t, ViewHash, std::equal_to<>> counts;
-  for (auto&& report : reports) {  // a range may make its reports one by one
+  for (const std::string_view report : reports) {
     stop.check();
-    for_each_basic_token(std::string_view(report), [&](std::string_view token, std::int32_t) {
+    for_each_basic_token(report, [&](std::string_view token, std::int32_t) {
       stop.check();
       if (WordPiece::is_too_long(token)) return;
       const auto found = counts.find(token);
