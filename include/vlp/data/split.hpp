@@ -279,7 +279,7 @@ inline Split draw_split(const Collection& collection, const EntryGroups& groups,
 }  // namespace detail
 
 /// Says for each entry whether it is held out. Where the table has splits, entries whose split is not
-/// "train", in capitals or not, are; a entry without a split, and one to train on of whose group another is
+/// "train", in capitals or not, are; an entry without a split, and one to train on of whose group another is
 /// held out, are faults. Else whole groups are drawn, until `share` of the entries are held out; a group with
 /// which more than twice as many would be is passed over, unless there is no smaller one.
 [[nodiscard]] inline Split choose_held_out(const Collection& collection, const EntryGroups& groups,
