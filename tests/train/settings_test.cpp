@@ -100,7 +100,7 @@ TEST_CASE("settings are read from a small flat object alone") {
   };
   CHECK(train::parse_settings(R"({"a":1,"b":"x"})", "config.json").dump() == R"({"a":1,"b":"x"})");
   for (const char* text : {"", "{", "{} {}", "{\"a\":\"\xFF\"}", R"({"a":1e999})"})
-    CHECK(message(text).starts_with("config.json: not JSON (line 1, "));
+    CHECK(message(text).starts_with("config.json: not JSON (column "));
   CHECK(message("[1]") == "config.json: the settings of a run are an object, but this is an array");
   CHECK(message("3") == "config.json: the settings of a run are an object, but this is 3");
   CHECK(message(R"({"a":{"b":1}})") == R"(config.json: the setting "a" is an object)");
