@@ -31,9 +31,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <deque>
 #include <exception>
 #include <numeric>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -128,25 +128,30 @@ data::Images images_of(const data::Collection& collection, const data::EntryGrou
            .stop = stop}};
 }
 
-/// Reads every image, a few requests at a time, and lets go of it.
-void read(const data::Images& images, vlp::StopToken stop) {
+/// Reads every image, two requests at a time, and lets go of it. Returns how many could be read.
+Index read(const data::Images& images, vlp::StopToken stop) {
   constexpr std::size_t together = 64;
   std::vector<std::int64_t> ids(images.size());
   std::iota(ids.begin(), ids.end(), std::int64_t{0});
-  const auto request = [&](std::size_t first) {
-    return images.request(std::span(ids).subspan(first, std::min(together, ids.size() - first)));
-  };
   cli::ReadingBar bar;
   const data::ReadProgress report = bar.report();
-  std::optional<data::Images::Request> next(request(0));
-  for (std::size_t first = 0; first < ids.size(); first += together) {
-    data::Images::Request current = std::move(*next);
-    next.reset();
-    if (first + together < ids.size()) next.emplace(request(first + together));
-    current.wait();
+  std::deque<data::Images::Request> requests;
+  Index readable = 0;
+  for (std::size_t asked = 0, done = 0; done < ids.size();) {
+    while (asked < ids.size() && requests.size() < 2) {
+      const std::size_t count = std::min(together, ids.size() - asked);
+      requests.push_back(images.request(std::span(ids).subspan(asked, count)));
+      asked += count;
+    }
+    data::Images::Request& first = requests.front();
+    first.wait();
     stop.check();
-    report("images", static_cast<Index>(first + current.size()), static_cast<Index>(ids.size()));
+    for (std::size_t i = 0; i < first.size(); ++i) readable += !first.pixels(i).empty();
+    done += first.size();
+    requests.pop_front();
+    report("images", static_cast<Index>(done), static_cast<Index>(ids.size()));
   }
+  return readable;
 }
 
 int run(const Options& options, vlp::StopToken stop) {
@@ -172,13 +177,13 @@ int run(const Options& options, vlp::StopToken stop) {
   if (!options.image_cache.empty())
     const vlp::io::TemporaryFile probe(vlp::io::Path(options.image_cache) / "probe");
   const auto start = std::chrono::steady_clock::now();
-  read(images, stop);
+  const Index readable = read(images, stop);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::vector<data::BadRow> unreadable = images.faults();
   print(collection, unreadable);
   for (const std::string& note : images.notes()) print(note);
-  print(vlp::concat(images.size() - unreadable.size(), " of ", images.size(), " images read and brought to ",
-                    options.image_size, " x ", options.image_size, " pixels, ",
+  print(vlp::concat(readable, " of ", images.size(), " images read and brought to ", options.image_size,
+                    " x ", options.image_size, " pixels, ",
                     vlp::fixed_text(static_cast<double>(images.size()) / seconds, 0), " a second"));
   const std::size_t faults = collection.bad.size() + divided.size() + unreadable.size();
   if (faults > 0)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <vlp/core/buffer.hpp>
+#include <vlp/core/build.hpp>
 #include <vlp/core/config.hpp>
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/device.hpp>

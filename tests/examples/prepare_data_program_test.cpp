@@ -108,6 +108,20 @@ TEST_CASE("preparing names every faulty row and every image that cannot be read"
              "| Edema | 25 | 1 | 0 | 0 |\n"));
 }
 
+TEST_CASE("preparing reads every image of many") {
+  const TemporaryFolder folder;
+  std::string csv = "image,report\n";
+  for (int i = 0; i < 150; ++i) {  // more than are asked for at a time
+    const std::string name = concat("image", i, ".png");
+    io::write_png(folder / name, picture(8, 8, i));
+    csv += name + ",Clear.\n";
+  }
+  folder.write("many.csv", csv);
+  const ProgramResult result = prepare(folder, {manifest_in(folder, "many.csv"), "--image-size", "8"});
+  CHECK(result.status == 0);
+  CHECK(says(result, "150 of 150 images read and brought to 8 x 8 pixels, "));
+}
+
 TEST_CASE("preparing takes collections that have labels and no reports, and pretraining refuses them") {
   const TemporaryFolder folder;
   io::write_png(folder / "a.png", picture(40, 40, 1));

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <vlp/core/build.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/hash.hpp>
 #include <vlp/core/scalar.hpp>
@@ -98,6 +99,7 @@ static_assert(sizeof(CacheHeader) == 40);
 /// name (a hard link, or a copy where the file system has none), made of the path of its file, its size and
 /// the time of its last change: a file that has changed is read anew. Files that have changed within the last
 /// two seconds have no second name, for a change that follows at once might show neither in time nor size.
+/// Each build (build_text) has images of its own, since another may round them otherwise.
 ///
 /// Any number of threads and processes may share a folder, and a process may be killed at any moment: each
 /// image is a file of its own that is written under another name and renamed. What is damaged, cut short,
@@ -118,6 +120,7 @@ class ImageCache {
     require(image_size > 0, "ImageCache: image_size must be positive, but is ", image_size);
     Hash recipe;
     recipe.add(version);
+    recipe.add(build_text());  // by which averages are rounded
     recipe.add(static_cast<std::uint64_t>(image_size));
     recipe.add(static_cast<std::uint64_t>(fit));
     recipe_ = recipe.value();

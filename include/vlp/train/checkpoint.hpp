@@ -3,6 +3,7 @@
 /// Parameters stand under their own names, so io/parameters.hpp reads them into any other model.
 #pragma once
 
+#include <vlp/core/build.hpp>
 #include <vlp/core/device.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/hash.hpp>
@@ -10,7 +11,6 @@
 #include <vlp/data/fingerprint.hpp>
 #include <vlp/io/safetensors.hpp>
 #include <vlp/optim/adamw.hpp>
-#include <vlp/train/build.hpp>
 #include <vlp/train/log.hpp>
 #include <vlp/train/settings.hpp>
 

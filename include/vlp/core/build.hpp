@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace vlp::train {
+namespace vlp {
 
 namespace detail {
 
@@ -54,4 +54,4 @@ inline std::string processor_text() {
   return processor.empty() ? text : text + ", on a processor with" + processor;
 }
 
-}  // namespace vlp::train
+}  // namespace vlp
