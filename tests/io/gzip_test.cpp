@@ -19,7 +19,7 @@ using namespace vlp::io;
 using test::gzip;
 using test::TemporaryFolder;
 
-/// What `gzip` of the command line writes for "Clear.\n", with the name of the file and a time.
+/// Bytes that `gzip` of the command line writes for "Clear.\n", with the name of the file and a time.
 constexpr std::string_view with_name{
     "\x1f\x8b\x08\x08\x84\xe7\x09\x6b\x00\x03\x63\x2e\x74\x78\x74\x00\x73\xce\x49\x4d\x2c\xd2\xe3\x02"
     "\x00\xec\x4b\x56\xf9\x07\x00\x00\x00",

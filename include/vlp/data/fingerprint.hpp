@@ -13,7 +13,7 @@ namespace vlp::data {
 
 /// Hashes, of 16 hexadecimal digits each, by which a run recognises its data. They do not depend on paths.
 struct Fingerprint {
-  /// Of the reports, and of the images' pixels as they are learned from; empty where images are decoded
+  /// Hash of the reports, and of the images' pixels as they are learned from; empty where images are decoded
   /// later.
   std::string values;
   std::string sources;  ///< of the reports, and of what the images were made of; empty where that is unknown

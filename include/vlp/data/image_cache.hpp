@@ -61,7 +61,7 @@ inline CacheKey key_of(std::string_view bytes) {
   return {hash_of(bytes), second.value()};
 }
 
-/// What a file is known by without being read. Another file in its place, or other contents, have another
+/// The marks by which a file is known unread. Another file in its place, or other contents, have another
 /// time or size.
 struct FileState {
   std::uint64_t bytes = 0;

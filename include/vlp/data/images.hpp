@@ -56,7 +56,7 @@ inline io::GrayImage gray_image(std::span<const std::uint16_t> pixels, Index ima
   return image;
 }
 
-/// What Images and its requests share.
+/// State that Images and its requests share.
 class ImageSource {
  public:
   ImageSource(Index image_size, std::vector<Pixels> pixels)

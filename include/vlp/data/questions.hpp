@@ -86,7 +86,7 @@ class QuestionCollector {
   std::map<std::string, bool> is_there_;  // image files
 };
 
-/// What is wrong with the name of an image file, of which no file may be outside the folder of images; empty
+/// The fault of the name of an image file, of which no file may be outside the folder of images; empty
 /// if nothing is.
 inline std::string fault_of_image_name(std::string_view name) {
   const bool is_plain = !name.empty() && name != "." && name != ".." && name.find('/') == name.npos &&

@@ -28,7 +28,7 @@ class JsonFields {
     return found == object_.end() || found->is_null() ? std::string() : read(key, true);
   }
 
-  /// What is wrong with a field that was read; empty if nothing is.
+  /// The fault of a field that was read; empty if there is none.
   [[nodiscard]] const std::string& fault() const { return fault_; }
   /// Notes a fault that the caller has found, unless there is one.
   void blame(std::string fault) {

@@ -52,7 +52,7 @@ std::vector<std::exception_ptr> for_each_index(Cpu& device, std::size_t count, S
   return errors;
 }
 
-/// What is read of image files before training, by the numbers of images.
+/// The outcome of reading image files before training, by the numbers of images.
 struct FirstReading {
   std::vector<ResizedImage> images;  ///< pixels alone where images are read ahead
   std::vector<std::exception_ptr> errors;
