@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -99,6 +100,19 @@ namespace detail {
 inline std::string shown(const std::string& value) {
   constexpr std::size_t most = 60;
   return "'" + (value.size() <= most ? value : value.substr(0, most) + "...") + "'";
+}
+
+/// Values with their numbers for a message, "'AP' 80, 'PA' 20 and 3 other values", 20 at most; an empty value
+/// is "none".
+inline std::string list_counts(const std::map<std::string, Index>& counts) {
+  constexpr std::size_t most = 20;
+  std::string text;
+  std::size_t named = 0;
+  for (auto value = counts.begin(); value != counts.end() && named < most; ++value, ++named)
+    text += concat(named == 0 ? "" : ", ", value->first.empty() ? "none" : shown(value->first), " ",
+                   value->second);
+  if (named < counts.size()) text += concat(" and ", counts.size() - named, " other values");
+  return text;
 }
 
 }  // namespace detail

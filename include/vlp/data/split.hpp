@@ -137,17 +137,11 @@ inline bool has_splits(const std::vector<Entry>& entries) {
 
 /// "train 80; held out: test 10, valid 10": the values of the table's split with their counts.
 inline std::string count_splits(const std::vector<Entry>& entries) {
-  constexpr std::size_t most = 20;
   std::map<std::string, Index> train, held_out;
   for (const Entry& entry : entries)
     if (!entry.split.empty()) ++(is_train(entry.split) ? train : held_out)[entry.split];
   const auto listed = [](const std::map<std::string, Index>& values) {
-    std::string text;
-    std::size_t named = 0;
-    for (auto value = values.begin(); value != values.end() && named < most; ++value, ++named)
-      text += concat(named == 0 ? "" : ", ", shown(value->first), " ", value->second);
-    if (named < values.size()) text += concat(" and ", values.size() - named, " other values");
-    return text.empty() ? "none" : text;
+    return values.empty() ? "none" : list_counts(values);
   };
   return "to train on: " + listed(train) + "; held out: " + listed(held_out);
 }

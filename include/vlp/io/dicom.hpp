@@ -15,11 +15,6 @@
 
 namespace vlp::io {
 
-/// True for the contents of a DICOM file (PS3.10, 7.1): "DICM" behind 128 bytes of anything.
-[[nodiscard]] inline bool is_dicom(std::string_view bytes) {
-  return bytes.size() >= 132 && bytes.substr(128, 4) == "DICM";
-}
-
 /// Decodes the contents of a DICOM file of one frame, of up to `max_pixels` pixels, as a viewer shows it
 /// (PS3.3, C.11):
 ///

@@ -29,12 +29,18 @@ namespace vlp::io {
 /// are stitched images of the spine and mammograms.
 inline constexpr Index default_max_pixels = Index{1} << 27;
 
+/// True for the contents of a DICOM file (PS3.10, 7.1): "DICM" behind 128 bytes of anything. io/dicom.hpp
+/// decodes it.
+[[nodiscard]] inline bool is_dicom(std::string_view bytes) {
+  return bytes.size() >= 132 && bytes.substr(128, 4) == "DICM";
+}
+
 namespace detail {
 
 /// The name, with its article, of a format that is neither PNG nor JPEG; empty for unknown ones.
 inline std::string_view format_name(std::string_view bytes) {
   if (bytes.empty()) return "an empty file";
-  if (bytes.size() >= 132 && bytes.substr(128, 4) == "DICM") return "a DICOM file";
+  if (is_dicom(bytes)) return "a DICOM file";
   const std::string_view head = bytes.substr(0, 4);
   if (head == std::string_view("II*\0", 4) || head == std::string_view("MM\0*", 4)) return "a TIFF image";
   if (head == "GIF8") return "a GIF image";

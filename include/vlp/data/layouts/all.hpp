@@ -24,17 +24,16 @@ namespace vlp::data::layouts {
 struct Layout {
   std::string_view name;   ///< "mimic-cxr"
   std::string_view place;  ///< what stands behind the name and a colon: "DIR", or "FILE.csv"
-  bool has_reports;        ///< whether its images have reports; else they have labels alone
   Collection (*read)(const io::Path& place, const Options& options);
 };
 
-inline constexpr std::array<Layout, 7> all{{{"manifest", "FILE.csv", true, read_manifest},
-                                            {"mimic-cxr", "DIR", true, read_mimic_cxr},
-                                            {"open-i", "DIR", true, read_open_i},
-                                            {"chexpert", "DIR", false, read_chexpert},
-                                            {"rsna", "DIR", false, read_rsna},
-                                            {"nih", "DIR", false, read_nih},
-                                            {"padchest", "DIR", false, read_padchest}}};
+inline constexpr std::array<Layout, 7> all{{{"manifest", "FILE.csv", read_manifest},
+                                            {"mimic-cxr", "DIR", read_mimic_cxr},
+                                            {"open-i", "DIR", read_open_i},
+                                            {"chexpert", "DIR", read_chexpert},
+                                            {"rsna", "DIR", read_rsna},
+                                            {"nih", "DIR", read_nih},
+                                            {"padchest", "DIR", read_padchest}}};
 
 /// The layouts as a command line takes them: "manifest:FILE.csv | open-i:DIR".
 [[nodiscard]] inline std::string usage(std::string_view separator = " | ") {

@@ -185,19 +185,12 @@ class MimicReader {
   }
 
   void note_left_out(const std::map<std::string, Index>& views) {
-    constexpr std::size_t most = 20;
-    std::string text;
-    std::size_t named = 0;
     Index images = 0;
-    for (const auto& [view, count] : views) {
-      images += count;
-      if (named++ < most)
-        text += concat(named == 1 ? "" : ", ", view.empty() ? "none" : data::detail::shown(view), " ", count);
-    }
-    if (named > most) text += concat(" and ", named - most, " other values");
+    for (const auto& [view, count] : views) images += count;
     if (images > 0)
       collection_.notes.push_back(
-          concat(collection_.path, ": ", images, " images are left out by their ViewPosition: ", text));
+          concat(collection_.path, ": ", images,
+                 " images are left out by their ViewPosition: ", data::detail::list_counts(views)));
   }
 
   void read_labels() {

@@ -88,9 +88,7 @@ class NihReader {
       options_.stop.check();
       const std::string name = image.name(row);
       Entry entry{.patient = patient.name(row), .study = study.name(row), .line = table_.lines[row]};
-      std::string fault = name.empty() ? "no Image Index" : fault_of_name(name);
-      if (!name.empty() && !fault.empty())
-        fault = concat("Image Index ", data::detail::shown(name), " ", fault);
+      std::string fault = fault_of_name("Image Index", name);
       if (fault.empty())
         if (const auto [first, is_new] = lines.try_emplace(name, entry.line); !is_new)
           fault = concat("its image stands in line ", first->second, " too");

@@ -128,9 +128,7 @@ class PadChestReader {
   }
 
   std::string fault_of_image(const std::string& name, Index line) {
-    if (name.empty()) return "no ImageID";
-    if (const std::string fault = fault_of_name(name); !fault.empty())
-      return concat("ImageID ", data::detail::shown(name), " ", fault);
+    if (std::string fault = fault_of_name("ImageID", name); !fault.empty()) return fault;
     const auto [first, is_new] = lines_.try_emplace(name, line);
     return is_new ? std::string() : concat("its image stands on line ", first->second, " too");
   }

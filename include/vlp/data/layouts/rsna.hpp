@@ -121,10 +121,10 @@ class RsnaReader {
       options_.stop.check();
       const Index line = table_.lines[row];
       const std::string name = id.name(row);
-      std::string fault = name.empty() ? "no patientId" : fault_of_name(name);
+      std::string fault = fault_of_name("patientId", name);
       if (!fault.empty()) {
         ++collection_.rows;
-        add_bad(line, name.empty() ? fault : concat("patientId ", data::detail::shown(name), " ", fault));
+        add_bad(line, std::move(fault));
         continue;
       }
       const auto [found, is_new] = index.try_emplace(name, patients_.size());

@@ -38,9 +38,12 @@ inline std::string fault_of_path(std::string_view path) {
   return {};
 }
 
-/// The same for the name of a file without folders.
-inline std::string fault_of_name(std::string_view name) {
-  return name.find('/') != name.npos ? "is not the name of a file" : fault_of_path(name);
+/// Says what is wrong with a field of `column` that must be the name of a file without folders, such as
+/// "ImageID 'a/b' is not the name of a file"; empty if nothing is.
+inline std::string fault_of_name(std::string_view column, const std::string& name) {
+  if (name.empty()) return concat("no ", column);
+  const std::string fault = name.find('/') != name.npos ? "is not the name of a file" : fault_of_path(name);
+  return fault.empty() ? fault : concat(column, " ", data::detail::shown(name), " ", fault);
 }
 
 }  // namespace vlp::data::layouts::detail
