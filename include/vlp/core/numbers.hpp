@@ -1,11 +1,15 @@
 /// \file
-/// Numbers as text, the same in every locale.
+/// Numbers as text and back, the same in every locale.
 #pragma once
 
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 namespace vlp {
 
@@ -22,6 +26,15 @@ namespace vlp {
   const auto end =
       std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, digits).ptr;
   return {text.data(), end};
+}
+
+/// Returns the number that the whole text spells, in decimal; nothing for any other text, and for NaN and
+/// infinity.
+[[nodiscard]] inline std::optional<double> parse_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
 }
 
 }  // namespace vlp

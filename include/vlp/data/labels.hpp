@@ -3,15 +3,14 @@
 #pragma once
 
 #include <vlp/core/enum_names.hpp>
+#include <vlp/core/numbers.hpp>
 #include <vlp/core/text_encoding.hpp>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <system_error>
 
 namespace vlp::data {
 
@@ -35,9 +34,7 @@ enum class Label : std::uint8_t {
   };
   if (is("true")) return Label::positive;
   if (is("false")) return Label::negative;
-  double value = 0;
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
+  const std::optional<double> value = parse_number(field);
   if (value == 1) return Label::positive;
   if (value == 0) return Label::negative;
   if (value == -1) return Label::uncertain;

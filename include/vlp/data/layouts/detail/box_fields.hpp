@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/numbers.hpp>
 #include <vlp/core/text_encoding.hpp>
 #include <vlp/data/collection.hpp>
 #include <vlp/data/layouts/detail/table_fields.hpp>
@@ -10,25 +11,12 @@
 #include <vlp/io/csv.hpp>
 
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 namespace vlp::data::layouts::detail {
-
-/// The number that a whole field spells; nothing for any other text, and for NaN and infinity.
-inline std::optional<double> parse_number(std::string_view field) {
-  field = trimmed(field);
-  double value = 0;
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (error != std::errc() || end != field.data() + field.size() || !std::isfinite(value))
-    return std::nullopt;
-  return value;
-}
 
 /// The four columns of a table that hold a box.
 class BoxFields {
@@ -51,7 +39,7 @@ class BoxFields {
     std::array<double, 4> values{};
     for (std::size_t i = 0; i < values.size(); ++i) {
       const std::string& field = fields_[i][row];
-      const std::optional<double> value = parse_number(field);
+      const std::optional<double> value = parse_number(trimmed(field));
       const bool is_extent = i >= 2;
       if (!value || *value < 0 || *value > most || (is_extent && *value == 0))
         return concat("the box's ", names[i], " is ", data::detail::shown(field),
