@@ -136,6 +136,8 @@ TEST_CASE("every bad row of PadChest is named") {
     CHECK(collection.bad[i].what == bad[i].second);
   }
   CHECK_MESSAGE_HAS(folder.read(bad[0].first), "no image with labels", table + ":2: Labels are");
+  CHECK_MESSAGE_HAS(folder.read(row("a.png", "") + row("b.png", "[]")), table,
+                    "2 images, of which none has a label");
   std::string many = "['0'";
   for (int i = 1; i <= 1000; ++i) many += concat(",'", i, "'");
   CHECK_MESSAGE_HAS(folder.read(row("a.png", many + "]")), table, "more than 1000 different labels");

@@ -97,7 +97,7 @@ class TextReader {
 };
 
 /// Adds notes about the rows that were left out. `text_columns` says where reports stand; it is empty for a
-/// collection of images that have labels alone. Throws std::runtime_error if nothing is left.
+/// collection of images that have labels alone. Throws std::runtime_error if nothing is left, or no label.
 inline void finish(Collection& collection, std::string_view text_columns) {
   const std::string_view kind = text_columns.empty() ? "image with labels" : "pair of an image and a report";
   const std::string_view kinds =
@@ -117,6 +117,8 @@ inline void finish(Collection& collection, std::string_view text_columns) {
   if (!collection.bad.empty()) reason = describe(collection.path, collection.bad);
   ensure(!collection.entries.empty(), collection.path, ": no ", kind, " (",
          reason.empty() ? "there are no rows, or none of the projection asked for" : reason, ")");
+  ensure(!text_columns.empty() || !collection.labels.empty(), collection.path, ": ",
+         collection.entries.size(), " images, of which none has a label");
   collection.notes.push_back(concat(collection.path, ": ", collection.entries.size(), " ", kinds));
 }
 
