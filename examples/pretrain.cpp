@@ -38,7 +38,7 @@ struct Phase {
 /// The pairs that --data names.
 data::Dataset load_dataset(Cpu& device, const Options& options, StopToken stop) {
   if (options.data == "builtin")
-    return builtin::draw_dataset(device, options.task.seed, options.studies, options.dataset(), stop);
+    return builtin::draw_dataset(device, options.task.pairs.seed, options.studies, options.dataset(), stop);
   cli::ReadingBar bar;
   return data::read_dataset(device, data::layouts::read(options.data, options.layout(stop, bar.report())),
                             options.dataset(bar.report()), stop);
@@ -50,7 +50,7 @@ text::Vocabulary choose_vocabulary(const Options& options, const train::RunFolde
                                    const data::Dataset& dataset, StopToken stop) {
   if (options.goes_on()) return text::Vocabulary::load(folder.file("vocab.txt"));
   if (!options.vocabulary.empty()) return text::Vocabulary::load(options.vocabulary);
-  return tasks::build_vocabulary(dataset, options.task, stop);
+  return tasks::build_vocabulary(dataset, options.task.pairs, stop);
 }
 
 /// A hash of the pieces in their order.
@@ -86,9 +86,9 @@ std::vector<std::string> take_up(const Options& options, Cpu& device, train::Run
   if (options.resume) {
     folder.lock();
     notes = trainer.resume();
-    if (settings.at("micro-batch") != options.task.micro_batch)
+    if (settings.at("micro-batch") != options.task.pairs.micro_batch)
       notes.push_back(concat("the run goes on, but not bit for bit: it began with --micro-batch ",
-                             settings.at("micro-batch").dump(), ", and ", options.task.micro_batch,
+                             settings.at("micro-batch").dump(), ", and ", options.task.pairs.micro_batch,
                              " rounds otherwise"));
   }
   const Index step = trainer.progression().step;

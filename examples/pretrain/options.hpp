@@ -57,9 +57,9 @@ struct Options {
     return {.projection = projection, .stop = stop, .progress = std::move(progress)};
   }
   [[nodiscard]] data::DatasetOptions dataset(data::ReadProgress progress = {}) const {
-    return {.image_size = task.image_size,
+    return {.image_size = task.pairs.image_size,
             .held_out = held_out,
-            .max_words = task.max_words,
+            .max_words = task.pairs.max_words,
             .report_part = report_part,
             .bad_rows = bad_rows,
             .read_images = read_images,

@@ -137,7 +137,7 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Cont
   text += concat("Data: ", options.data, "; alpha ", options.task.objective.alpha, ", beta ",
                  options.task.objective.beta,
                  options.task.objective.perturbed_as_negatives ? ", perturbed reports as negatives" : "",
-                 ", seed ", options.task.seed, ". All settings: [config.json](config.json).\n\n");
+                 ", seed ", options.task.pairs.seed, ". All settings: [config.json](config.json).\n\n");
   text += concat("Evaluated: best.safetensors, the checkpoint of step ", trainer.progression().best_step,
                  " of ", trainer.progression().step, ", where the held-out loss was lowest (",
                  trainer.progression().best_loss, ").\n\n## Held-out pairs\n\n");

@@ -32,20 +32,20 @@ TEST_CASE("the gradient of the whole task agrees with central differences") {
     options.objective.beta = GENERATE(0.0, 0.9);
   }
   SECTION("regions after the blocks, words of the last layer, duplicates as positives") {
-    options.model.image_blocks = options.model.region_blocks = 2;
-    options.model.word_layers = 1;
-    options.objective.duplicates = DuplicatePolicy::positives;
-    options.local_words = data::LocalWords::all;
+    options.pairs.model.image_blocks = options.pairs.model.region_blocks = 2;
+    options.pairs.model.word_layers = 1;
+    options.pairs.duplicates = DuplicatePolicy::positives;
+    options.pairs.local_words = data::LocalWords::all;
   }
   SECTION("perturbed reports as negatives") {
     options.objective.perturbed_as_negatives = true;
     options.objective.alpha = GENERATE(0.0, 0.7);
     options.objective.beta = GENERATE(0.0, 0.9);
   }
-  CAPTURE(options.objective.alpha, options.objective.beta, options.model.region_blocks);
+  CAPTURE(options.objective.alpha, options.objective.beta, options.pairs.model.region_blocks);
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
-  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   const auto batch = task.make_batch(0);
   const auto& parameters = task.parameters();
   // Off the starting values, where biases are zero and both scales are equal.
@@ -100,7 +100,7 @@ TEST_CASE("a term of weight 0 has no parameters and no perturbed texts") {
     tasks::ContrastiveOptions options = small_options();
     options.objective.alpha = alpha;
     options.objective.beta = beta;
-    tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+    tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
     CHECK(task.make_batch(0).texts_per_pair == (beta > 0 ? 4 : 1));
     std::string all;
     for (const auto& [name, parameter] : task.parameters()) all += name + "\n";
@@ -120,7 +120,7 @@ TEST_CASE("perturbed reports as negatives make the global term that of MultiScal
   tasks::ContrastiveOptions options = small_options();
   options.objective.alpha = 0;
   options.objective.beta = GENERATE(0.0, 0.9);
-  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  const auto vocabulary = tasks::build_vocabulary(dataset, options.pairs);
   const auto terms_with = [&](bool negatives) {
     options.objective.perturbed_as_negatives = negatives;
     tasks::Contrastive<double> task(device, options, dataset, vocabulary);
@@ -158,9 +158,9 @@ TEST_CASE("batches depend on the seed and the step alone and cover an epoch once
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = small_options();
-  options.batch_size = 2;
-  options.perturbations_per_step = 2;
-  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  options.pairs.batch_size = 2;
+  options.pairs.perturbations_per_step = 2;
+  const auto vocabulary = tasks::build_vocabulary(dataset, options.pairs);
   tasks::Contrastive one(device, options, dataset, vocabulary), other(device, options, dataset, vocabulary);
   CHECK(one.steps_per_epoch() == 2);
   CHECK(one.examples_per_step() == 2);
@@ -177,7 +177,7 @@ TEST_CASE("batches depend on the seed and the step alone and cover an epoch once
   CHECK(a.examples == b.examples);
   CHECK(a.pieces == b.pieces);
   CHECK(a.images == b.images);
-  options.seed = 2;
+  options.pairs.seed = 2;
   tasks::Contrastive reseeded(device, options, dataset, vocabulary);
   CHECK(reseeded.make_batch(5).pieces != a.pieces);
 }
@@ -186,7 +186,7 @@ TEST_CASE("scales are kept at or below 100 and are read as they are") {
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   const tasks::ContrastiveOptions options = small_options();
-  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   CHECK(std::abs(task.readings(device)[0].value - std::log(1 / 0.07)) < 1e-12);
   for (const auto& [name, parameter] : task.parameters())
     if (name.ends_with("log_scale")) parameter->value()[0] = 5;
@@ -199,23 +199,23 @@ TEST_CASE("the local term is reported beside its chance level, that of the batch
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = small_options();
-  options.batch_size = GENERATE(1, 2, 3, 4);
-  CAPTURE(options.batch_size);
-  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  options.pairs.batch_size = GENERATE(1, 2, 3, 4);
+  CAPTURE(options.pairs.batch_size);
+  const auto vocabulary = tasks::build_vocabulary(dataset, options.pairs);
   tasks::Contrastive<double> task(device, options, dataset, vocabulary);
   CHECK(task.terms().terms[1].name == "local");
   CHECK(task.terms().terms[1].chance == 0.0);
   const train::Terms terms = task.step(device, task.make_batch(0));
   REQUIRE(terms.terms[1].chance.has_value());
-  CHECK(std::abs(*terms.terms[1].chance - std::log(options.batch_size)) < 1e-15);
+  CHECK(std::abs(*terms.terms[1].chance - std::log(options.pairs.batch_size)) < 1e-15);
   // Two pairs are held out, in one batch or in two of one.
-  const double held_out = options.batch_size == 1 ? 0 : std::log(2);
+  const double held_out = options.pairs.batch_size == 1 ? 0 : std::log(2);
   CHECK(std::abs(*task.held_out(device).terms[1].chance - held_out) < 1e-15);
   for (const std::size_t other : {0u, 2u}) CHECK_FALSE(terms.terms[other].chance.has_value());
   // Of copies of one pair nothing can be told apart.
   data::Dataset copies = few_pairs(16);
   std::fill(copies.train.begin(), copies.train.end(), dataset.train[0]);
-  options.objective.duplicates = DuplicatePolicy::negatives;
+  options.pairs.duplicates = DuplicatePolicy::negatives;
   tasks::Contrastive<double> alike(device, options, copies, vocabulary);
   const train::Term local = alike.step(device, alike.make_batch(0)).terms[1];
   CHECK(std::abs(local.value - *local.chance) < 1e-12);
@@ -230,11 +230,11 @@ TEST_CASE("held-out terms are means over examples, whatever the batches") {
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = small_options();
-  options.batch_size = 1;  // two batches of one
-  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  options.pairs.batch_size = 1;  // two batches of one
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   const train::Terms mean = task.held_out(device);
   double total = 0, perturbation = 0;
-  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.perturbations);
+  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.pairs.perturbations);
   task.for_each_batch(maker, dataset.held_out, [&](const auto& batch) {
     task.embed(device, batch);
     const train::Terms terms = task.evaluate_objective(device);
@@ -250,7 +250,7 @@ TEST_CASE("rows that are not finite are described by their example") {
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   const tasks::ContrastiveOptions options = small_options();
-  tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   auto batch = task.make_batch(0);
   static_cast<void>(task.step(device, batch));
   CHECK(task.describe(device, batch) == "none");
@@ -266,7 +266,7 @@ TEST_CASE("evaluation gives every figure, and attention where it was trained") {
   tasks::ContrastiveOptions options = small_options();
   const auto evaluation_of = [&](double alpha, std::vector<tasks::AttendedPair>& attended) {
     options.objective.alpha = alpha;
-    tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+    tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
     return evaluate(task, device, device, 5, attended);
   };
   std::vector<tasks::AttendedPair> attended, none;
@@ -295,7 +295,7 @@ TEST_CASE("reports of one image are not negatives of each other, and all of them
   data::Dataset dataset = few_pairs(16);
   dataset.train.resize(2);  // of different reports
   tasks::ContrastiveOptions options = small_options();
-  const auto vocabulary = tasks::build_vocabulary(dataset, options);
+  const auto vocabulary = tasks::build_vocabulary(dataset, options.pairs);
   const auto global_and_recall = [&] {
     tasks::Contrastive task(device, options, dataset, vocabulary);
     std::vector<tasks::AttendedPair> attended;
@@ -326,14 +326,15 @@ TEST_CASE("settings out of range and datasets of another size are refused") {
     tasks::ContrastiveOptions options = small_options();
     change(options);
     return message_of<std::invalid_argument>([&] {
-      tasks::Contrastive(device, options, dataset, tasks::build_vocabulary(dataset, small_options()));
+      tasks::Contrastive(device, options, dataset, tasks::build_vocabulary(dataset, small_options().pairs));
     });
   };
-  CHECK(message([](auto& o) { o.image_size = 24; }) ==
+  CHECK(message([](auto& o) { o.pairs.image_size = 24; }) ==
         "Contrastive: the images of the dataset are 16 pixels a side, but image-size is 24");
-  CHECK(message([](auto& o) { o.image_size = 20; }) == "image-size must be a multiple of 8, but is 20");
-  CHECK(message([](auto& o) { o.model.heads = 3; }) ==
+  CHECK(message([](auto& o) { o.pairs.image_size = 20; }) == "image-size must be a multiple of 8, but is 20");
+  CHECK(message([](auto& o) { o.pairs.model.heads = 3; }) ==
         "width must be a multiple of heads, but is 8 for 3 heads");
   CHECK(message([](auto& o) { o.objective.beta = -1; }) == "beta must be 0 or a positive number, but is -1");
-  CHECK(message([](auto& o) { o.batch_size = 0; }) == "batch-size must be from 1 to 1000000000, but is 0");
+  CHECK(message([](auto& o) { o.pairs.batch_size = 0; }) ==
+        "batch-size must be from 1 to 1000000000, but is 0");
 }

@@ -36,17 +36,17 @@ inline data::Dataset few_pairs(Index image_size) {
 /// A model of some hundred numbers on few_pairs(16).
 inline tasks::ContrastiveOptions small_options() {
   tasks::ContrastiveOptions options;
-  options.image_size = 16;
-  options.max_words = 12;
-  options.vocabulary_size = 80;
-  options.perturbations = text::parse_perturbations("1,6,8");
-  options.perturbations_per_step = 0;
-  options.model.width = 8;
-  options.model.heads = 2;
-  options.model.embedding = 6;
+  options.pairs.image_size = 16;
+  options.pairs.max_words = 12;
+  options.pairs.vocabulary_size = 80;
+  options.pairs.perturbations = text::parse_perturbations("1,6,8");
+  options.pairs.perturbations_per_step = 0;
+  options.pairs.model.width = 8;
+  options.pairs.model.heads = 2;
+  options.pairs.model.embedding = 6;
   options.objective.alpha = 0.7;
   options.objective.beta = 0.9;
-  options.batch_size = 4;
+  options.pairs.batch_size = 4;
   return options;
 }
 

@@ -29,7 +29,7 @@ std::vector<std::string> results_on(Device& device, const std::string& path,
   std::atomic<bool> stop{true};
   for (int session = 0; session < 2; ++session) {
     tasks::Contrastive<float, Device> task(device, options, dataset,
-                                           tasks::build_vocabulary(dataset, options));
+                                           tasks::build_vocabulary(dataset, options.pairs));
     train::RunFolder folder(path);
     train::Trainer trainer(device, task, training, folder, provenance);
     if (session == 0) {
@@ -62,9 +62,9 @@ std::vector<std::string> results_on(Device& device, const std::string& path,
 
 TEST_CASE("a whole run comes to the same bytes on a device that the host cannot look into") {
   tasks::ContrastiveOptions options = test::small_options();
-  options.batch_size = 2;
+  options.pairs.batch_size = 2;
   options.objective.alpha = GENERATE(0.0, 0.7);
-  options.micro_batch = GENERATE(0, 1);
+  options.pairs.micro_batch = GENERATE(0, 1);
   const test::TemporaryFolder folder;
   Cpu cpu(1);
   test::Guarded guarded;

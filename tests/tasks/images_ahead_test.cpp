@@ -32,7 +32,7 @@ namespace {
 
 tasks::ContrastiveOptions small_task() {
   tasks::ContrastiveOptions options = test::small_options();
-  options.batch_size = 3;
+  options.pairs.batch_size = 3;
   return options;
 }
 
@@ -65,7 +65,7 @@ struct Session {
   data::Dataset dataset;
   train::RunFolder folder;
   tasks::Contrastive<float> task{device, small_task(), dataset,
-                                 tasks::build_vocabulary(dataset, small_task())};
+                                 tasks::build_vocabulary(dataset, small_task().pairs)};
   train::Settings settings = train::settings_of(small_task());
   train::Trainer<tasks::Contrastive<float>> trainer{
       device, task, {.epochs = 3, .checkpoint_every = 2}, folder, {settings, data::fingerprint(dataset)}};
@@ -149,13 +149,14 @@ TEST_CASE("pairs whose images cannot be read are left out of batches, held-out l
   data::DatasetOptions options = reading(ReadImages::ahead);
   options.bad_rows = data::BadRows::skip;
   tasks::ContrastiveOptions task_options = small_task();
-  const auto vocabulary = tasks::build_vocabulary(data::read_dataset(device, table, options), task_options);
+  const auto vocabulary =
+      tasks::build_vocabulary(data::read_dataset(device, table, options), task_options.pairs);
   // Held-out losses of one pair at a time: the mean of those of the pairs that are there.
-  task_options.batch_size = 1;
+  task_options.pairs.batch_size = 1;
   const data::Dataset sound = data::read_dataset(device, table, options);
   tasks::Contrastive<double> all(device, task_options, sound, vocabulary);
   std::vector<double> losses;
-  data::PairBatchMaker maker(all.batch_options(), all.word_piece(), task_options.perturbations);
+  data::PairBatchMaker maker(all.batch_options(), all.word_piece(), task_options.pairs.perturbations);
   all.for_each_batch(maker, sound.held_out, [&](const data::PairBatch& batch) {
     all.embed(device, batch);
     losses.push_back(all.evaluate_objective(device).total);
@@ -186,7 +187,7 @@ TEST_CASE("pairs whose images cannot be read are left out of batches, held-out l
   }
   CHECK(empty == 1);
   // Rows of a larger batch are described by the examples that are in it.
-  task_options.batch_size = 7;
+  task_options.pairs.batch_size = 7;
   tasks::Contrastive<double> large(device, task_options, dataset, vocabulary);
   auto batch = large.make_batch(0);
   REQUIRE(batch.pairs == 6);

@@ -35,8 +35,8 @@ Results<Scalar> results_with(Index micro_batch, const tasks::ContrastiveOptions&
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = base;
-  options.micro_batch = micro_batch;
-  tasks::Contrastive<Scalar> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  options.pairs.micro_batch = micro_batch;
+  tasks::Contrastive<Scalar> task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   Random random(5);
   for (auto& [name, parameter] : task.parameters())
     for (Index i = 0; i < parameter->size(); ++i)
@@ -89,8 +89,8 @@ TEST_CASE("a step by micro-batches of any size is the step of the whole batch") 
     options.objective.perturbed_as_negatives = true;
   }
   SECTION("regions of all blocks, every word") {
-    options.model.image_blocks = options.model.region_blocks = 2;
-    options.local_words = data::LocalWords::all;
+    options.pairs.model.image_blocks = options.pairs.model.region_blocks = 2;
+    options.pairs.local_words = data::LocalWords::all;
   }
   const auto whole = results_with<double>(0, options);
   const auto whole_float = results_with<float>(0, options);
@@ -99,7 +99,7 @@ TEST_CASE("a step by micro-batches of any size is the step of the whole batch") 
     const auto parts = results_with<double>(size, options);
     check_same(whole, parts, 1e-12);
     check_same(whole_float, results_with<float>(size, options), 2e-5);
-    if (size >= options.batch_size) {  // nothing is cut, so not a bit differs
+    if (size >= options.pairs.batch_size) {  // nothing is cut, so not a bit differs
       CHECK(parts.terms == whole.terms);
       CHECK(parts.gradients == whole.gradients);
     }
@@ -110,11 +110,11 @@ TEST_CASE("the micro-batch that was embedded last goes back without a second pas
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = small_options();
-  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   auto batch = task.make_batch(0);
   models::DualEncoder<double> model(
-      options.model, {.image_size = 16, .vocabulary = 80, .longest_text = task.batch_options().max_pieces()},
-      1);
+      options.pairs.model,
+      {.image_size = 16, .vocabulary = 80, .longest_text = task.batch_options().max_pieces()}, 1);
   Parameters<double> parameters(device, model);
   const auto is_finite_after = [&](Index micro_batch, std::size_t row) {
     tasks::detail::BatchEmbedding<double, Cpu> embedding(16, micro_batch);
@@ -142,8 +142,9 @@ TEST_CASE("evaluation by micro-batches gives the figures and the attention of wh
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = small_options();
   const auto evaluation_with = [&](Index micro_batch, std::vector<tasks::AttendedPair>& attended) {
-    options.micro_batch = micro_batch;
-    tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+    options.pairs.micro_batch = micro_batch;
+    tasks::Contrastive<double> task(device, options, dataset,
+                                    tasks::build_vocabulary(dataset, options.pairs));
     return tables(evaluate(task, device, device, 5, attended));
   };
   std::vector<tasks::AttendedPair> whole, parts;
@@ -162,10 +163,10 @@ TEST_CASE("rows that are not finite are described in whichever micro-batch they 
   Cpu device(1);
   const data::Dataset dataset = few_pairs(16);
   tasks::ContrastiveOptions options = small_options();
-  options.micro_batch = GENERATE(1, 3);
+  options.pairs.micro_batch = GENERATE(1, 3);
   const std::size_t row = GENERATE(0u, 2u, 3u);
-  CAPTURE(options.micro_batch, row);
-  tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  CAPTURE(options.pairs.micro_batch, row);
+  tasks::Contrastive task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   auto batch = task.make_batch(0);
   static_cast<void>(task.step(device, batch));
   CHECK(task.describe(device, batch) == "none");
@@ -178,7 +179,7 @@ TEST_CASE("rows that are not finite are described in whichever micro-batch they 
 
 TEST_CASE("a negative micro-batch is refused") {
   tasks::ContrastiveOptions options = small_options();
-  options.micro_batch = -1;
+  options.pairs.micro_batch = -1;
   CHECK(test::message_of<std::invalid_argument>([&] { validate(options); }) ==
         "micro-batch must be from 0 to 1000000000, but is -1");
 }

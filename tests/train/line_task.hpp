@@ -54,6 +54,7 @@ class Line {
   train::Terms terms() const { return {0, {{"error", 1, 0, 0.0}, {"penalty", 0.01}}}; }
   std::vector<train::Reading> readings(Cpu&) const { return {{"slope", slope_.value()[0]}}; }
   const ParameterList<float>& parameters() const { return parameters_.list(); }
+  const ParameterList<float>& trained() const { return parameters_.list(); }
   VectorView<float> gradients() const { return parameters_.gradients(); }
   train::Times& times() { return times_; }
   void constrain(Cpu& device) { ++constrained, static_cast<void>(device); }

@@ -12,6 +12,7 @@
 #include <vlp/models/pair_features.hpp>
 #include <vlp/models/text_encoder.hpp>
 #include <vlp/nn/aggregate_to_words.hpp>
+#include <vlp/nn/checks.hpp>
 #include <vlp/nn/projection_head.hpp>
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/types.hpp>
@@ -72,7 +73,21 @@ struct DualEncoderShape {
   Index vocabulary = 0;      ///< word pieces
   Index longest_text = 0;    ///< word pieces of the longest text, [CLS] and [SEP] included
   bool with_regions = true;  ///< whether there are heads for regions and words
+  /// Whether features of the encoders themselves are kept for a decoder, regions and pieces; see
+  /// DualEncoder::encoder_features.
+  bool with_encoder_features = false;
 };
+
+/// The text encoder of a DualEncoder of these options.
+[[nodiscard]] inline TextEncoderOptions text_encoder_options(const DualEncoderOptions& options,
+                                                             Index vocabulary, Index longest_text) {
+  return {.vocabulary = vocabulary,
+          .positions = longest_text,
+          .width = options.width,
+          .depth = options.text_blocks,
+          .heads = options.heads,
+          .last_layers = std::min(options.word_layers, options.text_blocks + 1)};
+}
 
 /// A batch of B images and their texts, 1 + K for each image, in device memory.
 template <class Scalar, class Device>
@@ -95,22 +110,21 @@ class DualEncoder {
  public:
   using Inputs = PairInputs<Scalar, Device>;
 
+  /// The stream of Random, beside the seed, of the weights of a DualEncoder and of what belongs to it.
+  static constexpr std::uint32_t weights_stream = 0x3E16;
+
   /// All weights are drawn from the seed.
   DualEncoder(const DualEncoderOptions& options, const DualEncoderShape& shape, std::uint64_t seed)
       : options_(options),
+        keeps_encoder_features_(shape.with_encoder_features || shape.with_regions),
         image_encoder_({.image_size = shape.image_size,
                         .stem_channels = {options.width / 4, options.width / 2},
                         .width = options.width,
                         .depth = options.image_blocks,
                         .heads = options.heads,
-                        .region_depth = shape.with_regions ? options.region_blocks : -1},
+                        .region_depth = keeps_encoder_features_ ? options.region_blocks : -1},
                        Random(seed, weights_stream, 0)),
-        text_encoder_({.vocabulary = shape.vocabulary,
-                       .positions = shape.longest_text,
-                       .width = options.width,
-                       .depth = options.text_blocks,
-                       .heads = options.heads,
-                       .last_layers = std::min(options.word_layers, options.text_blocks + 1)},
+        text_encoder_(text_encoder_options(options, shape.vocabulary, shape.longest_text),
                       Random(seed, weights_stream, 1)),
         image_head_(head_options(), Random(seed, weights_stream, 2)),
         text_head_(head_options(), Random(seed, weights_stream, 3)) {
@@ -151,13 +165,13 @@ class DualEncoder {
     const Extents e(*this, in);
     check("features", features, e);
     const auto region_features =
-        local_ ? region_features_.reshape(e.pairs, e.regions, e.width) : BatchView<Scalar>();
+        keeps_encoder_features_ ? region_features_.reshape(e.pairs, e.regions, e.width) : BatchView<Scalar>();
     const auto global = global_.reshape(e.pairs, e.width);
     image_encoder_.forward(device, in.images, region_features, global);
     image_head_.forward(device, global, features.image);
 
     const auto cls = cls_.reshape(e.texts, e.width);
-    const auto pieces = local_ ? pieces_.reshape(e.pieces, e.width) : MatrixView<Scalar>();
+    const auto pieces = keeps_encoder_features_ ? pieces_.reshape(e.pieces, e.width) : MatrixView<Scalar>();
     text_encoder_.forward(device, in.texts, cls, pieces);
     text_head_.forward(device, cls, flatten_rows(features.text));
 
@@ -171,38 +185,54 @@ class DualEncoder {
     }
   }
 
-  /// Adds to the gradients of the parameters, from those by the features; that by the words serves as scratch
-  /// memory and is changed. `in` are the inputs of the last forward. Throws std::invalid_argument unless
-  /// `d_features` has the batch's feature_extents().
-  void backward(Device& device, const Inputs& in, const PairFeatures<Scalar>& d_features) {
+  /// The encoders' own features of the batch `in` of the last forward, until the next: regions before their
+  /// head, and the features of all pieces before they are pooled to words. Needs
+  /// DualEncoderShape::with_encoder_features or with_regions.
+  [[nodiscard]] EncoderFeatures<const Scalar> encoder_features(const Inputs& in) const {
+    require(keeps_encoder_features_, "DualEncoder: made without encoder features");
+    const Extents e(*this, in);
+    return {{region_features_.data(), {e.pairs, e.regions, e.width}}, rows(pieces_, e.pieces)};
+  }
+
+  /// Adds to the gradients of the parameters, from those by the features and, where they are given, those by
+  /// the encoder_features(); that by the words serves as scratch memory and is changed. `in` are the inputs
+  /// of the last forward. Throws std::invalid_argument unless `d_features` has the batch's feature_extents()
+  /// and `d_encoder` the extents of encoder_features().
+  void backward(Device& device, const Inputs& in, const PairFeatures<Scalar>& d_features,
+                const EncoderFeatures<const Scalar>& d_encoder = {}) {
     const Extents e(*this, in);
     check("d_features", d_features, e);
+    check(d_encoder, e);
     auto scope = device.scratch().scope();
     const auto d_global = scope.template take_view<Scalar>(e.pairs, e.width);
     image_head_.backward(device, rows(global_, e.pairs), d_features.image, d_global);
     const auto d_cls = scope.template take_view<Scalar>(e.texts, e.width);
     text_head_.backward(device, rows(cls_, e.texts), flatten_rows(d_features.text), d_cls);
 
-    BatchView<Scalar> d_regions;
-    MatrixView<Scalar> d_pieces;
+    BatchView<const Scalar> d_regions = d_encoder.regions;
+    MatrixView<const Scalar> d_pieces = d_encoder.pieces;
     if (local_) {
-      d_regions = scope.template take_view<Scalar>(e.pairs, e.regions, e.width);
+      const auto d_local_regions = scope.template take_view<Scalar>(e.pairs, e.regions, e.width);
       local_->region_head.backward(device, rows(region_features_, e.pairs * e.regions),
-                                   flatten_rows(d_features.regions), flatten_rows(d_regions));
+                                   flatten_rows(d_features.regions), flatten_rows(d_local_regions));
       const auto d_projected = flatten_rows(d_features.words);
       local_->unit_words.backward(device, rows(projected_words_, e.words), d_projected, d_projected);
       const auto d_words = scope.template take_view<Scalar>(e.words, e.width);
       local_->word_head.backward(device, rows(words_, e.words), d_projected, d_words);
-      d_pieces = scope.template take_view<Scalar>(e.pieces, e.width);
-      nn::aggregate_to_words_gradient<Scalar>(device, d_words, in.word_slots, nn::Pooling::sum, d_pieces);
+      const auto d_local_pieces = scope.template take_view<Scalar>(e.pieces, e.width);
+      nn::aggregate_to_words_gradient<Scalar>(device, d_words, in.word_slots, nn::Pooling::sum,
+                                              d_local_pieces);
+      if (d_regions.given())
+        add_scaled<Scalar>(device, 1, flatten_rows(d_regions), flatten_rows(d_local_regions));
+      if (d_pieces.given()) add_scaled<Scalar>(device, 1, d_pieces, d_local_pieces);
+      d_regions = d_local_regions;
+      d_pieces = d_local_pieces;
     }
     image_encoder_.backward(device, in.images, d_regions, d_global);
     text_encoder_.backward(device, in.texts, d_cls, d_pieces);
   }
 
  private:
-  static constexpr std::uint32_t weights_stream = 0x3E16;
-
   template <class T>
   using Buffer = typename Device::template Buffer<T>;
 
@@ -245,6 +275,18 @@ class DualEncoder {
     check_one("words", features.words, Batch{e.pairs, e.words_per_text, e.embedding});
   }
 
+  void check(const EncoderFeatures<const Scalar>& d_encoder, const Extents& e) const {
+    const auto& regions = d_encoder.regions;
+    const auto& pieces = d_encoder.pieces;
+    require(keeps_encoder_features_ || !(regions.given() || pieces.given()),
+            "DualEncoder: made without encoder features");
+    const std::array<Index, 3> wanted{e.pairs, e.regions, e.width};
+    require(!regions.given() || regions.extents() == wanted, "DualEncoder: d_encoder.regions is ",
+            vlp::detail::extents_text(regions.extents()), " but must be ", vlp::detail::extents_text(wanted));
+    if (pieces.given())
+      nn::detail::check_matrix("DualEncoder", "d_encoder.pieces", pieces, e.pieces, e.width);
+  }
+
   [[nodiscard]] nn::ProjectionHeadOptions head_options() const {
     return {.inputs = options_.width, .outputs = options_.embedding};
   }
@@ -255,6 +297,7 @@ class DualEncoder {
   }
 
   DualEncoderOptions options_;
+  bool keeps_encoder_features_;
   ImageEncoder<Scalar, Device> image_encoder_;
   TextEncoder<Scalar, Device> text_encoder_;
   nn::ProjectionHead<Scalar, Device> image_head_, text_head_;

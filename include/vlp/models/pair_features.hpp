@@ -31,6 +31,20 @@ struct PairFeatures {
   }
 };
 
+/// Features of a batch as the encoders give them, or gradients by them, in device memory: what a decoder
+/// attends to.
+template <class T>
+struct EncoderFeatures {
+  BatchView<T> regions = {};  ///< [B, R, width]
+  MatrixView<T> pieces = {};  ///< [T, width], of all texts
+
+  /// The same to read alone.
+  operator EncoderFeatures<const T>() const  // NOLINT(google-explicit-constructor): as a View does
+      requires(!std::is_const_v<T>) {
+    return {regions, pieces};
+  }
+};
+
 /// Extents of a PairFeatures.
 struct PairFeatureExtents {
   Index pairs = 0;           ///< B

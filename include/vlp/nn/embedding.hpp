@@ -43,6 +43,8 @@ class Embedding {
   }
 
   [[nodiscard]] Index width() const { return norm_.width(); }
+  /// The table of words [V, width], for output layers that are tied to it.
+  [[nodiscard]] Parameter<Scalar, Device>& word() { return word_; }
 
   /// Throws std::invalid_argument for an id outside of its table or a sequence longer than there are
   /// positions.

@@ -15,8 +15,7 @@
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/tasks/contrastive_objective.hpp>
 #include <vlp/tasks/detail/batch_embedding.hpp>
-#include <vlp/text/build_vocabulary.hpp>
-#include <vlp/text/normalise.hpp>
+#include <vlp/tasks/pair_options.hpp>
 #include <vlp/text/perturbation.hpp>
 #include <vlp/text/word_piece.hpp>
 #include <vlp/train/task.hpp>
@@ -37,75 +36,24 @@
 
 namespace vlp::tasks {
 
-/// Options of Contrastive, in parts.
+/// Options of Contrastive.
 struct ContrastiveOptions {
-  Index image_size = 64;         ///< pixels along an edge of the images, a multiple of 8
-  Index max_words = 50;          ///< words of a report that are kept
-  Index vocabulary_size = 4096;  ///< most word pieces of a vocabulary that is built
-  std::vector<text::Perturbation> perturbations{text::all_perturbations.begin(),
-                                                text::all_perturbations.end()};
-  Index perturbations_per_step = 3;  ///< of those, how many a report meets in one step; 0: all
-  text::PerturbationScope scope = text::PerturbationScope::report;
-  data::LocalWords local_words = data::LocalWords::nouns;
-  models::DualEncoderOptions model;
+  PairOptions pairs;
   ContrastiveObjectiveOptions objective;
-  Index batch_size = 32;  ///< pairs per step
-  /// Pairs of a batch that are embedded at a time, in a first pass for the features and in a second one for
-  /// the gradients: the memory of activations is theirs, and the result that of the whole batch up to
-  /// rounding. 0: all at once, in one pass.
-  Index micro_batch = 0;
-  std::uint64_t seed = 1;  ///< of weights, of the order of examples and of perturbations
 };
 
 /// Calls `visit(name, field, help)` for each option.
 template <class Options, class Visit>
 requires std::is_same_v<std::remove_const_t<Options>, ContrastiveOptions>
 void for_each_setting(Options& o, Visit&& visit) {
-  visit("vocabulary-size", o.vocabulary_size, "most word pieces of a vocabulary that is built");
-  visit("image-size", o.image_size, "pixels a side that images are brought to, a multiple of 8");
-  visit("max-words", o.max_words, "words of a report that are kept");
-  visit("perturbations", o.perturbations, "all, or a comma-separated list of names or numbers 1-9");
-  visit("perturbations-per-step", o.perturbations_per_step,
-        "how many of them a report meets in one step, drawn anew each epoch; 0 takes all. Evaluation takes "
-        "all");
-  visit("scope", o.scope, "perturb the whole report or each sentence: report | sentence");
-  visit("local-words", o.local_words,
-        "words of a report that the local loss aligns with regions: nouns | all");
-  for_each_setting(o.model, visit);
+  for_each_setting(o.pairs, visit);
   for_each_setting(o.objective, visit);
-  visit("batch-size", o.batch_size, "pairs per step");
-  visit("micro-batch", o.micro_batch,
-        "pairs of a batch that are embedded at a time, which takes less memory and a second pass of the "
-        "encoders; the losses see the whole batch. 0 embeds it at once");
-  visit("seed", o.seed, "seed of everything random");
 }
 
 /// Throws std::invalid_argument, naming the setting and its value, for one that is out of range.
 inline void validate(const ContrastiveOptions& o) {
-  constexpr Index many = 1'000'000'000;
-  require_range<Index>("vocabulary-size", o.vocabulary_size, 64, many);
-  require_range<Index>("image-size", o.image_size, 16, 4096);
-  require(o.image_size % 8 == 0, "image-size must be a multiple of 8, but is ", o.image_size);
-  require_range<Index>("max-words", o.max_words, 2, 510);
-  require_range<Index>("perturbations-per-step", o.perturbations_per_step, 0, 9);
-  validate(o.model);
+  validate(o.pairs);
   validate(o.objective);
-  require_range<Index>("batch-size", o.batch_size, 1, many);
-  require_range<Index>("micro-batch", o.micro_batch, 0, many);
-}
-
-/// A vocabulary of word pieces built from the training reports, as far as `options` keeps them. Throws
-/// Stopped where it was asked to stop.
-[[nodiscard]] inline text::Vocabulary build_vocabulary(const data::Dataset& dataset,
-                                                       const ContrastiveOptions& options,
-                                                       StopToken stop = {}) {
-  std::vector<std::string> reports;
-  reports.reserve(dataset.train.size());
-  for (const data::Example& example : dataset.train) {
-    stop.check();
-    reports.push_back(text::normalise(example.report, static_cast<std::size_t>(options.max_words)));
-  }
-  return text::build_vocabulary(reports, {.size = static_cast<std::size_t>(options.vocabulary_size)}, stop);
 }
 
 /// Contrastive pretraining of a DualEncoder by a ContrastiveObjective, as a train::Task. Batches are pairs of
@@ -127,20 +75,20 @@ class Contrastive {
       : options_(checked(options, dataset)),
         dataset_(dataset),
         word_piece_(std::move(vocabulary)),
-        objective_(options.objective),
-        model_(options.model,
-               {.image_size = options.image_size,
+        objective_(options.objective, options.pairs.duplicates),
+        model_(options.pairs.model,
+               {.image_size = options.pairs.image_size,
                 .vocabulary = static_cast<Index>(word_piece_.vocabulary().size()),
                 .longest_text = batch_options().max_pieces(),
                 .with_regions = objective_.needs_regions()},
-               options.seed),
+               options.pairs.seed),
         parameters_(device, *this),
         training_maker_(batch_options(), word_piece_, training_perturbations(),
-                        options.perturbations_per_step),
+                        options.pairs.perturbations_per_step),
         held_out_maker_(batch_options(), word_piece_, training_perturbations(),
-                        options.perturbations_per_step),
-        embedding_(options.image_size, options.micro_batch),
-        batch_size_(std::min(options.batch_size, static_cast<Index>(dataset.train.size()))) {}
+                        options.pairs.perturbations_per_step),
+        embedding_(options.pairs.image_size, options.pairs.micro_batch),
+        batch_size_(std::min(options.pairs.batch_size, static_cast<Index>(dataset.train.size()))) {}
   Contrastive(const Contrastive&) = delete;  // parameters_ points into it
   Contrastive& operator=(const Contrastive&) = delete;
 
@@ -158,11 +106,11 @@ class Contrastive {
   [[nodiscard]] Index size() const { return parameters_.size(); }
   /// How batches of this task are made of examples.
   [[nodiscard]] data::PairBatchOptions batch_options() const {
-    return {.image_size = options_.image_size,
-            .max_words = options_.max_words,
-            .scope = options_.scope,
-            .local_words = options_.local_words,
-            .seed = options_.seed};
+    return {.image_size = options_.pairs.image_size,
+            .max_words = options_.pairs.max_words,
+            .scope = options_.pairs.scope,
+            .local_words = options_.pairs.local_words,
+            .seed = options_.pairs.seed};
   }
 
   // Members that a train::Task owes.
@@ -175,6 +123,7 @@ class Contrastive {
     return objective_.readings(device);
   }
   [[nodiscard]] const ParameterList<Scalar, Device>& parameters() const { return parameters_.list(); }
+  [[nodiscard]] const ParameterList<Scalar, Device>& trained() const { return parameters_.list(); }
   [[nodiscard]] VectorView<Scalar> gradients() const { return parameters_.gradients(); }
   [[nodiscard]] train::Times& times() { return times_; }
   void constrain(Device& device) { objective_.constrain(device); }
@@ -185,7 +134,7 @@ class Contrastive {
       order_.resize(dataset_.train.size());
       std::iota(order_.begin(), order_.end(), Index{0});
       constexpr std::uint32_t order_stream = 0x0D3A;
-      Random(options_.seed, order_stream, static_cast<std::uint32_t>(epoch))
+      Random(options_.pairs.seed, order_stream, static_cast<std::uint32_t>(epoch))
           .shuffle(order_.begin(), order_.end());
       order_epoch_ = epoch;
     }
@@ -300,8 +249,9 @@ class Contrastive {
     require(!dataset.train.empty() && !dataset.held_out.empty(), "Contrastive: ", dataset.train.size(),
             " examples to train on and ", dataset.held_out.size(), " held out; both need at least one");
     require(dataset.images != nullptr, "Contrastive: the dataset has no images");
-    require(dataset.images->image_size() == options.image_size, "Contrastive: the images of the dataset are ",
-            dataset.images->image_size(), " pixels a side, but image-size is ", options.image_size);
+    require(dataset.images->image_size() == options.pairs.image_size,
+            "Contrastive: the images of the dataset are ", dataset.images->image_size(),
+            " pixels a side, but image-size is ", options.pairs.image_size);
     return options;
   }
 
@@ -313,7 +263,8 @@ class Contrastive {
 
   /// A weight of 0 skips the work of the perturbed texts altogether.
   [[nodiscard]] std::vector<text::Perturbation> training_perturbations() const {
-    return objective_.needs_perturbations() ? options_.perturbations : std::vector<text::Perturbation>{};
+    return objective_.needs_perturbations() ? options_.pairs.perturbations
+                                            : std::vector<text::Perturbation>{};
   }
 
   ContrastiveOptions options_;

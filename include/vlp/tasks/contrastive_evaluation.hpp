@@ -114,7 +114,7 @@ template <class Scalar, class Device>
 class AttentionReader {
  public:
   explicit AttentionReader(Contrastive<Scalar, Device>& task)
-      : task_(task), reader_(static_cast<std::size_t>(task.options().max_words)) {}
+      : task_(task), reader_(static_cast<std::size_t>(task.options().pairs.max_words)) {}
 
   /// For each pair of the batch, the words to look at that are among its local words, with their attention.
   std::vector<AttendedPair> read(Device& device, const data::PairBatch& batch) {
@@ -131,7 +131,7 @@ class AttentionReader {
       const auto pair = static_cast<std::size_t>(b);
       const data::Example& example = task_.dataset().held_out[static_cast<std::size_t>(batch.examples[pair])];
       reader_.read(example.report, words_);
-      data::number_local_words(words_, task_.options().local_words, slots_);
+      data::number_local_words(words_, task_.options().pairs.local_words, slots_);
       AttendedPair& out = pairs.emplace_back(AttendedPair{&example, grid, {}});
       for (const WordToSee& see : words_to_see(example, words_, slots_, batch.word_count[pair])) {
         AttendedPair::Word word{see.word, mean_attention(maps[b], see.occurrences), {}, {}};
@@ -165,9 +165,9 @@ template <class Scalar, class Device>
                                              StopToken stop = {}) {
   const ContrastiveOptions& options = task.options();
   const std::vector<data::Example>& examples = task.dataset().held_out;
-  const Index slots = 1 + static_cast<Index>(options.perturbations.size()), grid = task.model().grid(),
-              embedding = options.model.embedding;
-  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.perturbations);
+  const Index slots = 1 + static_cast<Index>(options.pairs.perturbations.size()), grid = task.model().grid(),
+              embedding = options.pairs.model.embedding;
+  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.pairs.perturbations);
   detail::AttentionReader<Scalar, Device> attention(task);
   std::vector<Scalar> image, report, scores;
   std::vector<std::uint8_t> valid;
@@ -201,7 +201,7 @@ template <class Scalar, class Device>
         if (word.box)
           out.pointing.add(
               word.kind, eval::point(MatrixView<const float>(word.attention.data(), {grid, grid}), *word.box,
-                                     options.image_size, options.image_size));
+                                     options.pairs.image_size, options.pairs.image_size));
       if (!pair.words.empty() && attended.size() < attended_pairs) attended.push_back(std::move(pair));
     }
   });
@@ -209,7 +209,7 @@ template <class Scalar, class Device>
   stop.check();
   const auto count = out.pairs = static_cast<Index>(image_ids.size());
   std::vector<std::string> names;
-  for (const auto perturbation : options.perturbations) names.emplace_back(text::name(perturbation));
+  for (const auto perturbation : options.pairs.perturbations) names.emplace_back(text::name(perturbation));
   out.structure =
       eval::structure_discrimination(MatrixView<const Scalar>(scores.data(), {count, slots}),
                                      MatrixView<const std::uint8_t>(valid.data(), {count, slots}), names);

@@ -32,7 +32,6 @@ namespace vlp::tasks {
 struct ContrastiveObjectiveOptions {
   double alpha = 1;  ///< weight of local alignment; 0 skips its work
   double beta = 1;   ///< weight of perturbation sensitivity; 0 skips its work
-  DuplicatePolicy duplicates = DuplicatePolicy::ignore;
   /// Makes perturbed reports negatives of every image in the global term (MultiScaleOptions); with alpha and
   /// beta of 0 that is NegCLIP.
   bool perturbed_as_negatives = false;
@@ -44,9 +43,6 @@ requires std::is_same_v<std::remove_const_t<Options>, ContrastiveObjectiveOption
 void for_each_setting(Options& o, Visit&& visit) {
   visit("alpha", o.alpha, "weight of the local alignment loss; 0 skips it");
   visit("beta", o.beta, "weight of the perturbation loss; 0 skips it");
-  visit("duplicates", o.duplicates,
-        "reports that are right for another image of the batch too, equal ones and all those of one image, "
-        "are: negatives | positives | ignore");
   visit("perturbed-as-negatives", o.perturbed_as_negatives,
         "make perturbed reports negatives of every image of the batch in the global loss; with --alpha 0 "
         "--beta 0 that is NegCLIP");
@@ -74,11 +70,14 @@ class ContrastiveObjective {
   using Features = models::PairFeatures<const Scalar>;
   using FeatureGradients = models::PairFeatures<Scalar>;
 
-  explicit ContrastiveObjective(const ContrastiveObjectiveOptions& options)
+  /// `duplicates`: see PairOptions.
+  explicit ContrastiveObjective(const ContrastiveObjectiveOptions& options,
+                                DuplicatePolicy duplicates = DuplicatePolicy::ignore)
       : options_(options),
+        duplicates_(duplicates),
         log_scale_({1}, WeightDecay::no, initial_log_scale()),
         perturbation_log_scale_({1}, WeightDecay::no, initial_log_scale()),
-        loss_(loss_options(options)) {}
+        loss_(loss_options()) {}
 
   [[nodiscard]] bool needs_regions() const { return options_.alpha > 0; }
   [[nodiscard]] bool needs_perturbations() const {
@@ -129,7 +128,7 @@ class ContrastiveObjective {
       terms.terms[i].value = static_cast<double>(host[i + 1]);
     if (needs_regions())
       terms.terms[local].chance =
-          LocalAlignmentInterface<Scalar>::chance_level(loss_options(options_).local, features.image.rows());
+          LocalAlignmentInterface<Scalar>::chance_level(loss_options().local, features.image.rows());
     return terms;
   }
 
@@ -159,12 +158,12 @@ class ContrastiveObjective {
 
   static Scalar initial_log_scale() { return std::log(Scalar(1) / Scalar(0.07)); }
 
-  static MultiScaleOptions loss_options(const ContrastiveObjectiveOptions& options) {
+  [[nodiscard]] MultiScaleOptions loss_options() const {
     MultiScaleOptions out;
-    out.alpha = options.alpha;
-    out.beta = options.beta;
-    out.perturbed_as_negatives = options.perturbed_as_negatives;
-    out.global.duplicate_policy = out.local.duplicate_policy = options.duplicates;
+    out.alpha = options_.alpha;
+    out.beta = options_.beta;
+    out.perturbed_as_negatives = options_.perturbed_as_negatives;
+    out.global.duplicate_policy = out.local.duplicate_policy = duplicates_;
     return out;
   }
 
@@ -192,6 +191,7 @@ class ContrastiveObjective {
   }
 
   ContrastiveObjectiveOptions options_;
+  DuplicatePolicy duplicates_;
   Parameter<Scalar, Device> log_scale_, perturbation_log_scale_;
   Loss loss_;
   typename Device::template Buffer<Accumulator> values_, d_scales_;

@@ -67,7 +67,8 @@ class Trainer {
         provenance_(std::move(provenance)),
         communicator_(std::move(communicator)),
         parameters_(task.parameters()),
-        optimiser_(device, parameters_,
+        trained_(task.trained()),
+        optimiser_(device, trained_,
                    optim::AdamWOptions{.beta2 = 0.98, .weight_decay = options.weight_decay}),
         total_steps_(task.steps_per_epoch() * options.epochs),
         log_(folder.file("log.csv"), log_columns(task.terms(), task.readings(device))),
@@ -260,7 +261,7 @@ class Trainer {
     double norm = 0;
     {
       const auto stopwatch = timing_.parts.measure("optimiser");
-      norm = optim::clip_gradient_norm(device_, parameters_, options_.clip);
+      norm = optim::clip_gradient_norm(device_, trained_, options_.clip);
       ensure(std::isfinite(norm), "the gradient of step ", progression_.step + 1, " is ", norm,
              " though its losses are ", text_of(terms), "; ", advice());
       optimiser_.step(device_, learning_rate);
@@ -325,7 +326,7 @@ class Trainer {
   RunFolder& folder_;
   Provenance provenance_;
   Communicator communicator_;
-  ParameterList<Scalar, Device> parameters_;
+  ParameterList<Scalar, Device> parameters_, trained_;
   optim::AdamW<Scalar, Device> optimiser_;
   Index total_steps_;
   Log log_, held_out_log_;

@@ -44,13 +44,13 @@ TEST_CASE("activations take the memory of a micro-batch, whatever the batch") {
   data::Dataset dataset = test::few_pairs(16);
   for (int i = 0; i < 15; ++i) dataset.train.insert(dataset.train.end(), few.train.begin(), few.train.end());
   tasks::ContrastiveOptions options = test::small_options();
-  options.model.width = 32;
+  options.pairs.model.width = 32;
   /// Most bytes of buffers and scratch above those of the parameters, over two steps and the held-out terms.
   const auto memory_of = [&](Index batch_size, Index micro_batch) {
-    options.batch_size = batch_size;
-    options.micro_batch = micro_batch;
+    options.pairs.batch_size = batch_size;
+    options.pairs.micro_batch = micro_batch;
     Cpu device(1);
-    tasks::Contrastive<float> task(device, options, dataset, tasks::build_vocabulary(few, options));
+    tasks::Contrastive<float> task(device, options, dataset, tasks::build_vocabulary(few, options.pairs));
     const std::size_t before = taken;
     most_taken = before;
     for (Index step = 0; step < 2; ++step) static_cast<void>(task.step(device, task.make_batch(step)));

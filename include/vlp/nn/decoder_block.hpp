@@ -1,0 +1,143 @@
+/// \file
+/// The transformer block of a decoder.
+#pragma once
+
+#include <vlp/core/cpu.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/into.hpp>
+#include <vlp/core/parameters.hpp>
+#include <vlp/core/random.hpp>
+#include <vlp/core/view.hpp>
+#include <vlp/nn/checks.hpp>
+#include <vlp/nn/cross_attention.hpp>
+#include <vlp/nn/feed_forward.hpp>
+#include <vlp/nn/layer_norm.hpp>
+#include <vlp/nn/multi_head_attention.hpp>
+#include <vlp/nn/ops/operations.hpp>
+#include <vlp/nn/sequences.hpp>
+#include <vlp/nn/types.hpp>
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vlp::nn {
+
+struct DecoderBlockOptions {
+  Index width = 128;
+  Index heads = 4;
+  Index hidden = 0;                                 ///< of the feed-forward layer; 0 = 4 width
+  Index context_width = 0;                          ///< features of the contexts; 0 = width
+  std::vector<std::string> branches = {"context"};  ///< a name for each branch, at least one
+  GeluForm gelu = GeluForm::tanh;
+  double epsilon = 1e-5;  ///< of the norms
+};
+
+/// Causal self-attention, attention to a context and a feed-forward layer, each with a residual connection
+/// and a layer normalisation before it, on packed sequences x [T, width]:
+///
+///   h = x + self(norm1(x)),  g = h + cross(norm2(h), context),  y = g + feed_forward(norm3(g))
+///
+/// (Vaswani et al., "Attention is all you need", 2017, section 3.1, in the pre-norm order of Xiong et al.,
+/// 2020). A block may have several branches, each for a context of another kind: they share every weight
+/// except those of `cross`. One forward pass at a time is in flight, of one branch.
+template <class Scalar, class Device = Cpu>
+class DecoderBlock {
+ public:
+  struct Inputs {
+    MatrixView<const Scalar> x;          ///< [T, width]
+    const Sequences<Device>& sequences;  ///< of x
+    MatrixView<const Scalar> context;    ///< [Tc, context width]
+    const Sequences<Device>& contexts;   ///< of the context, as many
+    Index branch = 0;                    ///< which attends to it
+  };
+
+  /// Throws std::invalid_argument where there is no branch.
+  DecoderBlock(const DecoderBlockOptions& options, Random& random)
+      : branches_(options.branches),
+        self_attention_(options.width, options.heads, random, AttentionMask::causal),
+        norm1_(options.width, options.epsilon),
+        norm2_(options.width, options.epsilon),
+        feed_forward_(options.width, options.hidden == 0 ? 4 * options.width : options.hidden, options.width,
+                      random, options.gelu),
+        norm3_(options.width, options.epsilon) {
+    require(!branches_.empty(), "DecoderBlock: there must be at least one branch");
+    for (std::size_t i = 0; i < branches_.size(); ++i)
+      cross_attention_.emplace_back(options.width,
+                                    options.context_width == 0 ? options.width : options.context_width,
+                                    options.heads, random);
+  }
+
+  [[nodiscard]] Index width() const { return self_attention_.width(); }
+  [[nodiscard]] Index branches() const { return static_cast<Index>(branches_.size()); }
+
+  /// y [T, width].
+  void forward(Device& device, const Inputs& in, MatrixView<Scalar> y) {
+    detail::check_columns("DecoderBlock", "x", in.x, width());
+    detail::check_matrix("DecoderBlock", "y", y, in.x.rows(), width());
+    auto& cross = branch(in);
+    const Index rows = in.x.rows();
+    const auto a = a_.reshape(rows, width()), h = h_.reshape(rows, width()), b = b_.reshape(rows, width()),
+               g = g_.reshape(rows, width()), c = c_.reshape(rows, width());
+    norm1_.forward(device, in.x, a);
+    self_attention_.forward(device, a, in.sequences, h, in.x);
+    norm2_.forward(device, h, b);
+    cross.forward(device, {b, in.sequences, in.context, in.contexts}, g, h);
+    norm3_.forward(device, g, c);
+    feed_forward_.forward(device, c, y, g);
+  }
+
+  /// `in` are the inputs of the last forward. d_x must be given; it may be d_y. d_context is added to, or
+  /// skipped when it is not given.
+  void backward(Device& device, const Inputs& in, MatrixView<const Scalar> d_y, MatrixView<Scalar> d_x,
+                MatrixView<Scalar> d_context = {}) {
+    const Index rows = in.x.rows();
+    require(rows * width() == a_.size(), "DecoderBlock: x of backward has ", rows,
+            " rows but that of forward had ", a_.size() / width());
+    detail::check_matrix("DecoderBlock", "d_y", d_y, rows, width());
+    detail::check_matrix("DecoderBlock", "d_x", d_x, rows, width());
+    const std::array<Index, 2> shape{rows, width()};
+    const MatrixView<Scalar> a(a_.data(), shape), h(h_.data(), shape), b(b_.data(), shape),
+        g(g_.data(), shape), c(c_.data(), shape);
+    auto scope = device.scratch().scope();
+    const auto branch_gradient = scope.template take_view<Scalar>(rows, width());
+    feed_forward_.backward(device, c, d_y, branch_gradient);
+    if (d_x.data() != d_y.data()) assign_scaled<Scalar>(device, Scalar(1), d_y, d_x);
+    norm3_.backward(device, g, branch_gradient, d_x, Into::add);
+    branch(in).backward(device, {b, in.sequences, in.context, in.contexts}, d_x,
+                        {.x = branch_gradient, .context = d_context, .into_context = Into::add});
+    norm2_.backward(device, h, branch_gradient, d_x, Into::add);
+    self_attention_.backward(device, a, in.sequences, d_x, branch_gradient);
+    norm1_.backward(device, in.x, branch_gradient, d_x, Into::add);
+  }
+
+  /// What branches share comes first, then `cross_attention.NAME` of each.
+  template <class Visit>
+  void for_each_parameter(std::string_view prefix, Visit&& visit) {
+    self_attention_.for_each_parameter(join_names(prefix, "self_attention"), visit);
+    norm1_.for_each_parameter(join_names(prefix, "norm1"), visit);
+    norm2_.for_each_parameter(join_names(prefix, "norm2"), visit);
+    feed_forward_.for_each_parameter(join_names(prefix, "feed_forward"), visit);
+    norm3_.for_each_parameter(join_names(prefix, "norm3"), visit);
+    for (std::size_t i = 0; i < branches_.size(); ++i)
+      cross_attention_[i].for_each_parameter(join_names(prefix, "cross_attention." + branches_[i]), visit);
+  }
+
+ private:
+  CrossAttention<Scalar, Device>& branch(const Inputs& in) {
+    require(in.branch >= 0 && in.branch < branches(), "DecoderBlock: there is no branch ", in.branch, " of ",
+            branches());
+    return cross_attention_[static_cast<std::size_t>(in.branch)];
+  }
+
+  std::vector<std::string> branches_;
+  MultiHeadAttention<Scalar, Device> self_attention_;
+  LayerNorm<Scalar, Device> norm1_, norm2_;
+  FeedForward<Scalar, Device> feed_forward_;
+  LayerNorm<Scalar, Device> norm3_;
+  std::vector<CrossAttention<Scalar, Device>> cross_attention_;  // [branches]
+  typename Device::template Buffer<Scalar> a_, h_, b_, g_, c_;   // norm1(x), h, norm2(h), g, norm3(g)
+};
+
+}  // namespace vlp::nn
