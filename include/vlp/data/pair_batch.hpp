@@ -40,22 +40,25 @@ struct PairBatchOptions {
   Index max_words = 50;   ///< words of a report that are kept
   text::PerturbationScope scope = text::PerturbationScope::report;  ///< what is perturbed as a whole
   LocalWords local_words = LocalWords::nouns;
-  std::uint64_t seed = 1;  ///< of the perturbations
+  std::uint64_t seed = 1;      ///< of the perturbations
+  bool with_findings = false;  ///< adds Example::findings as a text, whose words are the local ones then
 
   /// The longest text in word pieces, [CLS] and [SEP] included. Words of several pieces are provided for up
   /// to twice the words.
   [[nodiscard]] Index max_pieces() const { return 2 * max_words + 2; }
 };
 
-/// B pairs, each report followed by its K perturbations: text b * (1 + K) + k is perturbation k of report b,
-/// k = 0 the report itself. Texts are packed: all word pieces in a row, [T], with the offset of each text.
+/// B pairs with N texts each: the report, its K perturbations and, PairBatchOptions::with_findings, its
+/// findings. Text b N + k is perturbation k of report b, k = 0 the report itself. Texts are packed: all word
+/// pieces in a row, [T], with the offset of each text.
 struct PairBatch {
   Index pairs = 0;
-  Index texts_per_pair = 1;              ///< 1 + K
+  Index candidates_per_pair = 1;         ///< 1 + K: the report and its perturbations
+  Index texts_per_pair = 1;              ///< N: 1 + K, and 1 with findings
   std::vector<Index> examples;           ///< [B] which examples, without those whose image cannot be read
   std::vector<float> images;             ///< [B, image_size, image_size, 1], each of mean 0 and deviation 1
   std::vector<std::int32_t> pieces;      ///< [T] ids
-  std::vector<Index> offsets;            ///< [B * (1 + K) + 1]
+  std::vector<Index> offsets;            ///< [B N + 1]
   std::vector<std::int32_t> word_slot;   ///< [T] row of [B * max_words] for a piece of a local word, else -1
   Index max_words = 0;                   ///< W, of the report with most local words
   std::vector<std::int64_t> word_count;  ///< [B]
@@ -72,7 +75,7 @@ struct PairBatchPart {
   Index max_words = 0;                      ///< of the whole batch
   std::span<const float> images;            ///< [b, image_size, image_size, 1]
   std::span<const std::int32_t> pieces;     ///< [t]
-  std::span<const Index> offsets;           ///< [b * (1 + K) + 1]
+  std::span<const Index> offsets;           ///< [b N + 1]
   std::span<const std::int32_t> word_slot;  ///< [t]
 };
 
@@ -158,7 +161,8 @@ class PairBatchMaker {
                        std::uint32_t epoch) {
     PairBatch batch;
     batch.pairs = static_cast<Index>(indices.size());
-    batch.texts_per_pair = 1 + static_cast<Index>(per_report_);
+    batch.candidates_per_pair = 1 + static_cast<Index>(per_report_);
+    batch.texts_per_pair = batch.candidates_per_pair + (options_.with_findings ? 1 : 0);
     batch.examples.assign(indices.begin(), indices.end());
     batch.offsets.push_back(0);
     for (const Index index : indices)
@@ -166,7 +170,8 @@ class PairBatchMaker {
     batch.group = detail::group_batch(examples, indices);
     // Words were numbered within their report; now that the longest is known, each gets its row.
     for (Index pair = 0; pair < batch.pairs; ++pair) {
-      const auto text = static_cast<std::size_t>(pair * batch.texts_per_pair);
+      const auto text = static_cast<std::size_t>(pair * batch.texts_per_pair +
+                                                 (options_.with_findings ? batch.candidates_per_pair : 0));
       for (Index t = batch.offsets[text]; t < batch.offsets[text + 1]; ++t)
         if (auto& slot = batch.word_slot[static_cast<std::size_t>(t)]; slot >= 0)
           slot += static_cast<std::int32_t>(pair * batch.max_words);
@@ -183,26 +188,46 @@ class PairBatchMaker {
   void add_texts(const Example& example, std::uint32_t epoch, std::uint32_t index, PairBatch& batch) {
     reader_.read(example.report, words_);
     add_text(words_.text, batch);
-    number_local_words(words_, options_.local_words, slots_);
-    // A report is cut at max_pieces(); what was cut off has no word feature.
-    const auto begin =
-        batch.word_slot.end() - (batch.offsets.back() - batch.offsets[batch.offsets.size() - 2]);
-    std::transform(begin, batch.word_slot.end(), begin, [&](std::int32_t word) {
-      return word < 0 ? word : slots_[static_cast<std::size_t>(word)];
-    });
-    // A report of characters that BERT drops has words but no pieces: one word, whose feature is zero.
-    const std::int64_t count = std::max(*std::max_element(begin, batch.word_slot.end()) + 1, 1);
-    batch.word_count.push_back(count);
-    batch.max_words = std::max<Index>(batch.max_words, count);
+    if (options_.with_findings)
+      forget_words(batch);
+    else
+      take_local_words(batch);
     batch.valid.push_back(1);
     for (const text::Perturbation perturbation : draw_perturbations(epoch, index)) {
       perturber_(words_, perturbation, epoch, index, perturbed_);
       // One that changed nothing is no candidate; an empty text holds its place at no cost.
-      const std::size_t first = batch.word_slot.size();
       add_text(perturbed_.changed ? perturbed_.text : std::string(), batch);
-      std::fill(batch.word_slot.begin() + static_cast<std::ptrdiff_t>(first), batch.word_slot.end(), -1);
+      forget_words(batch);
       batch.valid.push_back(perturbed_.changed ? 1 : 0);
     }
+    if (!options_.with_findings) return;
+    reader_.read(example.findings, words_);
+    add_text(words_.text, batch);
+    take_local_words(batch);
+  }
+
+  /// The slots of the batch's last text.
+  static std::span<std::int32_t> last_slots(PairBatch& batch) {
+    const auto first = static_cast<std::size_t>(batch.offsets[batch.offsets.size() - 2]);
+    return std::span(batch.word_slot).subspan(first);
+  }
+
+  /// The last text has no local words.
+  static void forget_words(PairBatch& batch) { std::ranges::fill(last_slots(batch), -1); }
+
+  /// The last text, which is words_, has the local words of its pair.
+  void take_local_words(PairBatch& batch) {
+    number_local_words(words_, options_.local_words, slots_);
+    // A report is cut at max_pieces(); what was cut off has no word feature.
+    std::int32_t last = 0;
+    for (std::int32_t& slot : last_slots(batch)) {
+      if (slot >= 0) slot = slots_[static_cast<std::size_t>(slot)];
+      last = std::max(last, slot);
+    }
+    // A report of characters that BERT drops has words but no pieces: one word, whose feature is zero.
+    const std::int64_t count = last + 1;
+    batch.word_count.push_back(count);
+    batch.max_words = std::max<Index>(batch.max_words, count);
   }
 
   std::span<const text::Perturbation> draw_perturbations(std::uint32_t epoch, std::uint32_t index) {

@@ -89,19 +89,18 @@ struct DualEncoderShape {
           .last_layers = std::min(options.word_layers, options.text_blocks + 1)};
 }
 
-/// A batch of B images and their texts, 1 + K for each image, in device memory.
+/// A batch of B images and their texts, N for each image, in device memory.
 template <class Scalar, class Device>
 struct PairInputs {
-  ImageView<const Scalar> images;   ///< [B, S, S, 1]
-  const nn::Tokens<Device>& texts;  ///< B (1 + K) sequences: those of image b begin at b (1 + K)
-  const nn::WordSlots<Device>&
-      word_slots;            ///< [T] row of [B W] for a piece of a word of the first text, or -1
-  Index texts_per_pair = 1;  ///< 1 + K
-  Index words_per_text = 0;  ///< W
+  ImageView<const Scalar> images;           ///< [B, S, S, 1]
+  const nn::Tokens<Device>& texts;          ///< B N sequences: those of image b begin at b N
+  const nn::WordSlots<Device>& word_slots;  ///< [T] row of [B W] for a piece of a word of a pair, or -1
+  Index texts_per_pair = 1;                 ///< N
+  Index words_per_text = 0;                 ///< W
 };
 
 /// images -> image encoder -> global feature, regions -> heads -> image [B, E], regions [B, R, E]
-/// pieces -> text encoder -> [CLS], pieces -> words -> heads -> text [B, 1 + K, E], words [B, W, E]
+/// pieces -> text encoder -> [CLS], pieces -> words -> heads -> text [B, N, E], words [B, W, E]
 ///
 /// Each head is one linear layer. Words have unit length: the local loss takes a softmax of word-region
 /// products over a report's words, and words of different lengths would leave the whole of it to the longest.
@@ -149,7 +148,7 @@ class DualEncoder {
   /// The regions form a square grid of this many a side.
   [[nodiscard]] Index grid() const { return image_encoder_.grid(); }
 
-  /// Extents of the features of so many pairs, each with 1 + K texts, the first of at most W words.
+  /// Extents of the features of so many pairs, each with N texts and at most W words.
   [[nodiscard]] PairFeatureExtents feature_extents(Index pairs, Index texts_per_pair,
                                                    Index words_per_text) const {
     return {.pairs = pairs,

@@ -14,7 +14,7 @@ namespace vlp::models {
 template <class T>
 struct PairFeatures {
   MatrixView<T> image;   ///< [B, E]
-  BatchView<T> text;     ///< [B, 1 + K, E]
+  BatchView<T> text;     ///< [B, N, E]
   BatchView<T> regions;  ///< [B, R, E]; not given without regions
   BatchView<T> words;    ///< [B, W, E] of unit length; not given without regions
 
@@ -48,7 +48,7 @@ struct EncoderFeatures {
 /// Extents of a PairFeatures.
 struct PairFeatureExtents {
   Index pairs = 0;           ///< B
-  Index texts_per_pair = 1;  ///< 1 + K
+  Index texts_per_pair = 1;  ///< N
   Index words_per_text = 0;  ///< W
   Index regions = 0;         ///< R; 0: there are neither regions nor words
   Index embedding = 0;       ///< E

@@ -74,7 +74,7 @@ class PairTargetsOnDevice {
  public:
   void assign(Device& device, const data::PairBatch& batch) {
     pairs_ = batch.pairs;
-    texts_per_pair_ = batch.texts_per_pair;
+    candidates_per_pair_ = batch.candidates_per_pair;
     word_capacity_ = std::accumulate(batch.word_count.begin(), batch.word_count.end(), Index(0));
     send(device, batch.valid, valid_);
     send(device, batch.word_count, word_count_);
@@ -82,14 +82,14 @@ class PairTargetsOnDevice {
   }
 
   [[nodiscard]] PairTargets view() const {
-    return {.valid = {valid_.data(), {pairs_, texts_per_pair_}},
+    return {.valid = {valid_.data(), {pairs_, candidates_per_pair_}},
             .word_count = {word_count_.data(), static_cast<std::size_t>(pairs_)},
             .group = {group_.data(), static_cast<std::size_t>(pairs_)},
             .word_capacity = word_capacity_};
   }
 
  private:
-  Index pairs_ = 0, texts_per_pair_ = 1, word_capacity_ = 0;
+  Index pairs_ = 0, candidates_per_pair_ = 1, word_capacity_ = 0;
   typename Device::template Buffer<std::uint8_t> valid_;
   typename Device::template Buffer<std::int64_t> word_count_, group_;
 };
