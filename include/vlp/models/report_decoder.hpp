@@ -20,6 +20,7 @@
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/types.hpp>
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,14 +40,23 @@ struct ReportDecoderOptions {
   nn::GeluForm gelu = nn::GeluForm::tanh;
 };
 
+/// The weights with which tokens attend to their contexts in one block, the mean over its heads: an optional
+/// result. The weights of a token are those by which the token after it was chosen: to see where the model
+/// looked for the second token of a text, take the row of the first.
+template <class Scalar>
+struct ContextAttention {
+  MatrixView<Scalar> weights = {};  ///< [tokens, longest context], zeros behind shorter ones; or not given
+  Index block = -1;                 ///< the block, from 0; -1 = the last
+};
+
 /// Packed sequences of tokens, each beginning with the token that begins all, and a context for each, to a
 /// feature of each token, from which output_weight() and output_bias() make the logits of the token after it:
 ///
 ///   hidden = norm(blocks(embedding(tokens), context)),  logits = hidden W^T + b
 ///
 /// with nn::Embedding and blocks as in nn::DecoderBlock, whose branches read contexts of different kinds with
-/// the same weights but for their attention to the context. A token's feature depends on the tokens up to
-/// itself alone.
+/// the same weights except for their attention to the context. The feature of a token depends on the tokens
+/// up to it alone, so texts can also be written a token at a time: see ReportDecoding.
 template <class Scalar, class Device = Cpu>
 class ReportDecoder {
  public:
@@ -54,7 +64,19 @@ class ReportDecoder {
     const nn::Tokens<Device>& tokens;       ///< T tokens in S sequences
     MatrixView<const Scalar> context;       ///< [Tc, context width]
     const nn::Sequences<Device>& contexts;  ///< of the context, S
-    Index branch = 0;                       ///< which reads it
+    Index branch = 0;                       ///< the branch that reads it
+  };
+
+  /// Keys and values of texts that are written a token at a time, for each block.
+  using Cache = std::vector<typename nn::DecoderBlock<Scalar, Device>::Cache>;
+
+  /// The next token of each of N texts; see nn::DecoderBlock::StepInputs.
+  struct StepInputs {
+    const nn::Tokens<Device>& tokens;          ///< N sequences of one token each
+    MatrixView<const Index> rows;              ///< [N, K], cached rows of all tokens of a text
+    Index written = 0;                         ///< cached rows of earlier tokens
+    const nn::Sequences<Device>& of_contexts;  ///< which of the N belong to each context
+    const nn::Sequences<Device>& contexts;     ///< of the context that begin() was given
   };
 
   ReportDecoder(const ReportDecoderOptions& options, Random random)
@@ -67,6 +89,7 @@ class ReportDecoder {
         norm_(options.width),
         output_bias_({options.vocabulary}),
         states_(static_cast<std::size_t>(options.depth) + 1) {
+    blocks_.reserve(static_cast<std::size_t>(options.depth));
     for (Index i = 0; i < options.depth; ++i)
       blocks_.emplace_back(nn::DecoderBlockOptions{.width = options.width,
                                                    .heads = options.heads,
@@ -82,22 +105,64 @@ class ReportDecoder {
 
   [[nodiscard]] const ReportDecoderOptions& options() const { return options_; }
   [[nodiscard]] Index width() const { return options_.width; }
+  [[nodiscard]] Index branches() const { return static_cast<Index>(options_.branches.size()); }
+  [[nodiscard]] Index context_width() const {
+    return options_.context_width == 0 ? options_.width : options_.context_width;
+  }
 
-  /// W [V, width] and b [V] of the logits. Gradients of a loss by them are added to their gradients by
-  /// whoever computes that loss.
+  /// W [V, width] and b [V] of the logits. The code that computes a loss of the logits adds the loss's
+  /// gradients by these to the parameters' gradients.
   [[nodiscard]] Parameter<Scalar, Device>& output_weight() {
     return options_.tied_output ? embedding_.word() : output_weight_;
   }
   [[nodiscard]] Parameter<Scalar, Device>& output_bias() { return output_bias_; }
 
-  /// hidden [T, width]. Throws std::invalid_argument for an id outside of the vocabulary, an empty or too
-  /// long sequence and a sequence without a context.
-  void forward(Device& device, const Inputs& in, MatrixView<Scalar> hidden) {
-    check(in, hidden);
+  /// hidden [T, width], and the tokens' attention to their contexts where it is asked for. Throws
+  /// std::invalid_argument for an id outside of the vocabulary, an empty or too long sequence and a sequence
+  /// without a context.
+  void forward(Device& device, const Inputs& in, MatrixView<Scalar> hidden,
+               const ContextAttention<Scalar>& attention = {}) {
+    embedding_.check(in.tokens);
+    check(in, "hidden", hidden);
+    check(attention, in.tokens.count(), in.contexts);
     for (auto& state : states_) state.resize(in.tokens.count() * width());
+    blocks_.front().check(inputs(in, 0));
     embedding_.forward(device, in.tokens, state(0));
-    for (std::size_t i = 0; i < blocks_.size(); ++i) blocks_[i].forward(device, inputs(in, i), state(i + 1));
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+      blocks_[i].forward(device, inputs(in, i), state(i + 1), of_block(attention, i));
     norm_.forward(device, state(blocks_.size()), hidden);
+  }
+
+  /// A cache for begin() to fill.
+  [[nodiscard]] Cache make_cache() const {
+    Cache cache;
+    cache.reserve(blocks_.size());
+    for (std::size_t i = 0; i < blocks_.size(); ++i) cache.emplace_back(width());
+    return cache;
+  }
+
+  /// Fills a cache for texts that have contexts [Tc, context width], read by the given branch.
+  void begin(Device& device, MatrixView<const Scalar> context, Index branch, Cache& cache) {
+    for (std::size_t i = 0; i < blocks_.size(); ++i) blocks_[i].begin(device, context, branch, cache[i]);
+  }
+
+  /// hidden [N, width] of one more token of each text: what forward makes of the last tokens of whole texts.
+  /// `attention` likewise, [N, longest context]. Backward does not follow.
+  void step(Device& device, const StepInputs& in, Cache& cache, MatrixView<Scalar> hidden,
+            const ContextAttention<Scalar>& attention = {}) {
+    const Index count = in.tokens.count();
+    require(in.tokens.sequences().count() == count && in.tokens.sequences().longest().value <= 1,
+            "ReportDecoder: a step takes one token of each text, but there are ", count, " tokens in ",
+            in.tokens.sequences().count(), " texts");
+    nn::detail::check_matrix("ReportDecoder", "hidden", hidden, count, width());
+    check(attention, count, in.contexts);
+    auto scope = device.scratch().scope();
+    const auto x = scope.template take_view<Scalar>(count, width());
+    embedding_.forward(device, in.tokens, x, in.rows.cols() - 1);
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+      blocks_[i].step(device, {x, in.rows, in.written, in.of_contexts, in.contexts}, cache[i], x,
+                      of_block(attention, i));
+    norm_.forward(device, x, hidden);
   }
 
   /// logits [T, V] of hidden features [T, width].
@@ -109,13 +174,16 @@ class ReportDecoder {
                    Scalar(1));
   }
 
-  /// From the gradient by `hidden` of the last forward, whose inputs were `in`, to those of the parameters
-  /// and, added to it where it is given, by the context [Tc, context width].
+  /// Turns the gradient by `hidden` of the last forward, whose inputs were `in`, into gradients by the
+  /// parameters, and by the context [Tc, context width]: that is added to `d_context`, or skipped where it is
+  /// not given.
   void backward(Device& device, const Inputs& in, MatrixView<const Scalar> d_hidden,
                 MatrixView<Scalar> d_context = {}) {
-    check(in, d_hidden);
+    check(in, "d_hidden", d_hidden);
     require(states_[0].size() == in.tokens.count() * width(), "ReportDecoder: ", in.tokens.count(),
             " tokens in backward but there were ", states_[0].size() / width(), " in forward");
+    if (d_context.given())
+      nn::detail::check_matrix("ReportDecoder", "d_context", d_context, in.context.rows(), context_width());
     auto scope = device.scratch().scope();
     const auto d = scope.template take_view<Scalar>(in.tokens.count(), width());
     norm_.backward(device, state(blocks_.size()), d_hidden, d);
@@ -141,11 +209,25 @@ class ReportDecoder {
   }
 
   template <class T>
-  void check(const Inputs& in, const MatrixView<T>& hidden) const {
+  void check(const Inputs& in, std::string_view name, const MatrixView<T>& hidden) const {
     const nn::Sequences<Device>& sequences = in.tokens.sequences();
     require(sequences.count() == 0 || sequences.shortest().value > 0, "ReportDecoder: sequence ",
             sequences.shortest().at, " has no tokens");
-    nn::detail::check_matrix("ReportDecoder", "hidden", hidden, in.tokens.count(), width());
+    nn::detail::check_matrix("ReportDecoder", name, hidden, in.tokens.count(), width());
+  }
+  void check(const ContextAttention<Scalar>& attention, Index tokens,
+             const nn::Sequences<Device>& contexts) const {
+    require(attention.block >= -1 && attention.block < options_.depth, "ReportDecoder: there is no block ",
+            attention.block, ", there are ", options_.depth);
+    if (attention.weights.given())
+      nn::detail::check_matrix("ReportDecoder", "attention", attention.weights, tokens,
+                               contexts.longest().value);
+  }
+
+  /// The weights that block `i` is to write.
+  [[nodiscard]] MatrixView<Scalar> of_block(const ContextAttention<Scalar>& attention, std::size_t i) const {
+    const Index block = attention.block == -1 ? options_.depth - 1 : attention.block;
+    return static_cast<Index>(i) == block ? attention.weights : MatrixView<Scalar>();
   }
 
   [[nodiscard]] typename nn::DecoderBlock<Scalar, Device>::Inputs inputs(const Inputs& in,

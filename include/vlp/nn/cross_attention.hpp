@@ -48,15 +48,37 @@ class CrossAttention {
   [[nodiscard]] Index width() const { return heads_.width(); }
   [[nodiscard]] Index context_width() const { return key_value_.inputs(); }
 
-  /// y = attention (+ residual), [Tq, width].
-  void forward(Device& device, const Inputs& in, MatrixView<Scalar> y,
-               MatrixView<const Scalar> residual = {}) {
+  /// Throws std::invalid_argument unless inputs fit the layer and each other.
+  void check(const Inputs& in) const {
+    detail::check_columns("CrossAttention", "x", in.x, width());
+    detail::check_columns("CrossAttention", "the context", in.context, context_width());
+    check_sequences(in.x.rows(), in.queries, in.context.rows(), in.keys);
+  }
+
+  /// y = attention (+ residual), [Tq, width]. `weights`, if given, gets the weight of each row of its
+  /// sequence's context for each row of x, the mean over heads, [Tq, longest context], with zeros behind
+  /// shorter contexts.
+  void forward(Device& device, const Inputs& in, MatrixView<Scalar> y, MatrixView<const Scalar> residual = {},
+               MatrixView<Scalar> weights = {}) {
     check(in);
-    const auto query = queries_.reshape(in.x.rows(), width());
     const auto packed = packed_.reshape(in.context.rows(), 2 * width());
-    query_.forward(device, in.x, query);
-    key_value_.forward(device, in.context, packed);
-    heads_.forward(device, inputs(in, query, packed), y, residual);
+    project_context(device, in.context, packed);
+    attend(device, in.x, in.queries, packed, in.keys, y, residual, weights);
+  }
+
+  /// The two halves of forward, for callers that attend to one context again and again: the keys and values
+  /// [Tk, 2 width] of a context, and attention to those.
+  void project_context(Device& device, MatrixView<const Scalar> context, MatrixView<Scalar> keys_values) {
+    key_value_.forward(device, context, keys_values);
+  }
+  void attend(Device& device, MatrixView<const Scalar> x, const Sequences<Device>& queries,
+              MatrixView<const Scalar> keys_values, const Sequences<Device>& keys, MatrixView<Scalar> y,
+              MatrixView<const Scalar> residual = {}, MatrixView<Scalar> weights = {}) {
+    detail::check_columns("CrossAttention", "keys and values", keys_values, 2 * width());
+    check_sequences(x.rows(), queries, keys_values.rows(), keys);
+    const auto query = queries_.reshape(x.rows(), width());
+    query_.forward(device, x, query);
+    heads_.forward(device, inputs(query, queries, keys_values, keys), y, residual, weights);
   }
 
   void backward(Device& device, const Inputs& in, MatrixView<const Scalar> d_y, const Gradients& gradients) {
@@ -69,7 +91,7 @@ class CrossAttention {
     auto scope = device.scratch().scope();
     const auto d_query = scope.template take_view<Scalar>(in.x.rows(), width());
     const auto d_packed = scope.template take_view<Scalar>(in.context.rows(), 2 * width());
-    heads_.backward(device, inputs(in, query, packed), d_y,
+    heads_.backward(device, inputs(query, in.queries, packed, in.keys), d_y,
                     {d_query, column_range(d_packed, 0, width()), column_range(d_packed, width(), width())});
     query_.backward(device, in.x, d_query, gradients.x, gradients.into_x);
     key_value_.backward(device, in.context, d_packed, gradients.context, gradients.into_context);
@@ -83,24 +105,25 @@ class CrossAttention {
   }
 
  private:
-  static void check(const Inputs& in) {
-    detail::check_tokens("CrossAttention", "x", in.queries, in.x.rows());
-    detail::check_tokens("CrossAttention", "the context", in.keys, in.context.rows());
-    require(in.queries.count() == in.keys.count(), "CrossAttention: x has ", in.queries.count(),
-            " sequences but the context has ", in.keys.count());
-    const auto of_x = in.queries.host_offsets(), of_context = in.keys.host_offsets();
-    for (std::size_t s = 0; s < static_cast<std::size_t>(in.queries.count()); ++s)
+  static void check_sequences(Index x_rows, const Sequences<Device>& queries, Index context_rows,
+                              const Sequences<Device>& keys) {
+    detail::check_tokens("CrossAttention", "x", queries, x_rows);
+    detail::check_tokens("CrossAttention", "the context", keys, context_rows);
+    require(queries.count() == keys.count(), "CrossAttention: x has ", queries.count(),
+            " sequences but the context has ", keys.count());
+    const auto of_x = queries.host_offsets(), of_context = keys.host_offsets();
+    for (std::size_t s = 0; s < static_cast<std::size_t>(queries.count()); ++s)
       require(of_x[s] == of_x[s + 1] || of_context[s] < of_context[s + 1], "CrossAttention: sequence ", s,
               " has ", of_x[s + 1] - of_x[s], " tokens but no context");
   }
 
-  AttentionInputs<Scalar> inputs(const Inputs& in, const MatrixView<Scalar>& query,
-                                 const MatrixView<Scalar>& packed) const {
+  AttentionInputs<Scalar> inputs(MatrixView<const Scalar> query, const Sequences<Device>& queries,
+                                 MatrixView<const Scalar> keys_values, const Sequences<Device>& keys) const {
     return {.query = query,
-            .key = column_range(packed, 0, width()),
-            .value = column_range(packed, width(), width()),
-            .queries = in.queries.view(),
-            .keys = in.keys.view(),
+            .key = column_range(keys_values, 0, width()),
+            .value = column_range(keys_values, width(), width()),
+            .queries = queries.view(),
+            .keys = keys.view(),
             .heads = heads_.heads(),
             .mask = AttentionMask::none};
   }

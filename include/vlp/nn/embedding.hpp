@@ -47,11 +47,12 @@ class Embedding {
   [[nodiscard]] Parameter<Scalar, Device>& word() { return word_; }
 
   /// Throws std::invalid_argument for an id outside of its table or a sequence longer than there are
-  /// positions.
-  void check(const Tokens<Device>& tokens) const {
+  /// positions. `written` tokens of each sequence come before those that are given.
+  void check(const Tokens<Device>& tokens, Index written = 0) const {
     const Extreme longest = tokens.sequences().longest();
-    require(longest.value <= position_.extents()[0], "Embedding: sequence ", longest.at, " has ",
-            longest.value, " tokens but there are ", position_.extents()[0], " positions");
+    require(written >= 0 && longest.value <= position_.extents()[0] - written, "Embedding: sequence ",
+            longest.at, " has ", written + longest.value, " tokens but there are ", position_.extents()[0],
+            " positions");
     if (tokens.count() == 0) return;
     check_id("id", tokens.smallest_id(), word_.extents()[0]);
     check_id("id", tokens.largest_id(), word_.extents()[0]);
@@ -59,17 +60,20 @@ class Embedding {
     check_id("type id", tokens.largest_type_id(), type_.extents()[0]);
   }
 
-  void forward(Device& device, const Tokens<Device>& tokens, MatrixView<Scalar> y) {
-    check(tokens);
+  /// Where `written` tokens come before those of each sequence, backward does not follow.
+  void forward(Device& device, const Tokens<Device>& tokens, MatrixView<Scalar> y, Index written = 0) {
+    check(tokens, written);
     detail::check_matrix("Embedding", "y", y, tokens.count(), width());
     const auto sums = sums_.reshape(y.rows(), width());
-    embed_tokens<Scalar>(device, EmbedTokens<Scalar>{.ids = tokens.ids(),
-                                                     .type_ids = tokens.type_ids(),
-                                                     .sequences = tokens.sequences().view(),
-                                                     .words = word_.matrix(),
-                                                     .positions = position_.matrix(),
-                                                     .types = type_.matrix(),
-                                                     .out = sums});
+    const auto positions = position_.matrix();
+    embed_tokens<Scalar>(
+        device, EmbedTokens<Scalar>{.ids = tokens.ids(),
+                                    .type_ids = tokens.type_ids(),
+                                    .sequences = tokens.sequences().view(),
+                                    .words = word_.matrix(),
+                                    .positions = positions.slice(written, positions.rows() - written),
+                                    .types = type_.matrix(),
+                                    .out = sums});
     norm_.forward(device, sums, y);
   }
 

@@ -8,6 +8,7 @@
 #include <vlp/core/random.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/nn/checks.hpp>
+#include <vlp/nn/key_value_cache.hpp>
 #include <vlp/nn/linear.hpp>
 #include <vlp/nn/ops/operations.hpp>
 #include <vlp/nn/sequences.hpp>
@@ -33,11 +34,29 @@ class AttentionHeads {
   [[nodiscard]] Index width() const { return output_.outputs(); }
   [[nodiscard]] Index heads() const { return heads_; }
 
+  /// `weights`, if given, gets the mean over heads of the weights [Tq, longest keys].
   void forward(Device& device, const AttentionInputs<Scalar>& inputs, MatrixView<Scalar> y,
-               MatrixView<const Scalar> residual) {
+               MatrixView<const Scalar> residual, MatrixView<Scalar> weights = {}) {
+    if (weights.given()) check_matrix(layer_, "weights", weights, inputs.query.rows(), inputs.keys.longest);
     const auto attended = attended_.reshape(inputs.query.rows(), width());
     log_sum_exp_.resize(heads_ * attended.rows());
     attention_forward<Scalar>(device, inputs, attended, log_sum_exp_.data());
+    if (weights.given()) mean_attention_weights<Scalar>(device, inputs, log_sum_exp_.data(), weights);
+    output_.forward(device, attended, y, residual);
+  }
+
+  /// The same for queries that attend to rows of a cache. Keeps nothing.
+  void forward_to_rows(Device& device, MatrixView<const Scalar> query,
+                       const KeyValueCache<Scalar, Device>& cache, MatrixView<const Index> rows,
+                       MatrixView<Scalar> y, MatrixView<const Scalar> residual) {
+    auto scope = device.scratch().scope();
+    const auto attended = scope.template take_view<Scalar>(query.rows(), width());
+    attend_to_rows<Scalar>(device, AttentionToRows<Scalar>{.query = query,
+                                                           .key = cache.keys(),
+                                                           .value = cache.values(),
+                                                           .rows = rows,
+                                                           .heads = heads_,
+                                                           .out = attended});
     output_.forward(device, attended, y, residual);
   }
 
@@ -90,6 +109,27 @@ class MultiHeadAttention {
     const auto packed = packed_.reshape(x.rows(), 3 * width());
     query_key_value_.forward(device, x, packed);
     heads_.forward(device, inputs(packed, sequences), y, residual);
+  }
+
+  /// The last row of y for N sequences that are written a token at a time, for x [N, width], their last
+  /// tokens, and y [N, width]. Keys and values of those become rows `written` to written + N - 1 of the
+  /// cache, which holds those of earlier tokens before that; the tokens of sequence i are its rows rows[i, 0]
+  /// to rows[i, K - 1], the last of which is written + i. Only for causal attention, where earlier tokens do
+  /// not change by later ones. Keeps nothing for backward.
+  void step(Device& device, MatrixView<const Scalar> x, MatrixView<const Index> rows, Index written,
+            KeyValueCache<Scalar, Device>& cache, MatrixView<Scalar> y,
+            MatrixView<const Scalar> residual = {}) {
+    require(mask_ == AttentionMask::causal,
+            "MultiHeadAttention: sequences are written a token at a time by causal attention alone");
+    require(rows.rows() == x.rows() && rows.cols() >= 1, "MultiHeadAttention: x has ", x.rows(),
+            " rows but there are ", rows.cols(), " rows of the cache for each of ", rows.rows(),
+            " sequences");
+    auto scope = device.scratch().scope();
+    const auto packed = scope.template take_view<Scalar>(x.rows(), 3 * width());
+    query_key_value_.forward(device, x, packed);
+    assign_scaled<Scalar>(device, Scalar(1), column_range(packed, width(), 2 * width()),
+                          cache.append(device, written, x.rows()));
+    heads_.forward_to_rows(device, part(packed, 0), cache, rows, y, residual);
   }
 
   /// d_x may be d_y when it is added to.

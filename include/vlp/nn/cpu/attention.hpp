@@ -18,6 +18,17 @@ namespace vlp {
 
 namespace nn::detail {
 
+/// Makes scores their softmax. Returns the log of its denominator.
+template <class Scalar>
+Scalar softmax_in_place(Scalar* scores, Index count) {
+  auto weights = as_array(scores, count);
+  const Scalar highest = weights.maxCoeff();
+  weights = (weights - highest).exp();
+  const Scalar sum = weights.sum();
+  weights *= Scalar(1) / sum;
+  return highest + std::log(sum);
+}
+
 /// Attention of one head of one sequence. Queries are taken in blocks, so that the scores in memory are at
 /// most query_block x keys.
 template <class Scalar>
@@ -62,16 +73,24 @@ struct AttentionHead {
       scores(first, count, keys, p);
       for (Index i = 0; i < count; ++i) {
         const Index seen = visible(first + i, keys);
-        auto weights = as_array(&p(i, 0), seen);
-        const Scalar highest = weights.maxCoeff();
-        weights = (weights - highest).exp();
-        const Scalar sum = weights.sum();
-        weights *= Scalar(1) / sum;
+        log_sum_exp[first + i] = softmax_in_place(&p(i, 0), seen);
         as_array(&p(i, 0) + seen, keys - seen).setZero();
-        log_sum_exp[first + i] = highest + std::log(sum);
       }
       vlp::detail::matmul_serial<Scalar>(p, Op::none, rows(value, 0, keys), Op::none, out.slice(first, count),
                                          1, 0);
+    });
+  }
+
+  /// Adds `share` times the softmax's weights to the first columns of out [queries, at least keys].
+  void add_weights(Scalar share, const Scalar* log_sum_exp, Matrix out, Scalar* memory) const {
+    for_each_block([&](Index first, Index count, Index keys) {
+      const Matrix p(memory, {count, keys});
+      scores(first, count, keys, p);
+      for (Index i = 0; i < count; ++i) {
+        const Index seen = visible(first + i, keys);
+        as_array(&out(first + i, 0), seen) +=
+            share * (as_array(&p(i, 0), seen) - log_sum_exp[first + i]).exp();
+      }
     });
   }
 
@@ -165,6 +184,52 @@ void attention_backward(Cpu& device, const nn::AttentionInputs<Scalar>& inputs, 
                      at.of_queries(gradients.query), at.of_keys(gradients.key), at.of_keys(gradients.value),
                      memory);
       });
+}
+
+template <class Scalar>
+void mean_attention_weights(Cpu& device, const nn::AttentionInputs<Scalar>& in, const Scalar* log_sum_exp,
+                            std::type_identity_t<MatrixView<Scalar>> weights) {
+  using Head = nn::detail::AttentionHead<Scalar>;
+  const Index width = in.query.cols() / in.heads;
+  const Index size = (Head::scores_size(in.queries.longest, in.keys.longest) + 63) / 64 * 64;
+  const Scalar share = Scalar(1) / static_cast<Scalar>(in.heads);
+  auto scope = device.scratch().scope();
+  Scalar* memory = scope.template take<Scalar>(device.threads() * size);
+  const detail::SerialProducts serial;
+  device.parallel_for(in.queries.count, [&](Index sequence, int worker) {
+    for (Index h = 0; h < in.heads; ++h) {
+      const nn::detail::HeadPlace at(in.queries, in.keys, sequence, h, width);
+      const auto out = weights.slice(at.first_query, at.queries);
+      if (h == 0) detail::as_eigen(out).setZero();
+      if (at.keys == 0) continue;
+      const Head one{at.of_queries(in.query), at.of_keys(in.key), at.of_keys(in.value), in.mask};
+      one.add_weights(share, log_sum_exp + h * weights.rows() + at.first_query, out, memory + worker * size);
+    }
+  });
+}
+
+template <class Scalar>
+void attend_to_rows(Cpu& device, const nn::AttentionToRows<Scalar>& a) {
+  using nn::detail::as_array;
+  const Index keys = a.rows.cols(), width = a.query.cols() / a.heads;
+  const Scalar scale = Scalar(1) / std::sqrt(static_cast<Scalar>(width));
+  auto scope = device.scratch().scope();
+  Scalar* memory = scope.template take<Scalar>(a.rows.rows() * keys);
+  const auto attend = [&](Index i, Index column) {
+    Scalar* weights = memory + i * keys;
+    const auto query = as_array(&a.query(i, column), width);
+    for (Index j = 0; j < keys; ++j)
+      weights[j] = scale * (query * as_array(&a.key(a.rows(i, j), column), width)).sum();
+    nn::detail::softmax_in_place(weights, keys);
+    auto out = as_array(&a.out(i, column), width);
+    out.setZero();
+    for (Index j = 0; j < keys; ++j) out += weights[j] * as_array(&a.value(a.rows(i, j), column), width);
+  };
+  device.parallel_ranges(a.rows.rows(), nn::detail::row_grain(keys * a.query.cols()),
+                         [&](Index begin, Index end) {
+                           for (Index i = begin; i < end; ++i)
+                             for (Index h = 0; h < a.heads; ++h) attend(i, h * width);
+                         });
 }
 
 }  // namespace vlp

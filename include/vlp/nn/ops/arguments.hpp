@@ -55,6 +55,17 @@ struct AttentionGradients {
   MatrixView<Scalar> query, key, value;
 };
 
+/// Arguments of attend_to_rows, for N queries that attend to K rows each out of T.
+template <class Scalar>
+struct AttentionToRows {
+  MatrixView<const Scalar> query;  ///< [N, D]
+  MatrixView<const Scalar> key;    ///< [T, D]
+  MatrixView<const Scalar> value;  ///< [T, D]
+  MatrixView<const Index> rows;    ///< [N, K] in [0, T), in the order in which sums are taken; K >= 1
+  Index heads;                     ///< a divisor of D
+  MatrixView<Scalar> out;          ///< [N, D]
+};
+
 /// Arguments of embed_tokens.
 template <class Scalar>
 struct EmbedTokens {

@@ -65,21 +65,30 @@ concept RowOperations = requires(D& device, MatrixView<const Scalar> x, MatrixVi
 ///   No probabilities are kept, but log_sum_exp [heads, Tq], from which backward computes them again: memory
 ///   stays O(T heads) whatever the lengths.
 /// attention_backward(device, inputs, log_sum_exp, d_out, gradients): its gradient. Keys of a sequence
-/// without
-///   queries get zeros.
+///   without queries get zeros.
+/// mean_attention_weights(device, inputs, log_sum_exp, weights): after attention_forward of these inputs,
+///   weights[t, j] = the mean over heads of the softmax's weight of key j of the sequence of query t, for
+///   weights [Tq, C] with C at least the keys of the longest sequence; 0 for keys that the query does not
+///   see and in columns behind the sequence's keys.
+/// attend_to_rows(device, arguments): the same attention of each query i to the rows rows[i, 0] to
+///   rows[i, K - 1] of key and value, wherever those stand; several queries may share rows. For tokens that
+///   are written one at a time: no gradient.
 template <class D, class Scalar>
 concept TransformerOperations = requires(D& device, MatrixView<const Scalar> x, MatrixView<Scalar> y,
                                          const Scalar* in, Scalar* out, Index size,
                                          const LayerNormForward<Scalar>& norm,
                                          const LayerNormBackward<Scalar>& norm_gradient,
                                          const AttentionInputs<Scalar>& attention,
-                                         const AttentionGradients<Scalar>& gradients) {
+                                         const AttentionGradients<Scalar>& gradients,
+                                         const AttentionToRows<Scalar>& to_rows) {
   gelu_forward<Scalar>(device, GeluForm::tanh, in, out, size);
   gelu_backward<Scalar>(device, GeluForm::erf, in, in, out, out, size);
   layer_norm_forward<Scalar>(device, norm);
   layer_norm_backward<Scalar>(device, norm_gradient);
   attention_forward<Scalar>(device, attention, y, out);
   attention_backward<Scalar>(device, attention, in, x, gradients);
+  mean_attention_weights<Scalar>(device, attention, in, y);
+  attend_to_rows<Scalar>(device, to_rows);
 };
 
 /// Operations that go by lists of numbers: tokens, groups, rows.
