@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/layer_gradient.hpp"
+#include "support/literal_attention.hpp"
 #include "support/messages.hpp"
 
 #include <vlp/nn/cross_attention.hpp>
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace vlp;
@@ -18,38 +20,6 @@ using namespace vlp::test;
 using Values = std::vector<double>;
 
 namespace {
-
-/// Attention from `queries` to `keys`, both of that many columns, as the definition says, one query and head
-/// at a time.
-Values literal_attention(const Values& query, const Values& key, const Values& value,
-                         const std::vector<Index>& queries, const std::vector<Index>& keys, Index width,
-                         Index heads, bool causal) {
-  const Index d = width / heads;
-  const auto at = [&](const Values& m, Index token, Index head, Index j) {
-    return m[static_cast<std::size_t>(token * width + head * d + j)];
-  };
-  Values out(query.size());
-  for (std::size_t s = 0; s + 1 < queries.size(); ++s)
-    for (Index i = queries[s]; i < queries[s + 1]; ++i)
-      for (Index h = 0; h < heads; ++h) {
-        Values weights;
-        double sum = 0;
-        const Index end = causal ? keys[s] + (i - queries[s]) + 1 : keys[s + 1];
-        for (Index j = keys[s]; j < end; ++j) {
-          double dot = 0;
-          for (Index c = 0; c < d; ++c) dot += at(query, i, h, c) * at(key, j, h, c);
-          weights.push_back(std::exp(dot / std::sqrt(static_cast<double>(d))));
-          sum += weights.back();
-        }
-        for (Index c = 0; c < d; ++c) {
-          double mean = 0;
-          for (std::size_t j = 0; j < weights.size(); ++j)
-            mean += weights[j] / sum * at(value, keys[s] + static_cast<Index>(j), h, c);
-          out[static_cast<std::size_t>(i * width + h * d + c)] = mean;
-        }
-      }
-  return out;
-}
 
 /// Checks attention and its gradient on every device.
 void check_attention(const std::vector<Index>& queries, const std::vector<Index>& keys, Index width,
@@ -86,9 +56,21 @@ void check_attention(const std::vector<Index>& queries, const std::vector<Index>
         },
         most);
     forward();
-    const Values literal = literal_attention(query.value.host(), key.value.host(), value.value.host(),
-                                             queries, keys, width, heads, mask == nn::AttentionMask::causal);
-    CHECK(largest_difference(out.value.host(), literal) < 1e-12);
+    const LiteralAttention literal =
+        literal_attention(query.value.host(), key.value.host(), value.value.host(), queries, keys, width,
+                          heads, mask == nn::AttentionMask::causal);
+    CHECK(largest_difference(out.value.host(), literal.out) < 1e-12);
+    // A column more than there are keys.
+    const Index longest = k.longest().value;
+    const ArrayOn<double, Device> weights(device, of_queries * (longest + 1));
+    mean_attention_weights<double>(device, inputs, log_sum_exp.data(), weights.view(of_queries, longest + 1));
+    const Values all = weights.host();
+    Values by_key, beyond;
+    for (std::size_t i = 0; i < all.size(); ++i)
+      (static_cast<Index>(i) % (longest + 1) < longest ? by_key : beyond).push_back(all[i]);
+    CHECK(largest_difference(by_key, literal.weights) < 1e-14);
+    CHECK(beyond == Values(static_cast<std::size_t>(of_queries), 0.0));
+    results.insert(results.end(), all.begin(), all.end());
     return results;
   });
 }
@@ -133,6 +115,61 @@ TEST_CASE("attention from one set of sequences to another agrees with its defini
   check_attention({0, 0, 0}, {0, 2, 2}, 2, 1, nn::AttentionMask::none);         // no queries at all
 }
 
+TEST_CASE("attention to rows that stand anywhere agrees with attention to sequences") {
+  const Index width = 6, heads = 3, queries = 4, keys = 3, all = 7;
+  // Rows in any order, rows that several queries share, and a row twice.
+  const std::vector<Index> rows{6, 0, 3, 6, 0, 1, 2, 2, 5, 4, 6, 0};
+  for (const int threads : {1, 3})
+    on_every_device(
+        [&](auto& device) {
+          using Device = DeviceOf<decltype(device)>;
+          const ArrayOn<double, Device> query(device, normal_values(queries * width, 1)),
+              key(device, normal_values(all * width, 2)), value(device, normal_values(all * width, 3)),
+              out(device, queries * width);
+          const ArrayOn<Index, Device> list(device, rows);
+          attend_to_rows<double>(device, nn::AttentionToRows<double>{.query = query.view(queries, width),
+                                                                     .key = key.view(all, width),
+                                                                     .value = value.view(all, width),
+                                                                     .rows = list.view(queries, keys),
+                                                                     .heads = heads,
+                                                                     .out = out.view(queries, width)});
+          Values picked_keys, picked_values;
+          for (const Index row : rows)
+            for (Index c = 0; c < width; ++c) {
+              picked_keys.push_back(key.host()[static_cast<std::size_t>(row * width + c)]);
+              picked_values.push_back(value.host()[static_cast<std::size_t>(row * width + c)]);
+            }
+          const LiteralAttention literal =
+              literal_attention(query.host(), picked_keys, picked_values, {0, 1, 2, 3, 4}, {0, 3, 6, 9, 12},
+                                width, heads, false);
+          CHECK(largest_difference(out.host(), literal.out) < 1e-14);
+          return out.host();
+        },
+        threads);
+}
+
+TEST_CASE("attention to many rows does not depend on the number of threads") {
+  const Index width = 64, heads = 4, queries = 40, keys = 60;
+  std::vector<Index> rows;
+  for (Index i = 0; i < queries * keys; ++i) rows.push_back(i * 7 % 500);
+  const std::vector<float> query = normal_values<float>(queries * width, 1),
+                           packed = normal_values<float>(500 * 2 * width, 2);
+  const auto keys_values = as_view(packed, 500, 2 * width);
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 2, 5}) {
+    Cpu device(threads);
+    std::vector<float>& out = results.emplace_back(query.size());
+    attend_to_rows<float>(device, {.query = as_view(query, queries, width),
+                                   .key = column_range(keys_values, 0, width),
+                                   .value = column_range(keys_values, width, width),
+                                   .rows = as_view(std::as_const(rows), queries, keys),
+                                   .heads = heads,
+                                   .out = as_view(out, queries, width)});
+  }
+  CHECK(same_bits(results[0], results[1]));
+  CHECK(same_bits(results[0], results[2]));
+}
+
 TEST_CASE("scores far from zero do not overflow") {
   Cpu device(1);
   nn::Sequences<> sequences;
@@ -152,6 +189,17 @@ TEST_CASE("scores far from zero do not overflow") {
   CHECK(largest_difference(out, std::vector<float>(6, 300.0f)) < 1e-3);
   for (const auto& gradient : {d_query, d_key, d_value})
     CHECK(largest_difference(gradient, gradient) == 0);  // no NaN
+  std::vector<float> weights(9);
+  mean_attention_weights<float>(device, inputs, log_sum_exp.data(), as_view(weights, 3, 3));
+  CHECK(largest_difference(weights, std::vector<float>(9, 1 / 3.0f)) < 1e-2);  // of scores of 1.3e5
+  const std::vector<Index> rows{0, 1, 2, 0, 0, 0, 2, 1, 0};
+  attend_to_rows<float>(device, {.query = as_view(x, 3, 2),
+                                 .key = as_view(x, 3, 2),
+                                 .value = as_view(x, 3, 2),
+                                 .rows = as_view(rows, 3, 3),
+                                 .heads = 1,
+                                 .out = as_view(out, 3, 2)});
+  CHECK(largest_difference(out, std::vector<float>(6, 300.0f)) < 1e-3);
 }
 
 TEST_CASE("gradients of attention layers and blocks agree with central differences") {
@@ -202,6 +250,58 @@ TEST_CASE("gradients of cross-attention agree with central differences") {
                                            {.x = x.gradient.view(of_x, width),
                                             .context = context.gradient.view(of_context, context_width)});
                           });
+  });
+}
+
+TEST_CASE(
+    "cross-attention says how much each row of the context weighs, and takes keys and values as given") {
+  const Index width = 6, context_width = 5, of_x = 6, of_context = 8;
+  const std::vector<Index> x_offsets{0, 4, 4, 6}, context_offsets{0, 1, 4, 8};
+  on_every_device([&](auto& device) {
+    using Device = DeviceOf<decltype(device)>;
+    Random random(8);
+    nn::CrossAttention<double, Device> layer(width, context_width, 2, random);
+    const Parameters<double, Device> parameters(device, layer);
+    nn::Sequences<Device> queries, keys;
+    queries.assign(device, x_offsets);
+    keys.assign(device, context_offsets);
+    const ArrayOn<double, Device> x(device, normal_values(of_x * width, 1)),
+        context(device, normal_values(of_context * context_width, 2)), y(device, of_x * width),
+        plain(device, of_x * width), halves(device, of_x * width), weights(device, of_x * 4),
+        again(device, of_x * 4), keys_values(device, of_context * 2 * width);
+    const typename nn::CrossAttention<double, Device>::Inputs inputs{
+        x.view(of_x, width), queries, context.view(of_context, context_width), keys};
+    layer.forward(device, inputs, plain.view(of_x, width), x.view(of_x, width));
+    layer.forward(device, inputs, y.view(of_x, width), x.view(of_x, width), weights.view(of_x, 4));
+    layer.project_context(device, inputs.context, keys_values.view(of_context, 2 * width));
+    layer.attend(device, inputs.x, queries, keys_values.view(of_context, 2 * width), keys,
+                 halves.view(of_x, width), x.view(of_x, width), again.view(of_x, 4));
+    CHECK(same_bits(y.host(), plain.host()));
+    CHECK(same_bits(y.host(), halves.host()));
+    CHECK(same_bits(weights.host(), again.host()));
+
+    // The layer's queries and keys, as x W^T + b says.
+    const auto& list = parameters.list();
+    const auto rows_of = [&](const Values& in, Index rows, Index columns, std::size_t first, Index outputs) {
+      const Values w = download_value(device, *list[first].parameter),
+                   b = download_value(device, *list[first + 1].parameter);
+      Values out;
+      for (Index t = 0; t < rows; ++t)
+        for (Index o = 0; o < outputs; ++o) {
+          double sum = b[static_cast<std::size_t>(o)];
+          for (Index i = 0; i < columns; ++i)
+            sum +=
+                in[static_cast<std::size_t>(t * columns + i)] * w[static_cast<std::size_t>(o * columns + i)];
+          out.push_back(sum);
+        }
+      return out;
+    };
+    const Values query = rows_of(x.host(), of_x, width, 0, width);
+    const Values key = rows_of(context.host(), of_context, context_width, 2, width);
+    const LiteralAttention literal =
+        literal_attention(query, key, key, x_offsets, context_offsets, width, 2, false);
+    CHECK(largest_difference(weights.host(), literal.weights) < 1e-14);
+    return weights.host();
   });
 }
 
@@ -309,9 +409,37 @@ TEST_CASE("attention names what does not fit") {
   CHECK(error({0, 2, 4}, {0, 1, 5}, 6) ==
         "CrossAttention: the context has 6 rows but the sequences have 5 tokens");
   CHECK(error({0, 2, 3}, {0, 1, 5}, 5) == "CrossAttention: x has 4 rows but the sequences have 3 tokens");
+  queries.assign(device, std::vector<Index>{0, 4});
+  keys.assign(device, std::vector<Index>{0, 3});
+  const auto shape_error = [&](Index x_columns, Index context_columns, MatrixView<double> weights) {
+    return message_of<std::invalid_argument>([&] {
+      cross.forward(device, {as_view(x, 4, x_columns), queries, as_view(x, 3, context_columns), keys},
+                    as_view(y, 4, 4), {}, weights);
+    });
+  };
+  CHECK(shape_error(4, 3, as_view(y, 4, 3)) == "no error");
+  CHECK(shape_error(5, 3, {}) == "CrossAttention: x has 5 columns but must have 4");
+  CHECK(shape_error(4, 2, {}) == "CrossAttention: the context has 2 columns but must have 3");
+  CHECK(shape_error(4, 3, as_view(y, 4, 4)) == "CrossAttention: attention is 4 x 4 but must be 4 x 3");
+  CHECK(message_of<std::invalid_argument>([&] {
+          cross.attend(device, as_view(x, 4, 4), queries, as_view(x, 3, 4), keys, as_view(y, 4, 4));
+        }) == "CrossAttention: the projected context has 4 columns but must have 8");
+  nn::KeyValueCache<double> cache(4);
+  const std::vector<Index> numbers{0, 1, 2};
+  CHECK(message_of<std::invalid_argument>([&] {
+          layer.step(device, as_view(x, 3, 4), as_view(numbers, 3, 1), 0, cache, as_view(y, 3, 4));
+        }) == "MultiHeadAttention: sequences are written a token at a time by causal attention alone");
+  nn::MultiHeadAttention<double> causal(4, 2, random, nn::AttentionMask::causal);
+  const Parameters<double> of_causal(device, causal);
+  CHECK(message_of<std::invalid_argument>([&] {
+          causal.step(device, as_view(x, 2, 4), as_view(numbers, 3, 1), 0, cache, as_view(y, 2, 4));
+        }) == "MultiHeadAttention: x has 2 rows but there are 1 rows of the cache for each of 3 sequences");
+  CHECK(message_of<std::invalid_argument>([&] {
+          causal.step(device, as_view(x, 3, 4), as_view(numbers, 3, 1), 1, cache, as_view(y, 3, 4));
+        }) == "KeyValueCache: 1 rows are to be kept and 3 appended, but there are 0");
   queries.assign_equal(device, 1, 4);
   keys.assign_equal(device, 1, 2);
   CHECK(message_of<std::invalid_argument>([&] {
           cross.backward(device, {as_view(x, 4, 4), queries, as_view(x, 2, 3), keys}, as_view(y, 4, 4), {});
-        }) == "CrossAttention: the context of backward has 2 rows but that of forward had 5");
+        }) == "CrossAttention: the context of backward has 2 rows but that of forward had 3");
 }

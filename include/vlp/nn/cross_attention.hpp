@@ -74,7 +74,7 @@ class CrossAttention {
   void attend(Device& device, MatrixView<const Scalar> x, const Sequences<Device>& queries,
               MatrixView<const Scalar> keys_values, const Sequences<Device>& keys, MatrixView<Scalar> y,
               MatrixView<const Scalar> residual = {}, MatrixView<Scalar> weights = {}) {
-    detail::check_columns("CrossAttention", "keys and values", keys_values, 2 * width());
+    detail::check_columns("CrossAttention", "the projected context", keys_values, 2 * width());
     check_sequences(x.rows(), queries, keys_values.rows(), keys);
     const auto query = queries_.reshape(x.rows(), width());
     query_.forward(device, x, query);

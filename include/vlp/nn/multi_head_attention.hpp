@@ -37,7 +37,7 @@ class AttentionHeads {
   /// `weights`, if given, gets the mean over heads of the weights [Tq, longest keys].
   void forward(Device& device, const AttentionInputs<Scalar>& inputs, MatrixView<Scalar> y,
                MatrixView<const Scalar> residual, MatrixView<Scalar> weights = {}) {
-    if (weights.given()) check_matrix(layer_, "weights", weights, inputs.query.rows(), inputs.keys.longest);
+    if (weights.given()) check_matrix(layer_, "attention", weights, inputs.query.rows(), inputs.keys.longest);
     const auto attended = attended_.reshape(inputs.query.rows(), width());
     log_sum_exp_.resize(heads_ * attended.rows());
     attention_forward<Scalar>(device, inputs, attended, log_sum_exp_.data());
