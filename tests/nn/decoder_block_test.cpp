@@ -198,7 +198,8 @@ TEST_CASE("gradients of a decoder block agree with central differences") {
                             fill(device, d_context.data(), d_context.size(), 0.0);
                             block.backward(device, in, y.gradient.view(x_rows, width),
                                            x.gradient.view(x_rows, width), d_context);
-                          });
+                          },
+                          12);
   });
 }
 
