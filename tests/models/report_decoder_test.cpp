@@ -398,4 +398,18 @@ TEST_CASE("a report decoder names what does not fit") {
           setting.decoder.step(setting.device, {tokens, as_view(rows, 3, 1), 0, tokens.sequences(), contexts},
                                cache, as_view(memory, 3, 8));
         }) == "ReportDecoder: a step takes one token of each text, but there are 3 tokens in 2 texts");
+  // Five tokens are cached, as many as there are positions.
+  const Offsets many(12, 0);
+  CHECK(message_of<std::invalid_argument>([&] {
+          setting.decoder.step(setting.device, {fewer, as_view(many, 2, 6), 0, contexts, contexts}, cache,
+                               as_view(memory, 2, 8));
+        }) == "Embedding: sequence 0 has 6 tokens but there are 5 positions");
+  CHECK(message_of<std::invalid_argument>([&] {
+          setting.decoder.step(setting.device, {fewer, as_view(rows, 2, 1), 0, contexts, contexts}, cache,
+                               as_view(memory, 2, 7));
+        }) == "ReportDecoder: hidden is 2 x 7 but must be 2 x 8");
+  CHECK(message_of<std::invalid_argument>([&] {
+          setting.decoder.step(setting.device, {fewer, as_view(rows, 2, 1), 0, contexts, contexts}, cache,
+                               as_view(memory, 2, 8));
+        }) == "CrossAttention: x has 2 rows but the sequences have 3 tokens");
 }
