@@ -155,8 +155,7 @@ class PairBatchMaker {
     return batch;
   }
 
- private:
-  /// The batch without its images.
+  /// The same batch without its images, whether or not they can be read.
   PairBatch make_texts(std::span<const Example> examples, std::span<const Index> indices,
                        std::uint32_t epoch) {
     PairBatch batch;
@@ -179,6 +178,7 @@ class PairBatchMaker {
     return batch;
   }
 
+ private:
   void add_image(std::span<const std::uint16_t> pixels, PairBatch& batch) {
     io::GrayImage image = detail::gray_image(pixels, options_.image_size);
     io::standardise(image);

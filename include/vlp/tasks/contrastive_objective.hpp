@@ -12,15 +12,14 @@
 #include <vlp/losses/local_alignment.hpp>
 #include <vlp/losses/loss.hpp>
 #include <vlp/losses/multi_scale.hpp>
-#include <vlp/models/dual_encoder.hpp>
-#include <vlp/nn/ops/operations.hpp>
-#include <vlp/optim/clamp_above.hpp>
+#include <vlp/models/pair_features.hpp>
+#include <vlp/tasks/detail/learned_scale.hpp>
+#include <vlp/tasks/pair_targets.hpp>
 #include <vlp/train/terms.hpp>
 
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -54,14 +53,6 @@ inline void validate(const ContrastiveObjectiveOptions& o) {
     require(std::isfinite(value) && value >= 0, name, " must be 0 or a positive number, but is ", value);
 }
 
-/// Inputs of the losses beside the features, in device memory.
-struct PairTargets {
-  MatrixView<const std::uint8_t> valid;      ///< [B, 1 + K], see PerturbationSensitivity
-  std::span<const std::int64_t> word_count;  ///< [B], see LocalAlignment
-  std::span<const std::int64_t> group;       ///< [B], equal where a report is right for both images
-  Index word_capacity = 0;                   ///< see LocalAlignment
-};
-
 /// L = L_global + alpha L_local + beta L_perturbation (see MultiScale) with two learned scales, which start
 /// at 1 / 0.07 and are kept at or below 100, as in CLIP.
 template <class Scalar, class Device = Cpu>
@@ -75,8 +66,8 @@ class ContrastiveObjective {
                                 DuplicatePolicy duplicates = DuplicatePolicy::ignore)
       : options_(options),
         duplicates_(duplicates),
-        log_scale_({1}, WeightDecay::no, initial_log_scale()),
-        perturbation_log_scale_({1}, WeightDecay::no, initial_log_scale()),
+        log_scale_(initial_temperature),
+        perturbation_log_scale_(initial_temperature),
         loss_(loss_options()) {}
 
   [[nodiscard]] bool needs_regions() const { return options_.alpha > 0; }
@@ -86,8 +77,9 @@ class ContrastiveObjective {
 
   template <class Visit>
   void for_each_parameter(std::string_view prefix, Visit&& visit) {
-    visit(join_names(prefix, "log_scale"), log_scale_);
-    if (has_perturbation_term()) visit(join_names(prefix, "perturbation_log_scale"), perturbation_log_scale_);
+    log_scale_.for_each_parameter(join_names(prefix, "log_scale"), visit);
+    if (has_perturbation_term())
+      perturbation_log_scale_.for_each_parameter(join_names(prefix, "perturbation_log_scale"), visit);
   }
 
   /// Names and weights of the terms, with values of 0. Local alignment has a chance level where it is at
@@ -99,14 +91,13 @@ class ContrastiveObjective {
   }
 
   [[nodiscard]] std::vector<train::Reading> readings(Device& device) const {
-    return {{"log_scale", static_cast<double>(download_value(device, log_scale_)[0])}};
+    return {{"log_scale", log_scale_.read(device)}};
   }
 
   /// Keeps the scales in their bounds; to be called after each update of the parameters.
   void constrain(Device& device) {
-    optim::clamp_above(device, log_scale_, std::log(Scalar(largest_scale)));
-    if (has_perturbation_term())
-      optim::clamp_above(device, perturbation_log_scale_, std::log(Scalar(largest_scale)));
+    log_scale_.constrain(device);
+    if (has_perturbation_term()) perturbation_log_scale_.constrain(device);
   }
 
   /// The terms for the features of a batch. `attention` [B, W, R] in device memory, if given, receives that
@@ -144,8 +135,8 @@ class ContrastiveObjective {
                     .perturbation_log_scale = d_scales + 1,
                     .regions = d_features.regions,
                     .words = d_features.words});
-    add_to(device, d_scales, log_scale_);
-    if (has_perturbation_term()) add_to(device, d_scales + 1, perturbation_log_scale_);
+    log_scale_.add_gradient(device, d_scales);
+    if (has_perturbation_term()) perturbation_log_scale_.add_gradient(device, d_scales + 1);
   }
 
  private:
@@ -153,10 +144,8 @@ class ContrastiveObjective {
   using Accumulator = typename Loss::Accumulator;
   static_assert(std::is_same_v<Accumulator, Scalar>, "scales are learned in the type of the losses' values");
 
-  static constexpr double largest_scale = 100;
+  static constexpr double initial_temperature = 0.07;
   static constexpr std::size_t local = 1;  // among the terms
-
-  static Scalar initial_log_scale() { return std::log(Scalar(1) / Scalar(0.07)); }
 
   [[nodiscard]] MultiScaleOptions loss_options() const {
     MultiScaleOptions out;
@@ -176,8 +165,8 @@ class ContrastiveObjective {
     in.text = features.text;
     in.valid = targets.valid;
     in.group = targets.group;
-    in.log_scale = log_scale_.value().data();
-    if (has_perturbation_term()) in.perturbation_log_scale = perturbation_log_scale_.value().data();
+    in.log_scale = log_scale_.log();
+    if (has_perturbation_term()) in.perturbation_log_scale = perturbation_log_scale_.log();
     if (!needs_regions()) return in;
     in.regions = features.regions;
     in.words = features.words;
@@ -186,13 +175,9 @@ class ContrastiveObjective {
     return in;
   }
 
-  static void add_to(Device& device, const Accumulator* gradient, Parameter<Scalar, Device>& parameter) {
-    add_scaled<Scalar>(device, 1, MatrixView<const Scalar>(gradient, {1, 1}), parameter.gradient_matrix());
-  }
-
   ContrastiveObjectiveOptions options_;
   DuplicatePolicy duplicates_;
-  Parameter<Scalar, Device> log_scale_, perturbation_log_scale_;
+  detail::LearnedScale<Scalar, Device> log_scale_, perturbation_log_scale_;
   Loss loss_;
   typename Device::template Buffer<Accumulator> values_, d_scales_;
 };

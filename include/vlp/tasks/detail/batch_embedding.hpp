@@ -6,8 +6,8 @@
 #include <vlp/data/pair_batch.hpp>
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/models/pair_features.hpp>
-#include <vlp/tasks/contrastive_objective.hpp>
 #include <vlp/tasks/detail/pairs_on_device.hpp>
+#include <vlp/tasks/pair_targets.hpp>
 
 #include <algorithm>
 

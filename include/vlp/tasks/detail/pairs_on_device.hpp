@@ -10,7 +10,7 @@
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/nn/tokens.hpp>
 #include <vlp/nn/word_slots.hpp>
-#include <vlp/tasks/contrastive_objective.hpp>
+#include <vlp/tasks/pair_targets.hpp>
 
 #include <algorithm>
 #include <cstdint>
