@@ -166,6 +166,9 @@ class Contrastive {
     return objective_.forward(device, embedding_.features(), embedding_.targets(), attention);
   }
 
+  /// Tells whether words of the reports are aligned with regions.
+  [[nodiscard]] bool aligns_words() const { return objective_.needs_regions(); }
+
   /// Calls `visit(batch)` for batches over all `examples` of the dataset; see PairFeed.
   template <class Visit>
   void for_each_batch(data::PairBatchMaker& maker, std::span<const data::Example> examples, Visit&& visit) {

@@ -5,8 +5,11 @@
 #include <vlp/core/enum_names.hpp>
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
+#include <vlp/core/stop.hpp>
+#include <vlp/data/dataset.hpp>
 #include <vlp/models/report_decoder.hpp>
 #include <vlp/tasks/pair_options.hpp>
+#include <vlp/text/vocabulary.hpp>
 
 #include <array>
 #include <cmath>
@@ -43,7 +46,7 @@ struct HybridObjectiveOptions {
   double lambda_distillation = 1;       ///< of distillation from summarisation to captioning: stage 2
   double lambda_perturbation = 0;       ///< of the discrimination of impressions from their perturbations
   double temperature = 0.07;            ///< at which the learned scales of the contrasts start, above 0
-  double token_temperature = 0.1;       ///< of the token loss, both of attention and of contrast, above 0
+  double token_temperature = 0.1;       ///< of TokenAlignment, both of attention and of contrast, above 0
   double distillation_temperature = 2;  ///< above 0
   TokenLoss token_loss = TokenLoss::token_alignment;
   SharedWeights shared_weights = SharedWeights::trained;
@@ -66,7 +69,8 @@ void for_each_setting(Options& o, Visit&& visit) {
   visit("lambda-perturbation", o.lambda_perturbation,
         "weight of the loss that tells impressions from their perturbations; 0 skips it");
   visit("temperature", o.temperature, "temperature at which the learned scales of the contrasts start");
-  visit("token-temperature", o.token_temperature, "temperature of the token loss");
+  visit("token-temperature", o.token_temperature,
+        "temperature of token-alignment, of its attention and of its contrast; local-alignment has its own");
   visit("distillation-temperature", o.distillation_temperature,
         "divides the logits of teacher and captioner in the distillation");
   visit("token-loss", o.token_loss,
@@ -112,6 +116,13 @@ void for_each_setting(Options& o, Visit&& visit) {
 inline void validate(const HybridOptions& o) {
   validate(o.pairs);
   validate(o.objective);
+}
+
+/// A vocabulary of word pieces built from the training impressions and findings, as far as `options` keeps
+/// them. Throws Stopped where it was asked to stop.
+[[nodiscard]] inline text::Vocabulary build_vocabulary(const data::Dataset& dataset,
+                                                       const HybridOptions& options, StopToken stop = {}) {
+  return build_vocabulary(dataset, options.pairs, stop, true);
 }
 
 }  // namespace vlp::tasks

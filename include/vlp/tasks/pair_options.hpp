@@ -79,15 +79,20 @@ inline void validate(const PairOptions& o) {
   require_range<Index>("micro-batch", o.micro_batch, 0, many);
 }
 
-/// A vocabulary of word pieces built from the training reports, as far as `options` keeps them. Throws
-/// Stopped where it was asked to stop.
+/// A vocabulary of word pieces built from the training reports, and from their findings where
+/// `with_findings`, as far as `options` keeps them. Throws Stopped where it was asked to stop.
 [[nodiscard]] inline text::Vocabulary build_vocabulary(const data::Dataset& dataset,
-                                                       const PairOptions& options, StopToken stop = {}) {
+                                                       const PairOptions& options, StopToken stop = {},
+                                                       bool with_findings = false) {
   std::vector<std::string> reports;
   reports.reserve(dataset.train.size());
+  const auto add = [&](const std::string& report) {
+    reports.push_back(text::normalise(report, static_cast<std::size_t>(options.max_words)));
+  };
   for (const data::Example& example : dataset.train) {
     stop.check();
-    reports.push_back(text::normalise(example.report, static_cast<std::size_t>(options.max_words)));
+    add(example.report);
+    if (with_findings) add(example.findings);
   }
   return text::build_vocabulary(reports, {.size = static_cast<std::size_t>(options.vocabulary_size)}, stop);
 }

@@ -6,10 +6,9 @@
 #include <vlp/data/pair_batch.hpp>
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/models/pair_features.hpp>
+#include <vlp/tasks/detail/micro_batches.hpp>
 #include <vlp/tasks/detail/pairs_on_device.hpp>
 #include <vlp/tasks/pair_targets.hpp>
-
-#include <algorithm>
 
 namespace vlp::tasks::detail {
 
@@ -27,12 +26,18 @@ class BatchEmbedding {
   /// is 0.
   BatchEmbedding(Index image_size, Index micro_batch) : image_size_(image_size), micro_batch_(micro_batch) {}
 
-  /// Embeds a batch.
-  void forward(Device& device, Model& model, const data::PairBatch& batch) {
+  /// Embeds a batch. Calls `visit(part, inputs)` after each micro-batch, while the model has its activations
+  /// and encoder features; inputs are those of the model.
+  template <class Visit>
+  void forward(Device& device, Model& model, const data::PairBatch& batch, Visit&& visit) {
     extents_ = model.feature_extents(batch.pairs, batch.texts_per_pair, batch.max_words);
     features_.resize(extents_);
     targets_.assign(device, batch);
-    for (Index m = 0; m < micro_batches(); ++m) embed(device, model, batch, m);
+    const MicroBatches parts(batch.pairs, micro_batch_);
+    for (Index m = 0; m < parts.count(); ++m) visit(embed(device, model, batch, m), inputs_.view());
+  }
+  void forward(Device& device, Model& model, const data::PairBatch& batch) {
+    forward(device, model, batch, [](const data::PairBatchPart&, const Inputs&) {});
   }
 
   /// The features of the last forward, and what the losses read beside them, in device memory until the next.
@@ -46,27 +51,35 @@ class BatchEmbedding {
 
   /// Adds to the gradients of the model's parameters. `model` and `batch` are those of the last forward,
   /// whose last micro-batch still has its activations: it goes first, and the others are embedded again.
-  void backward(Device& device, Model& model, const data::PairBatch& batch) {
-    for (Index m = micro_batches(); m-- > 0;) {
-      if (m != embedded_) embed(device, model, batch, m);
-      model.backward(device, inputs_.view(), gradients_.view().slice(first(m), count(m)));
+  /// `d_encoder(part, inputs)` is called before each micro-batch goes back, and returns the gradients by the
+  /// model's encoder features.
+  template <class EncoderGradients>
+  void backward(Device& device, Model& model, const data::PairBatch& batch, EncoderGradients&& d_encoder) {
+    const MicroBatches parts(batch.pairs, micro_batch_);
+    for (Index m = parts.count(); m-- > 0;) {
+      const data::PairBatchPart part =
+          m == embedded_ ? part_of(batch, parts.first(m), parts.pairs(m)) : embed(device, model, batch, m);
+      const Inputs in = inputs_.view();
+      model.backward(device, in, gradients_.view().slice(parts.first(m), parts.pairs(m)),
+                     d_encoder(part, in));
     }
+  }
+  void backward(Device& device, Model& model, const data::PairBatch& batch) {
+    backward(device, model, batch, [](const data::PairBatchPart&, const Inputs&) {
+      return models::EncoderFeatures<const Scalar>();
+    });
   }
 
  private:
-  [[nodiscard]] Index size() const {
-    return micro_batch_ == 0 ? std::max(extents_.pairs, Index(1)) : micro_batch_;
-  }
-  [[nodiscard]] Index micro_batches() const {
-    return extents_.pairs / size() + (extents_.pairs % size() == 0 ? 0 : 1);
-  }
-  [[nodiscard]] Index first(Index m) const { return m * size(); }
-  [[nodiscard]] Index count(Index m) const { return std::min(size(), extents_.pairs - first(m)); }
+  using Inputs = typename Model::Inputs;
 
-  void embed(Device& device, Model& model, const data::PairBatch& batch, Index m) {
-    inputs_.assign(device, part_of(batch, first(m), count(m)), image_size_);
-    model.forward(device, inputs_.view(), features_.view().slice(first(m), count(m)));
+  data::PairBatchPart embed(Device& device, Model& model, const data::PairBatch& batch, Index m) {
+    const MicroBatches parts(batch.pairs, micro_batch_);
+    const data::PairBatchPart part = part_of(batch, parts.first(m), parts.pairs(m));
+    inputs_.assign(device, part, image_size_);
+    model.forward(device, inputs_.view(), features_.view().slice(parts.first(m), parts.pairs(m)));
     embedded_ = m;
+    return part;
   }
 
   Index image_size_, micro_batch_;

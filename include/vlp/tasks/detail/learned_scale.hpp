@@ -35,6 +35,8 @@ class LearnedScale {
   [[nodiscard]] double read(Device& device) const {
     return static_cast<double>(download_value(device, log_)[0]);
   }
+  /// The gradient by s in device memory.
+  [[nodiscard]] Scalar* gradient() const { return log_.gradient().data(); }
   /// Keeps s in its bounds; to be called after each update.
   void constrain(Device& device) { optim::clamp_above(device, log_, largest_log()); }
   /// Adds a gradient in device memory to that of s.
