@@ -15,7 +15,7 @@
 #include <vlp/io/file.hpp>
 #include <vlp/io/parameters.hpp>
 #include <vlp/tasks/contrastive.hpp>
-#include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/tasks/pair_evaluation.hpp>
 #include <vlp/train/run_folder.hpp>
 #include <vlp/train/trainer.hpp>
 
@@ -116,7 +116,7 @@ bool finish(const Options& options, Cpu& device, const train::RunFolder& folder,
   trainer.load_best();  // what is reported, and drawn, is the checkpoint that a user would take
   try {
     std::vector<tasks::AttendedPair> attended;
-    const tasks::ContrastiveEvaluation evaluation =
+    const tasks::PairEvaluation evaluation =
         evaluate(task, device, device, static_cast<std::size_t>(options.overlays), attended, stop);
     std::printf("\n%s", tables(evaluation).c_str());
     for (const std::string& note :

@@ -11,7 +11,7 @@
 #include <vlp/core/stop.hpp>
 #include <vlp/data/images.hpp>
 #include <vlp/io/file.hpp>
-#include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/tasks/pair_evaluation.hpp>
 #include <vlp/train/log.hpp>
 #include <vlp/train/progress.hpp>
 #include <vlp/train/terms.hpp>
@@ -98,7 +98,7 @@ inline std::string time_table(const train::Timing& timing) {
 /// not be drawn and why.
 /// Throws Stopped where it was asked to stop, and then there is no new summary.md.
 template <class Trainer>
-std::vector<std::string> write_summary(const Options& options, const tasks::ContrastiveEvaluation& evaluation,
+std::vector<std::string> write_summary(const Options& options, const tasks::PairEvaluation& evaluation,
                                        const train::Terms& terms, const Trainer& trainer,
                                        const std::vector<tasks::AttendedPair>& attended,
                                        const data::Images& images, StopToken stop = {}) {

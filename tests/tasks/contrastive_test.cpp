@@ -6,7 +6,7 @@
 #include <vlp/core/parameters.hpp>
 #include <vlp/losses/multi_scale.hpp>
 #include <vlp/tasks/contrastive.hpp>
-#include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/tasks/pair_evaluation.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -12,12 +12,20 @@
 
 namespace vlp::test {
 
-/// Four pairs to train on, of which two have the same report, and two held out. Images are random.
+/// Four pairs to train on, of which two have the same report, and two held out, each with findings beside its
+/// report. Images are random.
 inline data::Dataset few_pairs(Index image_size) {
   const std::vector<std::string> reports{
       "Small left effusion. The heart is large.", "The lungs are clear today.",
       "Large right nodule near the old tube.",    "The lungs are clear today.",
       "The heart is small. No effusion is seen.", "Large nodule."};
+  const std::vector<std::string> findings{
+      "There is a small effusion on the left. The heart is enlarged.",
+      "Both lungs are clear.",
+      "A large nodule is seen in the right lung, near an old tube. No effusion.",
+      "No nodule. No effusion. The heart is small.",
+      "The heart is small, and there is no effusion.",
+      "A nodule."};
   Cpu device(1);
   return data::make_dataset(device, static_cast<Index>(reports.size()),
                             {.image_size = image_size, .held_out = 0.34}, [&](std::size_t i) {
@@ -25,6 +33,7 @@ inline data::Dataset few_pairs(Index image_size) {
                               data::Example& example = pair.example;
                               example.name = "example " + std::to_string(i);
                               example.report = reports[i];
+                              example.findings = findings[i];
                               Random random(7, 1, static_cast<std::uint32_t>(i));
                               for (Index p = 0; p < image_size * image_size; ++p)
                                 pair.pixels.push_back(static_cast<std::uint16_t>(random.below(65536)));

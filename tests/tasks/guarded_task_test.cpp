@@ -6,7 +6,7 @@
 
 #include <vlp/io/file.hpp>
 #include <vlp/io/parameters.hpp>
-#include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/tasks/pair_evaluation.hpp>
 #include <vlp/train/trainer.hpp>
 
 #include <atomic>

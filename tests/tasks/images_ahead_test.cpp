@@ -8,7 +8,7 @@
 #include <vlp/data/dataset.hpp>
 #include <vlp/data/fingerprint.hpp>
 #include <vlp/tasks/contrastive.hpp>
-#include <vlp/tasks/contrastive_evaluation.hpp>
+#include <vlp/tasks/pair_evaluation.hpp>
 #include <vlp/train/run_folder.hpp>
 #include <vlp/train/settings.hpp>
 #include <vlp/train/trainer.hpp>

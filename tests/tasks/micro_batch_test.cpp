@@ -6,8 +6,8 @@
 #include <vlp/core/parameters.hpp>
 #include <vlp/models/dual_encoder.hpp>
 #include <vlp/tasks/contrastive.hpp>
-#include <vlp/tasks/contrastive_evaluation.hpp>
 #include <vlp/tasks/detail/batch_embedding.hpp>
+#include <vlp/tasks/pair_evaluation.hpp>
 
 #include <algorithm>
 #include <cmath>

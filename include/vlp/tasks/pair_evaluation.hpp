@@ -1,6 +1,6 @@
 /// \file
-/// Evaluation of contrastive pretraining on held-out pairs: does the model prefer a report to its
-/// perturbations, find it among the others, and look where its words are?
+/// Evaluation of pretraining on held-out pairs: does the model prefer a report to its perturbations, find it
+/// among the others, and look where its words are?
 #pragma once
 
 #include <vlp/core/cpu.hpp>
@@ -9,17 +9,21 @@
 #include <vlp/core/numbers.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/core/view.hpp>
+#include <vlp/data/dataset.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/data/pair_batch.hpp>
 #include <vlp/eval/pointing_game.hpp>
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
-#include <vlp/tasks/contrastive.hpp>
+#include <vlp/models/pair_features.hpp>
+#include <vlp/tasks/pair_options.hpp>
 #include <vlp/text/perturbation.hpp>
+#include <vlp/text/word_piece.hpp>
 #include <vlp/text/words.hpp>
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -32,8 +36,32 @@
 
 namespace vlp::tasks {
 
+/// Tasks whose pairs are embedded in one space, such as Contrastive and Hybrid:
+///
+/// - `embed(device, batch)` returns the features of a batch; `evaluate_objective(device, attention)` computes
+///   the objective for them and writes the attention [B, W, R] of each pair's local words over its own
+///   image's regions;
+/// - `aligns_words()` tells whether that attention is trained;
+/// - `for_each_batch(maker, examples, visit)` visits batches made by a data::PairBatchMaker of
+///   `batch_options()`.
+template <class T>
+concept EmbedsPairs = requires(T task, typename T::Device& device, const data::PairBatch& batch,
+                               data::PairBatchMaker& maker, std::span<const data::Example> examples,
+                               void (*visit)(const data::PairBatch&),
+                               BatchView<typename T::Scalar> attention) {
+  { task.embed(device, batch) } -> std::convertible_to<models::PairFeatures<const typename T::Scalar>>;
+  task.evaluate_objective(device, attention);
+  { task.aligns_words() } -> std::same_as<bool>;
+  task.for_each_batch(maker, examples, visit);
+  { task.batch_options() } -> std::same_as<data::PairBatchOptions>;
+  { task.word_piece() } -> std::convertible_to<const text::WordPiece&>;
+  { task.dataset() } -> std::convertible_to<const data::Dataset&>;
+  { task.options().pairs } -> std::convertible_to<const PairOptions&>;
+  { task.model().grid() } -> std::convertible_to<Index>;
+};
+
 /// Results of an evaluation on held-out pairs.
-struct ContrastiveEvaluation {
+struct PairEvaluation {
   Index pairs = 0;
   eval::StructureDiscrimination structure;
   eval::Retrieval retrieval;
@@ -110,10 +138,13 @@ std::vector<float> mean_attention(MatrixView<const Scalar> attention, std::span<
 }
 
 /// Reads the attention of the pairs of a batch that was embedded last.
-template <class Scalar, class Device>
+template <EmbedsPairs Task>
 class AttentionReader {
+  using Scalar = typename Task::Scalar;
+  using Device = typename Task::Device;
+
  public:
-  explicit AttentionReader(Contrastive<Scalar, Device>& task)
+  explicit AttentionReader(Task& task)
       : task_(task), reader_(static_cast<std::size_t>(task.options().pairs.max_words)) {}
 
   /// For each pair of the batch, the words to look at that are among its local words, with their attention.
@@ -130,7 +161,7 @@ class AttentionReader {
     for (Index b = 0; b < batch.pairs; ++b) {
       const auto pair = static_cast<std::size_t>(b);
       const data::Example& example = task_.dataset().held_out[static_cast<std::size_t>(batch.examples[pair])];
-      reader_.read(example.report, words_);
+      reader_.read(task_.batch_options().with_findings ? example.findings : example.report, words_);
       data::number_local_words(words_, task_.options().pairs.local_words, slots_);
       AttendedPair& out = pairs.emplace_back(AttendedPair{&example, grid, {}});
       for (const WordToSee& see : words_to_see(example, words_, slots_, batch.word_count[pair])) {
@@ -146,7 +177,7 @@ class AttentionReader {
   }
 
  private:
-  Contrastive<Scalar, Device>& task_;
+  Task& task_;
   text::WordReader<> reader_;
   text::Words words_;
   std::vector<std::int32_t> slots_;
@@ -156,35 +187,38 @@ class AttentionReader {
 
 }  // namespace detail
 
-/// Evaluates a task on its held-out pairs with all its perturbations, in batches as in training. Attention of
-/// the first `attended_pairs` pairs with words to look at is added to `attended`. `host` does the work that
-/// the device has no operations for. Throws Stopped where it was asked to stop, between batches.
-template <class Scalar, class Device>
-[[nodiscard]] ContrastiveEvaluation evaluate(Contrastive<Scalar, Device>& task, Device& device, Cpu& host,
-                                             std::size_t attended_pairs, std::vector<AttendedPair>& attended,
-                                             StopToken stop = {}) {
-  const ContrastiveOptions& options = task.options();
+/// Evaluates a task on its held-out pairs with all its perturbations, in batches as in training. The findings
+/// are no candidates where batches have them beside the reports; their words are the ones that are looked at.
+/// Attention of the first `attended_pairs` pairs with words to look at is added to `attended`. `host` does
+/// the work that the device has no operations for. Throws Stopped where it was asked to stop, between
+/// batches.
+template <EmbedsPairs Task>
+[[nodiscard]] PairEvaluation evaluate(Task& task, typename Task::Device& device, Cpu& host,
+                                      std::size_t attended_pairs, std::vector<AttendedPair>& attended,
+                                      StopToken stop = {}) {
+  using Scalar = typename Task::Scalar;
+  const PairOptions& options = task.options().pairs;
   const std::vector<data::Example>& examples = task.dataset().held_out;
-  const Index slots = 1 + static_cast<Index>(options.pairs.perturbations.size()), grid = task.model().grid(),
-              embedding = options.pairs.model.embedding;
-  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.pairs.perturbations);
-  detail::AttentionReader<Scalar, Device> attention(task);
+  const Index slots = 1 + static_cast<Index>(options.perturbations.size()), grid = task.model().grid(),
+              embedding = options.model.embedding;
+  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), options.perturbations);
+  detail::AttentionReader<Task> attention(task);
   std::vector<Scalar> image, report, scores;
   std::vector<std::uint8_t> valid;
   std::vector<std::int64_t> image_ids, text_ids;
-  ContrastiveEvaluation out;
+  PairEvaluation out;
 
   task.for_each_batch(maker, examples, [&](const data::PairBatch& batch) {
     stop.check();
     const auto features = task.embed(device, batch);
     const std::size_t first = image.size();
     detail::append_unit_rows(device, features.image, image);
-    std::vector<Scalar> candidates;
-    detail::append_unit_rows(device, flatten_rows(features.text), candidates);
+    std::vector<Scalar> texts;
+    detail::append_unit_rows(device, flatten_rows(features.text), texts);
     const auto width = static_cast<std::size_t>(embedding);
     for (std::size_t b = 0; b < static_cast<std::size_t>(batch.pairs); ++b)
       for (std::size_t k = 0; k < static_cast<std::size_t>(slots); ++k) {
-        const Scalar* candidate = &candidates[(b * static_cast<std::size_t>(slots) + k) * width];
+        const Scalar* candidate = &texts[(b * static_cast<std::size_t>(batch.texts_per_pair) + k) * width];
         scores.push_back(
             std::inner_product(candidate, candidate + width, &image[first + b * width], Scalar(0)));
         if (k == 0) report.insert(report.end(), candidate, candidate + width);
@@ -195,13 +229,13 @@ template <class Scalar, class Device>
       text_ids.push_back(examples[static_cast<std::size_t>(index)].text_id);
     }
 
-    if (options.objective.alpha == 0) return;  // no attention was trained
+    if (!task.aligns_words()) return;
     for (AttendedPair& pair : attention.read(device, batch)) {
       for (const AttendedPair::Word& word : pair.words)
         if (word.box)
           out.pointing.add(
               word.kind, eval::point(MatrixView<const float>(word.attention.data(), {grid, grid}), *word.box,
-                                     options.pairs.image_size, options.pairs.image_size));
+                                     options.image_size, options.image_size));
       if (!pair.words.empty() && attended.size() < attended_pairs) attended.push_back(std::move(pair));
     }
   });
@@ -209,7 +243,7 @@ template <class Scalar, class Device>
   stop.check();
   const auto count = out.pairs = static_cast<Index>(image_ids.size());
   std::vector<std::string> names;
-  for (const auto perturbation : options.pairs.perturbations) names.emplace_back(text::name(perturbation));
+  for (const auto perturbation : options.perturbations) names.emplace_back(text::name(perturbation));
   out.structure =
       eval::structure_discrimination(MatrixView<const Scalar>(scores.data(), {count, slots}),
                                      MatrixView<const std::uint8_t>(valid.data(), {count, slots}), names);
@@ -233,7 +267,7 @@ inline std::string table_row(const std::string& what, const eval::Accuracy& accu
 }  // namespace detail
 
 /// The tables of an evaluation in Markdown, chance levels beside the figures.
-inline std::string tables(const ContrastiveEvaluation& evaluation) {
+inline std::string tables(const PairEvaluation& evaluation) {
   using detail::percent;
   using detail::table_row;
   const std::string header = "| accuracy | chance | of |\n|---|---:|---:|---:|\n";
