@@ -13,6 +13,7 @@
 #include <vlp/data/detail/read_first.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/data/images.hpp>
+#include <vlp/data/missing_section.hpp>
 #include <vlp/data/read_progress.hpp>
 #include <vlp/data/report_part.hpp>
 #include <vlp/data/split.hpp>
@@ -27,6 +28,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -43,6 +45,9 @@ struct Dataset {
   std::shared_ptr<const Images> images;  ///< of both, by Example::image_id; never null as read or made
   std::vector<std::string> labels;       ///< names of the labels; empty where the collection has none
   std::vector<std::string> notes;        ///< sentences for the user about what was read
+  /// Whether each example's report is its impression, and its findings have words
+  /// (DatasetOptions::missing_section).
+  bool sections = false;
 };
 
 /// When the images of a table are decoded.
@@ -58,6 +63,10 @@ struct DatasetOptions {
   double held_out = 0.1;  ///< share of the pairs held out where the collection has no split of its own
   Index max_words = 50;   ///< words of a report that are read; it serves notes alone
   ReportPart report_part = ReportPart::report;  ///< becomes Example::report; reports without it are left out
+  /// If given, Example::report and Example::impression become the impression and Example::findings the
+  /// findings, and none of them is without words; reports that lack one follow the policy. `report_part` must
+  /// be report or impression then, which is the same.
+  std::optional<MissingSection> missing_section = {};
   // The others serve read_dataset.
   BadRows bad_rows = BadRows::stop;
   /// False where a collection serves its labels: entries need no reports, and those without have an empty
@@ -102,26 +111,24 @@ struct ComputedPair {
 
 namespace detail {
 
-/// Leaves out examples without the part of their reports that is wanted, which `kept` [N] says, with a note.
-inline void take_part(std::vector<Example>& examples, ReportPart part, std::vector<char>& kept,
-                      std::vector<std::string>& notes, StopToken stop) {
-  std::size_t without = 0;
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    stop.check();
-    examples[i].report = part_of(examples[i], part);
-    kept[i] = !examples[i].report.empty();
-    without += kept[i] == 0;
-  }
-  if (without > 0 && part == ReportPart::report)
-    notes.push_back(concat(without, " of ", examples.size(), " pairs are left out, for they have no report"));
-  else if (without > 0)
-    notes.push_back(
-        concat(without, " of ", examples.size(), " pairs are left out, for their report has no ",
-               part == ReportPart::findings_and_impression ? "findings and no impression" : to_text(part)));
+/// Makes each example's report the part, or the sections, that the options ask for.
+inline void take_texts(std::vector<Example>& examples, const DatasetOptions& options, std::vector<char>& kept,
+                       std::vector<std::string>& notes, StopToken stop) {
+  if (options.missing_section)
+    take_sections(examples, *options.missing_section, kept, notes, stop);
+  else
+    take_part(examples, options.report_part, kept, notes, stop);
 }
 
-inline bool has_words(const std::string& report) {
-  return !text::normalise(report, 1).empty();
+/// Throws std::invalid_argument where the part of a report that is asked for is not one of its sections, and
+/// sections are asked for, too.
+inline void require_text_options(const DatasetOptions& options) {
+  require(
+      !options.missing_section || options.report_part == ReportPart::report ||
+          options.report_part == ReportPart::impression,
+      "report-part must be report or impression where findings and impression are texts of their own, but "
+      "is ",
+      to_text(options.report_part));
 }
 
 /// Collects the faulty rows of a table until they are all known.
@@ -196,15 +203,22 @@ inline void note_copies(const std::string& path, const std::vector<Example>& exa
 inline void fill(Dataset& dataset, std::vector<Example> examples, const std::vector<char>& kept,
                  const std::vector<char>& held_out, const DatasetOptions& options, StopToken stop) {
   TextNumbering number(options.max_words);
+  dataset.sections = options.missing_section.has_value();
+  Index longer = 0;
   for (std::size_t i = 0; i < examples.size(); ++i) {
     stop.check();
     if (kept[i] == 0) continue;
     examples[i].text_id = number(examples[i].report);
+    longer += dataset.sections && is_longer(examples[i].findings, options.max_words);
     (held_out[i] ? dataset.held_out : dataset.train).push_back(std::move(examples[i]));
   }
   link_reports_of_images(dataset.train);
   link_reports_of_images(dataset.held_out);
   number.add_notes(dataset.notes);
+  if (longer > 0)
+    dataset.notes.push_back(concat(longer, " of ", dataset.train.size() + dataset.held_out.size(),
+                                   " findings are longer than ", options.max_words,
+                                   " words (max-words), and what follows is not read"));
   dataset.notes.push_back(
       concat(dataset.train.size(), options.with_reports ? " pairs" : " images", " to train on, ",
              dataset.held_out.size(), " held out",
@@ -269,6 +283,7 @@ template <class Make>
 [[nodiscard]] Dataset make_dataset(Cpu& device, Index count, const DatasetOptions& options, Make&& make,
                                    StopToken stop = {}) {
   require(count >= 2, "make_dataset: ", count, " studies cannot be divided");
+  detail::require_text_options(options);
   const auto size = static_cast<std::size_t>(count);
   detail::require_memory(size, options.image_size, "fewer studies");
   std::vector<Example> examples(size);
@@ -282,7 +297,7 @@ template <class Make>
   Dataset dataset;
   dataset.images = std::make_shared<const Images>(options.image_size, std::move(pixels));
   std::vector<char> kept(size), held_out(size);
-  detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
+  detail::take_texts(examples, options, kept, dataset.notes, stop);
   for (std::size_t i = 0; i < size; ++i) {
     examples[i].image_id = static_cast<std::int64_t>(i);
     ensure(kept[i] == 0 || detail::has_words(examples[i].report), examples[i].name,
@@ -294,8 +309,9 @@ template <class Make>
   std::fill(held_out.end() - last, held_out.end(), char{1});
   detail::fill(dataset, std::move(examples), kept, held_out, options, stop);
   ensure(!dataset.train.empty() && !dataset.held_out.empty(), "make_dataset: ", dataset.train.size(),
-         " studies to train on and ", dataset.held_out.size(), " held out have the part ",
-         to_text(options.report_part), "; both need at least one");
+         " studies to train on and ", dataset.held_out.size(), " held out have ",
+         options.missing_section ? "findings and impression" : "the part " + to_text(options.report_part),
+         "; both need at least one");
   return dataset;
 }
 
@@ -312,6 +328,7 @@ template <class Make>
 /// not fit into memory. Throws Stopped.
 [[nodiscard]] inline Dataset read_dataset(Cpu& device, Collection collection, const DatasetOptions& options,
                                           StopToken stop = {}) {
+  detail::require_text_options(options);
   const bool ahead = detail::are_read_ahead(options, collection.entries.size());
   if (!ahead)
     detail::require_memory(collection.entries.size(), options.image_size,
@@ -327,7 +344,7 @@ template <class Make>
 
   std::vector<Example> examples = detail::take_entries(collection, groups);
   std::vector<char> kept(examples.size(), 1);
-  if (options.with_reports) detail::take_part(examples, options.report_part, kept, dataset.notes, stop);
+  if (options.with_reports) detail::take_texts(examples, options, kept, dataset.notes, stop);
   detail::RowFaults faults(collection, options.bad_rows);
   for (const BadRow& row : collection.bad) faults.add(row);
   for (std::size_t i = 0; i < examples.size(); ++i) {

@@ -31,7 +31,10 @@ struct Fingerprint {
       if (dataset.images->in_memory()) values.add(dataset.images->pixels(example.image_id));
       sources.add(example.source);
       sizes.add(example.source_bytes);
-      for (Hash* hash : {&values, &sources, &sizes}) hash->add(example.report);
+      for (Hash* hash : {&values, &sources, &sizes}) {
+        hash->add(example.report);
+        if (dataset.sections) hash->add(example.findings);
+      }
       sources_known = sources_known && example.source != 0;
       sizes_known = sizes_known && example.source_bytes != 0;
     }

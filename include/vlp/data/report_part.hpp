@@ -3,12 +3,16 @@
 #pragma once
 
 #include <vlp/core/enum_names.hpp>
+#include <vlp/core/errors.hpp>
+#include <vlp/core/stop.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/text/report.hpp>
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace vlp::data {
 
@@ -41,3 +45,25 @@ template <>
 inline constexpr std::array<std::string_view, 4> enum_names<data::ReportPart>{
     "report", "findings", "impression", "findings+impression"};
 }  // namespace vlp
+
+namespace vlp::data::detail {
+
+/// Leaves out examples without the part of their reports that is wanted, which `kept` [N] says, with a note.
+inline void take_part(std::vector<Example>& examples, ReportPart part, std::vector<char>& kept,
+                      std::vector<std::string>& notes, StopToken stop) {
+  std::size_t without = 0;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    stop.check();
+    examples[i].report = part_of(examples[i], part);
+    kept[i] = !examples[i].report.empty();
+    without += kept[i] == 0;
+  }
+  if (without > 0 && part == ReportPart::report)
+    notes.push_back(concat(without, " of ", examples.size(), " pairs are left out, for they have no report"));
+  else if (without > 0)
+    notes.push_back(
+        concat(without, " of ", examples.size(), " pairs are left out, for their report has no ",
+               part == ReportPart::findings_and_impression ? "findings and no impression" : to_text(part)));
+}
+
+}  // namespace vlp::data::detail
