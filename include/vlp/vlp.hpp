@@ -29,6 +29,7 @@
 #include <vlp/eval/pointing_game.hpp>
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
+#include <vlp/eval/text_scores.hpp>
 #include <vlp/interop/eigen.hpp>
 #include <vlp/losses/all.hpp>
 #include <vlp/losses/contrast.hpp>
