@@ -8,6 +8,7 @@
 #include "builtin/detail/findings.hpp"
 #include "builtin/detail/image.hpp"
 #include "builtin/detail/report.hpp"
+#include "builtin/statement.hpp"
 
 #include <vlp/core/config.hpp>
 #include <vlp/core/cpu.hpp>
@@ -22,7 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace vlp::builtin {
@@ -33,6 +34,7 @@ struct Study {
   std::string findings;        ///< a section of the report: one sentence or more
   std::string impression;      ///< the other section: one sentence
   std::vector<Finding> truth;  ///< 0 to 3, of different kinds
+  Reading told;  ///< what the impression tells of them: one, or both of two; or that all is normal
 };
 
 /// Pixels along an edge of the smallest radiograph that is drawn.
@@ -52,7 +54,10 @@ inline constexpr Index smallest_image = 32;
   Study study;
   Random for_truth = random_of(truth), for_report = random_of(report), for_radiograph = random_of(radiograph);
   study.truth = detail::draw_findings(for_truth);
-  std::tie(study.findings, study.impression) = detail::write_report(study.truth, for_report);
+  detail::WrittenReport written = detail::write_report(study.truth, for_report);
+  study.findings = std::move(written.findings);
+  study.impression = std::move(written.impression);
+  study.told = std::move(written.told);
   study.image = detail::draw_radiograph(study.truth, image_size, for_radiograph);
   return study;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "builtin/detail/findings.hpp"
+#include "builtin/statement.hpp"
 
 #include <vlp/core/random.hpp>
 
@@ -120,23 +121,41 @@ inline std::string describe(const Finding& finding, Random& random) {
   return sentence(fill(pattern, finding));
 }
 
+/// A finding as a phrase of the impression, and what the phrase tells of it.
+struct Phrase {
+  std::string text;
+  Statement told;
+};
+
+/// Fills a template; its slots say which attributes are told. The noun of a tube tells where it is.
+inline Phrase phrase(std::string_view pattern, const Finding& finding) {
+  const auto tells = [&](std::string_view slot) { return pattern.find(slot) != pattern.npos; };
+  const bool is_tube = finding.kind == FindingKind::tube;
+  Phrase out{fill(pattern, finding), {.kind = finding.kind}};
+  if (tells("{side}") || (is_tube && finding.side == Side::middle)) out.told.side = finding.side;
+  if (tells("{zone}") || is_tube) out.told.zone = finding.zone;
+  if (tells("{size}")) out.told.size = finding.size;
+  if (tells("{severity}")) out.told.severity = finding.severity;
+  return out;
+}
+
 /// The finding as a phrase of the impression.
-inline std::string summarise(const Finding& finding, Random& random) {
+inline Phrase summarise(const Finding& finding, Random& random) {
   switch (finding.kind) {
     case FindingKind::opacity:
-      return fill(pick(random, {"{severity} {side} {zone} lung {noun}", "{side} {zone} lung pneumonia"}),
-                  finding);
+      return phrase(pick(random, {"{severity} {side} {zone} lung {noun}", "{side} {zone} lung pneumonia"}),
+                    finding);
     case FindingKind::nodule:
-      return fill("{size} {side} {zone} lung nodule", finding);
+      return phrase("{size} {side} {zone} lung nodule", finding);
     case FindingKind::effusion:
-      return fill("{size} {side} pleural effusion", finding);
+      return phrase("{size} {side} pleural effusion", finding);
     case FindingKind::pneumothorax:
-      return fill("{size} {side} pneumothorax", finding);
+      return phrase("{size} {side} pneumothorax", finding);
     case FindingKind::enlarged_heart:
-      return fill(finding.severity == Severity::mild ? "mild cardiomegaly" : "severe cardiomegaly", finding);
+      return phrase("{severity} cardiomegaly", finding);
     case FindingKind::tube:
-      if (finding.side == Side::middle) return "endotracheal tube in good position";
-      return fill(
+      if (finding.side == Side::middle) return phrase("endotracheal tube in good position", finding);
+      return phrase(
           finding.zone == Zone::upper ? "{side} central venous catheter" : "{side} chest tube in place",
           finding);
   }
@@ -179,8 +198,14 @@ inline std::size_t count_words(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), ' ')) + 1;
 }
 
+/// The sections of a report.
+struct WrittenReport {
+  std::string findings, impression;
+  Reading told;  ///< what the impression states
+};
+
 /// Findings and impression; sets the word of each finding.
-inline std::pair<std::string, std::string> write_report(std::vector<Finding>& findings, Random& random) {
+inline WrittenReport write_report(std::vector<Finding>& findings, Random& random) {
   std::vector<std::string> sentences;
   std::size_t words = 0;
   for (Finding& finding : findings) {
@@ -199,11 +224,20 @@ inline std::pair<std::string, std::string> write_report(std::vector<Finding>& fi
   std::string text;
   for (const std::string& s : sentences) text += (text.empty() ? "" : " ") + s;
   if (findings.empty())
-    return {text, sentence(std::string(pick(random, {"no acute cardiopulmonary abnormality",
-                                                     "normal chest radiograph", "no acute disease"})))};
-  std::string impression = summarise(findings[0], random);
-  if (findings.size() == 2) impression += " and " + summarise(findings[1], random);
-  return {text, sentence(impression)};
+    return {text,
+            sentence(std::string(pick(random, {"no acute cardiopulmonary abnormality",
+                                               "normal chest radiograph", "no acute disease"}))),
+            {.negatives = {Negative::normal}}};
+  // Of three findings, the impression tells the first.
+  Phrase first = summarise(findings[0], random);
+  Reading told{.findings = {first.told}};
+  std::string impression = first.text;
+  if (findings.size() == 2) {
+    const Phrase second = summarise(findings[1], random);
+    impression += " and " + second.text;
+    told.findings.push_back(second.told);
+  }
+  return {text, sentence(impression), told};
 }
 
 }  // namespace vlp::builtin::detail
