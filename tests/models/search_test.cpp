@@ -199,6 +199,7 @@ FoundText reference_beam(const ToyModel<>::Logits& logits, const SearchOptions& 
         Part longer{part.tokens, part.log_probability + next[static_cast<std::size_t>(token)], false};
         if (token != o.end) longer.tokens.push_back(token);
         if (!allowed(o, longer.tokens) || (length == o.longest && token != o.end)) continue;
+        if (!std::isfinite(longer.log_probability)) continue;
         if (token == o.end) longer.tokens.push_back(token);
         own.push_back(longer);
       }
@@ -228,11 +229,14 @@ FoundText reference_beam(const ToyModel<>::Logits& logits, const SearchOptions& 
   return *best;
 }
 
-/// Probabilities of which a few tokens have most, so that a beam may well lose the greedy text.
+/// Probabilities of which a few tokens have most and some others none, so that a beam may well lose the
+/// greedy text, and texts come to dead ends.
 ToyModel<>::Logits steep_logits(std::uint32_t seed, std::size_t vocabulary) {
   return [logits = drawn_logits(seed, vocabulary)](Index context, const Text& text) {
     std::vector<double> steep = logits(context, text);
     for (double& x : steep) x = x * x * x;
+    for (std::size_t token = 2; token < steep.size(); ++token)
+      if (steep[token] < -0.5) steep[token] = -infinity;
     return steep;
   };
 }
