@@ -89,6 +89,18 @@ struct DualEncoderShape {
           .last_layers = std::min(options.word_layers, options.text_blocks + 1)};
 }
 
+/// The image encoder of a DualEncoder of these options, for images of so many pixels a side. `keeps_regions`
+/// says whether its regions are used: then they are taken after region_blocks blocks.
+[[nodiscard]] inline ImageEncoderOptions image_encoder_options(const DualEncoderOptions& options,
+                                                               Index image_size, bool keeps_regions) {
+  return {.image_size = image_size,
+          .stem_channels = {options.width / 4, options.width / 2},
+          .width = options.width,
+          .depth = options.image_blocks,
+          .heads = options.heads,
+          .region_depth = keeps_regions ? options.region_blocks : -1};
+}
+
 /// A batch of B images and their texts, N for each image, in device memory.
 template <class Scalar, class Device>
 struct PairInputs {
@@ -116,12 +128,7 @@ class DualEncoder {
   DualEncoder(const DualEncoderOptions& options, const DualEncoderShape& shape, std::uint64_t seed)
       : options_(options),
         keeps_encoder_features_(shape.with_encoder_features || shape.with_regions),
-        image_encoder_({.image_size = shape.image_size,
-                        .stem_channels = {options.width / 4, options.width / 2},
-                        .width = options.width,
-                        .depth = options.image_blocks,
-                        .heads = options.heads,
-                        .region_depth = keeps_encoder_features_ ? options.region_blocks : -1},
+        image_encoder_(image_encoder_options(options, shape.image_size, keeps_encoder_features_),
                        Random(seed, weights_stream, 0)),
         text_encoder_(text_encoder_options(options, shape.vocabulary, shape.longest_text),
                       Random(seed, weights_stream, 1)),
