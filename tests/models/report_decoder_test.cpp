@@ -398,6 +398,14 @@ TEST_CASE("a report decoder names what does not fit") {
           setting.decoder.step(setting.device, {tokens, as_view(rows, 3, 1), 0, tokens.sequences(), contexts},
                                cache, as_view(memory, 3, 8));
         }) == "ReportDecoder: a step takes one token of each text, but there are 3 tokens in 2 texts");
+  models::ReportDecoder<double>::Cache none;
+  const std::string no_cache = "ReportDecoder: the cache is for 0 blocks but there are 2";
+  CHECK(message_of<std::invalid_argument>([&] { setting.decoder.begin(setting.device, context, 0, none); }) ==
+        no_cache);
+  CHECK(message_of<std::invalid_argument>([&] {
+          setting.decoder.step(setting.device, {fewer, as_view(rows, 2, 1), 0, contexts, contexts}, none,
+                               as_view(memory, 2, 8));
+        }) == no_cache);
   // Five tokens are cached, as many as there are positions.
   const Offsets many(12, 0);
   CHECK(message_of<std::invalid_argument>([&] {

@@ -5,7 +5,6 @@
 #include "support/messages.hpp"
 
 #include <vlp/nn/decoder_block.hpp>
-#include <vlp/nn/key_value_cache.hpp>
 
 #include <cmath>
 #include <cstddef>
@@ -345,39 +344,6 @@ TEST_CASE("steps of a decoder block are the rows of its forward pass") {
     }
     return all;
   });
-}
-
-TEST_CASE("a cache of keys and values keeps its rows while it grows") {
-  on_every_device([&](auto& device) {
-    using Device = DeviceOf<decltype(device)>;
-    nn::KeyValueCache<double, Device> cache(3);
-    CHECK(cache.width() == 3);
-    CHECK(cache.rows() == 0);
-    Values expected;
-    for (const Index count : {1, 2, 0, 40, 1}) {
-      const Values rows = normal_values(count * 6, static_cast<std::uint32_t>(count));
-      const auto added = cache.append(device, cache.rows(), count);
-      CHECK(added.rows() == count);
-      CHECK(added.cols() == 6);
-      if (count > 0) upload(device, rows, added.data());
-      expected.insert(expected.end(), rows.begin(), rows.end());
-    }
-    CHECK(cache.rows() == 44);
-    CHECK(cache.keys().rows() == 44);
-    CHECK(cache.keys().cols() == 3);
-    CHECK(cache.values().data() == cache.keys().data() + 3);
-    CHECK(cache.values().stride(0) == 6);
-    CHECK(downloaded(device, cache.keys().data(), 44 * 6) == expected);
-    // Rows behind those that are kept are written again.
-    upload(device, Values(6, 7.0), cache.append(device, 2, 1).data());
-    CHECK(cache.rows() == 3);
-    expected.resize(12);
-    expected.insert(expected.end(), 6, 7.0);
-    CHECK(downloaded(device, cache.keys().data(), 18) == expected);
-    return expected;
-  });
-  CHECK(message_of<std::invalid_argument>([] { nn::KeyValueCache<double>(0); }) ==
-        "KeyValueCache: width must be at least 1, but is 0");
 }
 
 TEST_CASE("a decoder block names what does not fit") {

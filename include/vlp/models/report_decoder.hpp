@@ -143,6 +143,7 @@ class ReportDecoder {
 
   /// Fills a cache for texts that have contexts [Tc, context width], read by the given branch.
   void begin(Device& device, MatrixView<const Scalar> context, Index branch, Cache& cache) {
+    check(cache);
     for (std::size_t i = 0; i < blocks_.size(); ++i) blocks_[i].begin(device, context, branch, cache[i]);
   }
 
@@ -156,6 +157,7 @@ class ReportDecoder {
             in.tokens.sequences().count(), " texts");
     nn::detail::check_matrix("ReportDecoder", "hidden", hidden, count, width());
     check(attention, count, in.contexts);
+    check(cache);
     auto scope = device.scratch().scope();
     const auto x = scope.template take_view<Scalar>(count, width());
     embedding_.forward(device, in.tokens, x, in.rows.cols() - 1);
@@ -222,6 +224,11 @@ class ReportDecoder {
     if (attention.weights.given())
       nn::detail::check_matrix("ReportDecoder", "attention", attention.weights, tokens,
                                contexts.longest().value);
+  }
+
+  void check(const Cache& cache) const {
+    require(cache.size() == blocks_.size(), "ReportDecoder: the cache is for ", cache.size(),
+            " blocks but there are ", blocks_.size());
   }
 
   /// The weights that block `i` is to write.

@@ -121,6 +121,8 @@ class MultiHeadAttention {
             MatrixView<const Scalar> residual = {}) {
     require(mask_ == AttentionMask::causal,
             "MultiHeadAttention: sequences are written a token at a time by causal attention alone");
+    require(cache.width() == width(), "MultiHeadAttention: the cache is of width ", cache.width(),
+            " but must be of ", width());
     require(rows.rows() == x.rows() && rows.cols() >= 1, "MultiHeadAttention: x has ", x.rows(),
             " rows but there are ", rows.cols(), " rows of the cache for each of ", rows.rows(),
             " sequences");
