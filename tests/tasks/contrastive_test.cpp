@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 #include "support/messages.hpp"
 #include "tasks/few_pairs.hpp"
+#include "tasks/task_gradient.hpp"
 
 #include <vlp/core/parameters.hpp>
 #include <vlp/losses/multi_scale.hpp>
@@ -47,50 +48,12 @@ TEST_CASE("the gradient of the whole task agrees with central differences") {
   const data::Dataset dataset = few_pairs(16);
   tasks::Contrastive<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options.pairs));
   const auto batch = task.make_batch(0);
-  const auto& parameters = task.parameters();
-  // Off the starting values, where biases are zero and both scales are equal.
   Random random(5);
-  for (auto& [name, parameter] : parameters)
-    for (Index i = 0; i < parameter->size(); ++i)
-      parameter->value()[i] += 0.1 * static_cast<double>(random.normal());
-
-  const auto loss = [&] {
+  test::unsettle(task.parameters(), random);
+  test::check_task_gradient(device, task, batch, task.parameters(), random, [&] {
     task.embed(device, batch);
     return task.evaluate_objective(device).total;
-  };
-  // A step adds to what the gradients hold.
-  fill(device, task.gradients().data(), task.gradients().size(), 0.25);
-  const train::Terms terms = task.step(device, batch);
-  CHECK(std::isfinite(terms.total));
-  double sum = 0;
-  for (const train::Term& term : terms.terms) {
-    CHECK((term.value > 0) == (term.weight > 0));
-    sum += term.weight * term.value;
-  }
-  CHECK(std::abs(terms.total - sum) < 1e-12);
-
-  for (auto& [name, parameter] : parameters) {
-    double largest = 0;
-    for (Index i = 0; i < parameter->size(); ++i)
-      largest = std::max(largest, std::abs(parameter->gradient()[i] - 0.25));
-    INFO("parameter " << name);
-    CHECK(largest > 0);
-    constexpr Index most = 3;
-    for (Index k = 0; k < std::min(parameter->size(), most); ++k) {
-      const Index i = parameter->size() <= most
-                          ? k
-                          : static_cast<Index>(random.below(static_cast<std::uint32_t>(parameter->size())));
-      const double before = parameter->value()[i], step = 2e-5;
-      const auto loss_at = [&](double steps) {
-        parameter->value()[i] = before + steps * step;
-        return loss();
-      };
-      const double numeric = (8 * (loss_at(1) - loss_at(-1)) - (loss_at(2) - loss_at(-2))) / (12 * step);
-      parameter->value()[i] = before;
-      INFO("element " << i);
-      CHECK(std::abs(parameter->gradient()[i] - 0.25 - numeric) <= 2e-7 * (1 + std::abs(numeric)));
-    }
-  }
+  });
 }
 
 TEST_CASE("a term of weight 0 has no parameters and no perturbed texts") {

@@ -34,7 +34,10 @@ class BatchEmbedding {
     features_.resize(extents_);
     targets_.assign(device, batch);
     const MicroBatches parts(batch.pairs, micro_batch_);
-    for (Index m = 0; m < parts.count(); ++m) visit(embed(device, model, batch, m), inputs_.view());
+    for (Index m = 0; m < parts.count(); ++m) {
+      const data::PairBatchPart part = embed(device, model, batch, m);
+      visit(part, inputs_.view());
+    }
   }
   void forward(Device& device, Model& model, const data::PairBatch& batch) {
     forward(device, model, batch, [](const data::PairBatchPart&, const Inputs&) {});
