@@ -122,14 +122,14 @@ class SentenceReader {
       if (words_[i].after_comma || words_[i].is({"and", "or", "nor", "but", "with", "no", "without"}))
         return i;
     if (words_[last].after_comma) return last;
-    for (std::size_t i = first; i < last; ++i) {
-      if (!words_[i].is({"in", "at", "over", "on", "above"})) continue;
-      for (std::size_t place = i; place < last; ++place)
-        if (words_[place].is({"lung", "lobe", "zone", "base", "apex", "side", "position", "place", "carina"}))
-          return place + 1;
-      return last;
-    }
-    return first;
+    const auto gap = words_.subspan(first, last - first);
+    const auto in = std::ranges::find_if(gap, [](const Word& word) {
+      return word.is({"in", "at", "over", "on", "above"});
+    });
+    const auto place = std::find_if(in, gap.end(), [](const Word& word) {
+      return word.is({"lung", "lobe", "zone", "base", "apex", "side", "position", "place", "carina"});
+    });
+    return place == gap.end() ? first : first + static_cast<std::size_t>(place - gap.begin());
   }
 
   /// Attributes of name k: those before it, the nearest first, then those behind it.

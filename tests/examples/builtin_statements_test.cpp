@@ -161,6 +161,8 @@ TEST_CASE("attributes go with the noun that they stand beside") {
   CHECK(read("large right effusion. left.") == of({large_right}));
   CHECK(read("left large right effusion left small") == of({large_right}));  // the nearest before the noun
   CHECK(read("nodule, effusion") == of({statement(nodule), statement(effusion)}));
+  CHECK(read("nodule left, effusion") == of({statement(nodule, Side::left), statement(effusion)}));
+  CHECK(read("nodule on the left effusion") == of({statement(nodule), statement(effusion, Side::left)}));
   CHECK(read("left nodule on the effusion") == of({statement(nodule, Side::left), statement(effusion)}));
   CHECK(read("upper right effusion") == of({statement(effusion, Side::right, Zone::upper)}));
   CHECK(read("the heart is severely enlarged") == of({statement(heart, {}, {}, {}, Severity::severe)}));

@@ -6,7 +6,6 @@
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/detail/unit_length.hpp>
 #include <vlp/core/device.hpp>
-#include <vlp/core/numbers.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/core/view.hpp>
 #include <vlp/data/dataset.hpp>
@@ -16,6 +15,7 @@
 #include <vlp/eval/retrieval.hpp>
 #include <vlp/eval/structure_discrimination.hpp>
 #include <vlp/models/pair_features.hpp>
+#include <vlp/tasks/detail/markdown.hpp>
 #include <vlp/tasks/pair_options.hpp>
 #include <vlp/text/perturbation.hpp>
 #include <vlp/text/word_piece.hpp>
@@ -254,11 +254,6 @@ template <EmbedsPairs Task>
 }
 
 namespace detail {
-inline std::string percent(double share) {
-  if (share != share) return "-";
-  return fixed_text(100 * share, 1) + " %";
-}
-
 inline std::string table_row(const std::string& what, const eval::Accuracy& accuracy,
                              const std::string& unit) {
   return "| " + what + " | " + percent(accuracy.value()) + " | " + percent(accuracy.chance) + " | " +
