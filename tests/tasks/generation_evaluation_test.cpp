@@ -201,6 +201,18 @@ TEST_CASE("written and true texts stand side by side, with a mark where they agr
         "| b\\|c.png | *(nothing)* | Left effusion. |  |\n");
 }
 
+TEST_CASE("a path is shown by its last three parts") {
+  using tasks::detail::end_of_path;
+  CHECK(end_of_path("/data/p10/s50/1.png") == "p10/s50/1.png");
+  CHECK(end_of_path("a/b/c/d.png") == "b/c/d.png");
+  CHECK(end_of_path("/b/c/d.png") == "/b/c/d.png");
+  CHECK(end_of_path("b/c/d.png") == "b/c/d.png");
+  CHECK(end_of_path("/c/d.png") == "/c/d.png");
+  CHECK(end_of_path("built-in study 3") == "built-in study 3");
+  CHECK(end_of_path("") == "");
+  CHECK(end_of_path("///") == "///");
+}
+
 TEST_CASE("no text of a stranger leaves its cell") {
   using tasks::detail::cell;
   CHECK(cell("a | b\r\n\tc  d ") == "a \\| b c d");

@@ -67,6 +67,13 @@ inline std::vector<std::string> normalised(std::span<const std::string> texts) {
   return out;
 }
 
+/// The last three parts of a path, "p10/s50/1.png", which tell images apart in all public collections.
+inline std::string_view end_of_path(std::string_view path) {
+  std::size_t begin = path.size();
+  for (int part = 0; part < 3 && begin != path.npos && begin > 0; ++part) begin = path.rfind('/', begin - 1);
+  return begin == path.npos || begin == 0 ? path : path.substr(begin + 1);
+}
+
 inline void require_training_reports(const char* function, std::span<const data::Example> train) {
   require(!train.empty(), function, ": there are no training examples");
 }
@@ -227,8 +234,8 @@ template <class T>
   return text;
 }
 
-/// The first `count` examples in Markdown: the name of the image, the text that was written, and the true one
-/// that it equals after text::normalise, or else the first; a mark says where it equals one. Throws
+/// The first `count` examples in Markdown: the end of the image's path, the text that was written, and the
+/// true one that it equals after text::normalise, or else the first; a mark says where it equals one. Throws
 /// std::invalid_argument unless there are as many texts and references as examples [N], each with a
 /// reference.
 [[nodiscard]] inline std::string table_of_texts(std::span<const data::Example> examples,
@@ -250,7 +257,7 @@ template <class T>
       const std::string cell = detail::cell(text);
       return cell.empty() ? "*(nothing)*" : cell;
     };
-    table += "| " + detail::cell(examples[i].name) + " | " + shown(texts[i]) + " | " +
+    table += "| " + detail::cell(detail::end_of_path(examples[i].name)) + " | " + shown(texts[i]) + " | " +
              shown(is_same ? *same : references[i].front()) + " | " + (is_same ? "yes" : "") + " |\n";
   }
   return table;
