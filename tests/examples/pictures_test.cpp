@@ -222,12 +222,30 @@ TEST_CASE("attention pictures of many words, of none, of NaN and of oblong image
   const std::vector<AttentionPanel> panels(5, {"opacity", {attention.data(), {3, 4}}, {}});
   auto image = vlp::io::make_gray_image(40, 30);
   for (const std::size_t count : {std::size_t{0}, std::size_t{3}, std::size_t{5}}) {
-    const auto picture = draw_attention(image, std::span(panels).first(count), "No report.", 384);
+    const auto picture =
+        draw_attention(image, std::span(panels).first(count), "No report.", {.panel_width = 384});
     CHECK(picture.width == static_cast<Index>(std::min<std::size_t>(count + 1, 4)) * 400 + 16);
     CHECK(picture.height > (count < 4 ? 288 : 2 * 288));
     vlp::io::write_png(folder.path / "attention.png", picture);
     CHECK(vlp::io::read_image(folder.path / "attention.png").height == picture.height);
   }
+}
+
+TEST_CASE("an attention picture of every word of a text has a panel for each, and no room for boxes") {
+  const auto image = vlp::io::make_gray_image(64, 64);
+  std::vector<float> attention(16, 0.0f);
+  attention[5] = 1;
+  const std::vector<AttentionPanel> panels(30, {"effusion,", {attention.data(), {4, 4}}, {}});
+  std::string report;
+  for (const AttentionPanel& panel : panels) report += panel.word + " ";
+  const auto picture = draw_attention(image, panels, report, every_word);
+  CHECK(picture.width == 8 * 240 + 16);  // 31 panels in 4 rows
+  CHECK(picture.height == 4 * (224 + 44 + 16) + 52 + 2 * 26 + 16);
+  CHECK(count(picture, detail::box_colour) == 0);
+  // Labels and the words of the text below stand out.
+  CHECK(count(picture, detail::word_colour) > 2 * 30 * 100);
+  const auto other = draw_attention(image, panels, "A comma, none.", every_word);
+  CHECK(count(other, detail::word_colour) < count(picture, detail::word_colour) - 30 * 100);
 }
 
 TEST_CASE("values are stretched whatever their range") {
@@ -269,14 +287,14 @@ TEST_CASE("a report of any length makes a picture of a page") {
   const auto image = vlp::io::make_gray_image(32, 32);
   std::string report;
   for (int i = 0; i < 400'000; ++i) report += "effusion ";
-  const auto picture = draw_attention(image, {}, report, 200);
+  const auto picture = draw_attention(image, {}, report, {.panel_width = 200});
   CHECK(picture.height < 40 * 26 + 500);
   CHECK(picture.height > 40 * 26);
-  const auto word = draw_attention(image, {}, std::string(4'000'000, 'w'), 200);
+  const auto word = draw_attention(image, {}, std::string(4'000'000, 'w'), {.panel_width = 200});
   CHECK(word.height < 400);
   const std::vector<float> attention(1, 0.5F);
   const std::vector<AttentionPanel> panel{{std::string(4'000'000, 'w'), {attention.data(), {1, 1}}, {}}};
-  CHECK(draw_attention(image, panel, "", 200).height < 400);
+  CHECK(draw_attention(image, panel, "", {.panel_width = 200}).height < 400);
 }
 
 TEST_CASE("attention pictures refuse bad input") {
@@ -284,9 +302,11 @@ TEST_CASE("attention pictures refuse bad input") {
   const std::vector<AttentionPanel> no_grid{{"opacity", {}, {}}};
   CHECK_THROWS_WITH(draw_attention(image, no_grid, ""),
                     "draw_attention: the attention of \"opacity\" is 0 x 0 regions");
-  CHECK_THROWS_AS(draw_attention(image, {}, "", 10), std::invalid_argument);
-  CHECK_THROWS_AS(draw_attention(image, {}, "", 5000), std::invalid_argument);
+  CHECK_THROWS_AS(draw_attention(image, {}, "", {.panel_width = 10}), std::invalid_argument);
+  CHECK_THROWS_AS(draw_attention(image, {}, "", {.panel_width = 5000}), std::invalid_argument);
+  CHECK_THROWS_WITH(draw_attention(image, {}, "", {.columns = 0}),
+                    "draw_attention: columns must be from 1 to 64, but is 0");
   CHECK_THROWS_AS(draw_attention(vlp::io::make_gray_image(1, 17), {}, ""), std::invalid_argument);
-  CHECK(draw_attention(vlp::io::make_gray_image(1, 16), {}, "", 64).height > 16 * 64);
+  CHECK(draw_attention(vlp::io::make_gray_image(1, 16), {}, "", {.panel_width = 64}).height > 16 * 64);
   CHECK_THROWS_AS(draw_attention({64, 64, {}}, {}, ""), std::invalid_argument);
 }

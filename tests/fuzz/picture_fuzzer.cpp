@@ -41,14 +41,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string word(text.substr(0, data[5]));
   const std::vector<pictures::AttentionPanel> panels(data[6] % 6,
                                                      {word, {attention.data(), {rows, cols}}, box});
-  const Index panel_width = 64 + data[7] % 8;
+  const Index panel_width = 64 + data[7] % 8, columns = 1 + data[7] / 8 % 4;
   try {
-    const vlp::io::RgbImage picture = pictures::draw_attention(image, panels, text, panel_width);
-    promise(picture.width == (std::min<Index>(4, data[6] % 6 + 1)) * (panel_width + 16) + 16,
-            "four panels in a row");
+    const vlp::io::RgbImage picture =
+        pictures::draw_attention(image, panels, text, {.panel_width = panel_width, .columns = columns});
+    promise(picture.width == (std::min<Index>(columns, data[6] % 6 + 1)) * (panel_width + 16) + 16,
+            "as many panels in a row as there are columns");
     promise(static_cast<Index>(picture.pixels.size()) == 3 * picture.width * picture.height,
             "all pixels are there");
-    promise(picture.height <= 2 * (16 * panel_width + 80) + 41 * 26 + 80, "a picture is of a page");
+    promise(picture.height <= 6 * (16 * panel_width + 80) + 41 * 26 + 80, "a picture is of a page");
   } catch (const std::invalid_argument& error) {  // an image too narrow, or a box that is none
     promise(std::strlen(error.what()) > 0 && std::strlen(error.what()) < 4096, "an error has a message");
   }
