@@ -1,14 +1,15 @@
 /// \file
-/// The results that a finished run leaves in its folder: summary.md, plots and attention overlays.
+/// Parts of the results that a finished run leaves in its folder, whatever its objective: plots, attention
+/// overlays, and tables of losses and of time.
 #pragma once
 
 #include "pictures/attention_picture.hpp"
 #include "pictures/plots.hpp"
-#include "pretrain/options.hpp"
 
 #include <vlp/core/numbers.hpp>
 #include <vlp/core/printable.hpp>
 #include <vlp/core/stop.hpp>
+#include <vlp/core/view.hpp>
 #include <vlp/data/images.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/tasks/pair_evaluation.hpp>
@@ -25,6 +26,40 @@
 #include <vector>
 
 namespace vlp::pretrain {
+
+/// A trained task as a summary tells of it, without the task.
+struct TrainedStage {
+  train::Terms terms;  ///< names and weights
+  train::Log log, held_out_log;
+  train::Progression progression;
+  Index total_steps = 0;
+  train::Timing timing;
+};
+
+template <class Trainer, class Task>
+[[nodiscard]] TrainedStage trained_stage(const Trainer& trainer, const Task& task) {
+  return {task.terms(),          trainer.log(),         trainer.held_out_log(),
+          trainer.progression(), trainer.total_steps(), trainer.timing()};
+}
+
+/// The pictures of a summary: their Markdown, and notes on those that could not be drawn.
+class Pictures {
+ public:
+  /// Adds a picture by its file in the run folder, or, where there is none, the note that says why.
+  void add(const std::string& file, const std::string& title, const std::string& note = {}) {
+    if (note.empty())
+      markdown_ += "\n![" + title + "](" + file + ")\n";
+    else
+      notes_.push_back(note);
+  }
+
+  [[nodiscard]] const std::string& markdown() const { return markdown_; }
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  std::string markdown_;
+  std::vector<std::string> notes_;
+};
 
 namespace detail {
 
@@ -49,38 +84,43 @@ inline pictures::Curve smoothed(pictures::Curve curve, std::size_t points) {
 }
 
 /// The course of every term that has a weight.
-inline std::vector<pictures::Curve> loss_curves(const train::Terms& terms, const train::Log& log,
-                                                const train::Log& held_out) {
+inline std::vector<pictures::Curve> loss_curves(const TrainedStage& stage) {
   std::vector<pictures::Curve> curves;
-  for (const train::Term& term : terms.terms) {
+  for (const train::Term& term : stage.terms.terms) {
     if (term.weight == 0) continue;
     const std::string name(term.name);
-    curves.push_back(smoothed(curve_of(log, name, name), 200));
-    curves.push_back(curve_of(held_out, name, name + ", held out"));
+    curves.push_back(smoothed(curve_of(stage.log, name, name), 200));
+    curves.push_back(curve_of(stage.held_out_log, name, name + ", held out"));
     if (term.chance)
-      curves.push_back(smoothed(curve_of(log, train::chance_column(term), name + ", chance"), 200));
+      curves.push_back(smoothed(curve_of(stage.log, train::chance_column(term), name + ", chance"), 200));
   }
   return curves;
 }
 
+}  // namespace detail
+
 /// The held-out losses after the best step, with their weights and chance levels.
-inline std::string loss_table(const train::Terms& terms, const train::Log& held_out, Index best_step) {
-  const std::vector<double> steps = held_out.column("step");
-  const auto row =
-      static_cast<std::size_t>(std::ranges::find(steps, static_cast<double>(best_step)) - steps.begin());
+[[nodiscard]] inline std::string loss_table(const TrainedStage& stage) {
+  const std::vector<double> steps = stage.held_out_log.column("step");
+  const auto best = static_cast<double>(stage.progression.best_step);
+  const auto row = static_cast<std::size_t>(std::ranges::find(steps, best) - steps.begin());
   const auto value = [&](const std::string& column) {
-    return fixed_text(held_out.column(column).at(row), 3);
+    return fixed_text(stage.held_out_log.column(column).at(row), 3);
   };
   std::string text = "| loss term | weight | value | chance |\n|---|---:|---:|---:|\n";
-  for (const train::Term& term : terms.terms)
+  for (const train::Term& term : stage.terms.terms)
     if (term.weight != 0)
       text += concat("| ", term.name, " | ", term.weight, " | ", value(std::string(term.name)), " | ",
                      term.chance ? value(train::chance_column(term)) : "-", " |\n");
   return text;
 }
 
-inline std::string time_table(const train::Timing& timing) {
-  std::string text = "| part | share of the time |\n|---|---:|\n";
+/// How long a session trained, and on what it spent its time.
+[[nodiscard]] inline std::string speed_text(const train::Timing& timing) {
+  if (timing.seconds <= 0) return "Nothing was left to train.\n";
+  std::string text = concat("Trained for ", train::duration_text(timing.seconds), " in this session, ",
+                            static_cast<Index>(timing.examples_per_second),
+                            " examples/s.\n\n| part | share of the time |\n|---|---:|\n");
   double measured = 0;
   for (const auto& entry : timing.parts.entries()) measured += entry.seconds;
   const auto share = [&](double seconds) {
@@ -92,30 +132,23 @@ inline std::string time_table(const train::Timing& timing) {
                        share(timing.input_thread), " of the time.\n");
 }
 
-}  // namespace detail
+/// "Evaluated: best.safetensors, the checkpoint of step 15 of 20, ...".
+[[nodiscard]] inline std::string evaluated_text(const TrainedStage& stage) {
+  const train::Progression& progression = stage.progression;
+  return concat("Evaluated: best.safetensors, the checkpoint of step ", progression.best_step, " of ",
+                stage.total_steps, ", where the held-out loss was lowest (", progression.best_loss, ").\n\n");
+}
 
-/// Writes plots, overlays of attention on `images` and, last, summary.md into options.out. Returns what could
-/// not be drawn and why.
-/// Throws Stopped where it was asked to stop, and then there is no new summary.md.
-template <class Trainer>
-std::vector<std::string> write_summary(const Options& options, const tasks::PairEvaluation& evaluation,
-                                       const train::Terms& terms, const Trainer& trainer,
-                                       const std::vector<tasks::AttendedPair>& attended,
-                                       const data::Images& images, StopToken stop = {}) {
-  std::vector<std::string> notes;
-  std::string pictures;
-  const auto picture = [&](const std::string& file, const std::string& title, const std::string& note) {
-    if (note.empty())
-      pictures += "\n![" + title + "](" + file + ")\n";
-    else
-      notes.push_back(note);
-  };
-  const std::filesystem::path out = options.out;
-  picture("losses.png", "loss terms",
-          pictures::plot_losses(out / "losses.png",
-                                detail::loss_curves(terms, trainer.log(), trainer.held_out_log())));
-  picture("structure.png", "structure discrimination",
-          pictures::plot_structure_accuracy(out / "structure.png", evaluation.structure));
+/// Plots the losses of a stage into `file` of the run folder `out`.
+inline void add_loss_plot(const std::filesystem::path& out, const std::string& file, const std::string& title,
+                          const TrainedStage& stage, Pictures& pictures) {
+  pictures.add(file, title, pictures::plot_losses(out / file, detail::loss_curves(stage)));
+}
+
+/// Draws the attention of up to three words of each pair over its image, into overlays/ of the run folder
+/// `out`. Throws Stopped where it was asked to stop.
+inline void add_overlays(const std::filesystem::path& out, const std::vector<tasks::AttendedPair>& attended,
+                         const data::Images& images, StopToken stop, Pictures& pictures) {
   std::filesystem::create_directories(out / "overlays");
   io::remove_temporaries(out / "overlays");
   for (std::size_t i = 0; i < attended.size(); ++i) {
@@ -130,30 +163,8 @@ std::vector<std::string> write_summary(const Options& options, const tasks::Pair
     const std::string file = "overlays/" + std::to_string(i + 1) + ".png";
     io::write_png(out / file, pictures::draw_attention(images.image(pair.example->image_id), panels,
                                                        pair.example->report));
-    picture(file, "attention, " + printable(pair.example->name), "");
+    pictures.add(file, "attention, " + printable(pair.example->name));
   }
-
-  std::string text = "# Pretraining run\n\n";
-  text += concat("Data: ", options.data, "; alpha ", options.task.objective.alpha, ", beta ",
-                 options.task.objective.beta,
-                 options.task.objective.perturbed_as_negatives ? ", perturbed reports as negatives" : "",
-                 ", seed ", options.task.pairs.seed, ". All settings: [config.json](config.json).\n\n");
-  text += concat("Evaluated: best.safetensors, the checkpoint of step ", trainer.progression().best_step,
-                 " of ", trainer.progression().step, ", where the held-out loss was lowest (",
-                 trainer.progression().best_loss, ").\n\n## Held-out pairs\n\n");
-  text +=
-      "### Losses\n\nOver batches as in training; chance is the loss of a model that tells nothing "
-      "apart.\n\n" +
-      detail::loss_table(terms, trainer.held_out_log(), trainer.progression().best_step) + "\n";
-  text += tables(evaluation) + "\n## Speed\n\n";
-  if (trainer.timing().seconds > 0)
-    text += concat("Trained for ", train::duration_text(trainer.timing().seconds), " in this session, ",
-                   static_cast<Index>(trainer.timing().examples_per_second), " examples/s.\n\n",
-                   detail::time_table(trainer.timing()));
-  else
-    text += "Nothing was left to train.\n";
-  io::write_file(out / "summary.md", text + "\n## Pictures\n" + pictures);
-  return notes;
 }
 
 }  // namespace vlp::pretrain

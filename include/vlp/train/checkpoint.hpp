@@ -52,6 +52,7 @@ struct Checkpoint {
   io::SafeTensors file;
   Provenance provenance;
   Progression progression;
+  std::string contents;  ///< hash of all that the file holds
 };
 
 namespace detail {
@@ -196,10 +197,11 @@ void save_checkpoint(Device& device, const std::string& path, const ParameterLis
 /// Reads what save_checkpoint wrote, for a run of `total_steps` steps. Throws std::runtime_error, naming the
 /// file, when it is missing, is no checkpoint, or has changed in any bit since it was written.
 [[nodiscard]] inline Checkpoint read_checkpoint(const std::string& path, Index total_steps) {
-  Checkpoint checkpoint{io::read_safetensors(path), {}, {}};
+  Checkpoint checkpoint{io::read_safetensors(path), {}, {}, {}};
   const io::SafeTensors& file = checkpoint.file;
   Provenance& provenance = checkpoint.provenance;
-  ensure(file.metadata(detail::contents_key) == detail::contents_hash(file), path,
+  checkpoint.contents = detail::contents_hash(file);
+  ensure(file.metadata(detail::contents_key) == checkpoint.contents, path,
          ": damaged, or changed since it was written");
   provenance.settings = parse_settings(file.metadata("settings"), path);
   provenance.data = {file.metadata("data"), file.metadata("data_sources")};

@@ -81,6 +81,11 @@ class RunFolder {
     lock();
     ensure(!holds_run(), "'", path_, "' holds a run that began in the meantime");
     write_rest();
+    write_settings(settings);
+  }
+
+  /// Writes config.json, atomically. The folder must be locked.
+  void write_settings(const Settings& settings) const {
     io::write_file(file("config.json"), settings.dump(2) + "\n");
   }
 

@@ -1,0 +1,76 @@
+/// \file
+/// The results that a finished hybrid run leaves in its folder: summary.md and its pictures.
+#pragma once
+
+#include "pictures/plots.hpp"
+#include "pretrain/hybrid_evaluation.hpp"
+#include "pretrain/run.hpp"
+#include "pretrain/summary.hpp"
+
+#include <vlp/core/numbers.hpp>
+#include <vlp/io/file.hpp>
+#include <vlp/train/settings.hpp>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace vlp::pretrain {
+
+/// The stages that a run has trained; a null one is not part of it.
+struct Stages {
+  const TrainedStage *first, *second;
+};
+
+namespace detail {
+
+/// "lambda-global 1, lambda-token 1, ...", the weights of a hybrid run and how its stages are linked.
+inline std::string objective_text(const Options& options) {
+  std::string text;
+  for_each_setting(options.hybrid, [&]<class Field>(const char* name, const Field& field, const char*) {
+    text += concat(text.empty() ? "" : ", ", name, " ");
+    if constexpr (std::is_same_v<Field, bool>)
+      text += field ? "true" : "false";
+    else if constexpr (std::is_arithmetic_v<Field>)
+      text += concat(field);
+    else
+      text += to_text(field);
+  });
+  return text;
+}
+
+}  // namespace detail
+
+/// Writes plots, overlays and, last, summary.md into the run folder. Returns what could not be drawn and why.
+/// Throws Stopped where it was asked to stop, and then there is no new summary.md.
+inline std::vector<std::string> write_summary(const Session& session, const HybridEvaluation& evaluation,
+                                              const Stages& stages) {
+  const Options& options = session.options;
+  const std::filesystem::path out = options.out;
+  Pictures pictures;
+  std::string losses, speed;
+  for (const auto& [number, stage] : {std::pair{"1", stages.first}, {"2", stages.second}}) {
+    if (stage == nullptr) continue;
+    const std::string name = concat("stage ", number);
+    add_loss_plot(out, concat("losses_stage", number, ".png"), "loss terms, " + name, *stage, pictures);
+    losses += "### Losses of " + name + "\n\n" + loss_table(*stage) + "\n";
+    speed += "\n### " + name + "\n\n" + speed_text(stage->timing);
+  }
+  if (evaluation.alignment && options.hybrid.lambda_perturbation > 0)
+    pictures.add("structure.png", "structure discrimination",
+                 pictures::plot_structure_accuracy(out / "structure.png", evaluation.alignment->structure));
+  add_overlays(out, evaluation.attended, *session.dataset.images, session.stop, pictures);
+
+  std::string text = "# Hybrid pretraining run\n\n";
+  text += concat("Data: ", options.data, "; objective ", to_text(options.objective), ": ",
+                 detail::objective_text(options), "; seed ", options.pairs.seed,
+                 ". All settings: [config.json](config.json).\n\n");
+  text +=
+      evaluated_text(*(stages.second != nullptr ? stages.second : stages.first)) + "## Held-out pairs\n\n";
+  text += losses + tables(evaluation) + "\n## Speed\n" + speed;
+  io::write_file(out / "summary.md", text + "\n## Pictures\n" + pictures.markdown());
+  return pictures.notes();
+}
+
+}  // namespace vlp::pretrain
