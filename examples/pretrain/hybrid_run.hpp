@@ -28,22 +28,25 @@ namespace vlp::pretrain {
 
 namespace detail {
 
+/// Throws std::runtime_error where a stage that is to be evaluated has no best checkpoint yet.
+inline void require_best(const Session& session, const train::RunFolder& folder) {
+  const std::string best = folder.file("best.safetensors");
+  ensure(!session.options.eval_only || std::filesystem::exists(best), best,
+         " is not there: the run has not come to the end of this stage's first epoch; go on with --resume "
+         "--out ",
+         session.options.out);
+}
+
 /// Brings the parameters of a stage to where it starts, goes on or, with --eval-only, is evaluated, and tells
 /// the user. `wanted` says which parameters --weights may give.
 template <class Trainer, class Task, class Wanted>
 void take_up_stage(const Session& session, const train::RunFolder& folder, Trainer& trainer, Task& task,
                    Wanted&& wanted) {
   const Options& options = session.options;
-  if (options.eval_only) {
-    ensure(std::filesystem::exists(folder.file("best.safetensors")), folder.file("best.safetensors"),
-           " is not there: the run has not come to the end of this stage's first epoch; go on with --resume "
-           "--out ",
-           options.out);
-    trainer.load_best();
-    return;
-  }
-  if (options.resume && std::filesystem::exists(folder.file("last.safetensors")))
-    print_notes(trainer.resume());
+  if (options.eval_only) return trainer.load_best();
+  const bool has_begun = std::filesystem::exists(folder.file("last.safetensors")) ||
+                         std::filesystem::exists(folder.file("log.csv"));
+  if (options.resume && has_begun) print_notes(trainer.resume());
   if (const Index step = trainer.progression().step; step > 0) {
     std::printf("going on after step %td\n", step);
     print_notes(note_on_weights(session, trainer));
@@ -113,6 +116,7 @@ inline bool run_stage_1(const Session& session, std::optional<TrainedStage>& tra
   session.phase = making_the_model;
   tasks::Summarisation task(session.device, options.hybrid_task(), session.dataset, session.vocabulary);
   train::RunFolder folder(session.folder.file(stage_1_folder));
+  require_best(session, folder);
   train::Trainer trainer(session.device, task, options.stage_1_training(), folder, session.provenance());
   if (options.resume) {
     make_stage_1_folder(session);
@@ -140,6 +144,7 @@ inline bool run_stage_2(const Session& session, const TrainedStage* first) {
   std::printf("stage 2%s: alignment, captioning and distillation%s\n",
               options.stage == Stage::second ? "" : " of 2",
               options.hybrid.lambda_perturbation > 0 ? ", and perturbed impressions" : "");
+  require_best(session, session.folder);
   session.phase = making_the_model;
   const Summariser summariser = find_summariser(session);
   tasks::Hybrid task(session.device, options.hybrid_task(), session.dataset, session.vocabulary,

@@ -25,15 +25,6 @@ using namespace vlp::test;
 namespace {
 
 const Arguments quick{"--studies", "40", "--epochs", "1", "--overlays", "0"};
-const char* const no_plots = "PATH=/nowhere";  // where there is no gnuplot; most of a tiny run's time
-
-ProgramResult pretrain_with(const TemporaryFolder& folder, const Arguments& environment,
-                            std::initializer_list<Arguments> parts) {
-  Arguments command{"/usr/bin/env"};
-  command.insert(command.end(), environment.begin(), environment.end());
-  for (const std::string& argument : joined(parts)) command.push_back(argument);
-  return run_program(folder.path(), command);
-}
 
 void pause(int milliseconds) {
   std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
@@ -161,10 +152,7 @@ namespace {
 
 ProgramResult pretrain_with_fault(const TemporaryFolder& folder, const std::string& fault,
                                   const io::Path& run) {
-  return pretrain_with(
-      folder,
-      {"LD_PRELOAD=" VLP_TEST_FAULT_INJECTION, "VLP_FAULT=" + fault, "ASAN_OPTIONS=verify_asan_link_order=0"},
-      {tiny, quick, {"--out", run.string()}});
+  return pretrain_with(folder, with_fault(fault), {tiny, quick, {"--out", run.string()}});
 }
 
 }  // namespace

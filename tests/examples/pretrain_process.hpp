@@ -43,6 +43,27 @@ inline ProgramResult pretrain(const TemporaryFolder& folder, std::initializer_li
   return run_program(folder.path(), joined(parts));
 }
 
+inline const char* const no_plots = "PATH=/nowhere";  // where there is no gnuplot; most of a tiny run's time
+
+/// The program with variables of the environment set.
+inline ProgramResult pretrain_with(const TemporaryFolder& folder, const Arguments& environment,
+                                   std::initializer_list<Arguments> parts) {
+  Arguments command{"/usr/bin/env"};
+  command.insert(command.end(), environment.begin(), environment.end());
+  for (const std::string& argument : joined(parts)) command.push_back(argument);
+  return run_program(folder.path(), command);
+}
+
+#endif
+
+#ifdef VLP_TEST_FAULT_INJECTION
+
+/// The environment of a program that meets a fault (support/fault_injection.cpp).
+inline Arguments with_fault(const std::string& fault) {
+  return {"LD_PRELOAD=" VLP_TEST_FAULT_INJECTION, "VLP_FAULT=" + fault,
+          "ASAN_OPTIONS=verify_asan_link_order=0"};
+}
+
 #endif
 
 /// One line on stderr that holds `part`, and exit status 2.
@@ -68,6 +89,14 @@ inline std::vector<std::string> results_of(const io::Path& run) {
   for (const char* file :
        {"config.json", "vocab.txt", "log.csv", "held_out.csv", "best.safetensors", "last.safetensors"})
     bytes.push_back(io::read_file(run / file));
+  return bytes;
+}
+
+/// The same of a run of two stages.
+inline std::vector<std::string> results_of_stages(const io::Path& run) {
+  std::vector<std::string> bytes = results_of(run);
+  for (const char* file : {"log.csv", "held_out.csv", "best.safetensors", "last.safetensors"})
+    bytes.push_back(io::read_file(run / "stage1" / file));
   return bytes;
 }
 
