@@ -22,8 +22,7 @@ namespace vlp::pretrain {
 /// Writes plots, overlays of attention on `images` and, last, summary.md into options.out. Returns what could
 /// not be drawn and why.
 /// Throws Stopped where it was asked to stop, and then there is no new summary.md.
-inline std::vector<std::string> write_summary(const Options& options,
-                                              const tasks::PairEvaluation& evaluation,
+inline std::vector<std::string> write_summary(const Options& options, const tasks::PairEvaluation& evaluation,
                                               const TrainedStage& stage,
                                               const std::vector<tasks::AttendedPair>& attended,
                                               const data::Images& images, StopToken stop = {}) {

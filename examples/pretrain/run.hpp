@@ -97,7 +97,8 @@ inline void print_notes(std::span<const std::string> notes) {
                                                         const data::Dataset& dataset, StopToken stop) {
   if (options.goes_on()) return text::Vocabulary::load(folder.file("vocab.txt"));
   if (!options.vocabulary.empty()) return text::Vocabulary::load(options.vocabulary);
-  return tasks::build_vocabulary(dataset, options.pairs, stop, options.is_hybrid());
+  if (options.is_hybrid()) return tasks::build_vocabulary(dataset, options.hybrid_task(), stop);
+  return tasks::build_vocabulary(dataset, options.pairs, stop);
 }
 
 /// A hash of the pieces in their order.

@@ -53,6 +53,9 @@ class Pictures {
       notes_.push_back(note);
   }
 
+  /// Adds a sentence for the picture that follows.
+  void add_caption(const std::string& text) { markdown_ += "\n" + text + "\n"; }
+
   [[nodiscard]] const std::string& markdown() const { return markdown_; }
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
 
