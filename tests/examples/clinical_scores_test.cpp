@@ -15,6 +15,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace vlp::builtin;
@@ -126,6 +127,14 @@ TEST_CASE("of several findings of a kind, those that agree most are matched, eac
   const std::string truth = "Small left effusion and large right effusion.";
   const auto turned = score("Large right effusion and small left effusion.", truth);
   CHECK(turned.whole == Agreement{2, 2, 2});
+  // Each attribute alone decides.
+  for (const auto& [a, b] : {std::pair{"left nodule", "right nodule"},
+                             {"upper nodule", "lower nodule"},
+                             {"small nodule", "large nodule"},
+                             {"faint nodule", "dense nodule"}}) {
+    const std::string one = a, other = b;
+    CHECK(score(one + " and " + other, other + " and " + one).whole == Agreement{2, 2, 2});
+  }
   const auto partly = score("Right effusion, large left effusion, and large right effusion.", truth);
   // "Right effusion" tells only what the last one tells.
   CHECK(partly.findings() == Agreement{2, 2, 2});

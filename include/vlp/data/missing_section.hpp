@@ -86,9 +86,9 @@ class SectionCounts {
   std::size_t empty_ = 0;
 };
 
-/// Makes each example's report its impression, and fills findings and impression by the policy. Those that
-/// are left out have kept 0 ([N]) then; notes count what is missing. A report that has text but no words at
-/// all stays as it is: that is a fault of its row and no missing section.
+/// Makes each example's report its impression, and fills findings and impression by the policy. `kept` [N]
+/// becomes 0 for examples that are left out, and notes count what is missing. A report that has text but no
+/// words at all stays as it is: that is a fault of its row and no missing section.
 inline void take_sections(std::vector<Example>& examples, MissingSection policy, std::vector<char>& kept,
                           std::vector<std::string>& notes, StopToken stop) {
   SectionCounts counts(policy);
