@@ -186,10 +186,12 @@ inline std::vector<Statement> of_kind(const Reading& reading, FindingKind kind) 
   return text;
 }
 
-/// F1 of several writers' texts as further columns of tasks::table.
+/// F1 of several writers' texts as further columns of tasks::table; no columns for no writers, as where the
+/// data are not built in.
 [[nodiscard]] inline std::vector<tasks::ScoreColumn> clinical_columns(
     std::span<const ClinicalScores> writers) {
   std::vector<tasks::ScoreColumn> columns;
+  if (writers.empty()) return columns;
   const auto add = [&](std::string name, auto&& agreement_of) {
     tasks::ScoreColumn column{std::move(name), {}};
     for (const ClinicalScores& scores : writers) column.values.push_back(agreement_of(scores).f1());

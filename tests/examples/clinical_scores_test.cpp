@@ -239,6 +239,7 @@ TEST_CASE("clinical scores stand in a table, and as columns beside those of word
   CHECK(std::isnan(columns[4].values[1]));
   CHECK(columns[5].values == std::vector<double>{0, 1});
   CHECK(columns[6].values == std::vector<double>{1, 1});
+  CHECK(clinical_columns({}).empty());
   const std::vector<vlp::tasks::WrittenTexts> rows{{"model", texts}, {"copy", truth}};
   const std::vector<vlp::eval::References> references{{truth[0]}, {truth[1]}};
   CHECK(vlp::tasks::table(vlp::tasks::evaluate_texts(rows, references), columns).find("| normal F1 |") !=
