@@ -173,15 +173,16 @@ TEST_CASE("nearest rows are those of a literal loop, over several blocks and thr
 
 TEST_CASE("a table of scores has a row for each writer, and the caller's columns behind") {
   const Texts truth{"a b c d", "e f g h"};
-  const std::vector<tasks::WrittenTexts> writers{{"model | x", {"a b c d", "e f g h"}},
-                                                 {"half", {"a b c d", "x x x x"}}};
+  const std::vector<tasks::WrittenTexts> writers{
+      {"model | x", {"a b c d", "e f g h"}}, {"half", {"a b c d", "x x x x"}}, {"short", {"a b", "e f g h"}}};
   const auto evaluation = tasks::evaluate_texts(writers, one_each(truth));
-  const std::vector<tasks::ScoreColumn> further{{"findings F1", {0.75, std::nan("")}}};
+  const std::vector<tasks::ScoreColumn> further{{"findings F1", {0.75, std::nan(""), 0}}};
   CHECK(tasks::table(evaluation, further) ==
         "| | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | exact | findings F1 |\n"
         "|---|---:|---:|---:|---:|---:|---:|---:|\n"
         "| model \\| x | 100.0 % | 100.0 % | 100.0 % | 100.0 % | 100.0 % | 100.0 % | 75.0 % |\n"
-        "| half | 50.0 % | 50.0 % | 50.0 % | 50.0 % | 50.0 % | 50.0 % | - |\n");
+        "| half | 50.0 % | 50.0 % | 50.0 % | 50.0 % | 50.0 % | 50.0 % | - |\n"
+        "| short | 71.7 % | 71.7 % | 71.7 % | 71.7 % | 83.3 % | 50.0 % | 0.0 % |\n");
   CHECK(tasks::table(tasks::evaluate_texts({}, {})) ==
         "| | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | exact |\n|---|---:|---:|---:|---:|---:|---:|\n");
 }
