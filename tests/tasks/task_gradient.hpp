@@ -26,7 +26,7 @@ inline void unsettle(const ParameterList<double>& parameters, Random& random) {
 }
 
 /// Checks that a step adds to the gradient of each of `parameters` what central differences of `loss()` say
-/// for a random direction of its elements, that no gradient is zero everywhere, and that the total is the
+/// in a random direction of its elements, that no gradient is zero everywhere, and that the total is the
 /// weighted sum of the terms, of which those with a weight have a value.
 template <class Task, class Batch, class Loss>
 void check_task_gradient(Cpu& device, Task& task, const Batch& batch, const ParameterList<double>& parameters,
@@ -55,7 +55,8 @@ void check_task_gradient(Cpu& device, Task& task, const Batch& batch, const Para
     std::vector<double> direction(before.size());
     double slope = 0;
     for (std::size_t i = 0; i < direction.size(); ++i) {
-      direction[i] = static_cast<double>(random.normal());
+      // Of about unit length: norms of two channels bend within a thousandth.
+      direction[i] = static_cast<double>(random.normal()) / std::sqrt(static_cast<double>(before.size()));
       slope += direction[i] * (gradient[static_cast<Index>(i)] - 0.25);
     }
     constexpr double step = 2e-5;

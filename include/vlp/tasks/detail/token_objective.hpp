@@ -26,13 +26,15 @@ struct TokenObjectiveOptions {
   double cross_entropy = 1;
   double distillation = 0;
   double temperature = 2;  ///< of the distillation
+  /// Logits in a tile of the distillation, which takes three of them, each of at least 16 rows: by default 4
+  /// MB of float each.
+  Index tile_logits = Index(1) << 20;
 };
 
 /// L = w_ce TokenCrossEntropy + w_d Distillation, both means over all tokens of a batch, which may come in
 /// parts: begin() with the tokens of all, then each part.
 ///
-/// Logits exist a tile of rows at a time: those of the distillation take three tiles of about a million
-/// logits (of at least 16 rows).
+/// Logits exist a tile of rows at a time.
 template <class Scalar, class Device>
 class TokenObjective {
  public:
@@ -87,9 +89,6 @@ class TokenObjective {
   using Accumulator = typename CrossEntropy::Accumulator;
   static_assert(std::is_same_v<Accumulator, Scalar>, "values are added up as matrices of scalars");
 
-  /// Logits of a tile: 4 MB of float.
-  static constexpr Index tile_logits = Index(1) << 20;
-
   void pass(Device& device, const Features& student, std::span<const std::int64_t> targets,
             const Features& teacher, const MatrixView<Scalar>* d_hidden, bool with_output) {
     const Index rows = student.hidden.rows();
@@ -99,8 +98,8 @@ class TokenObjective {
     if (!distils()) return;
     require(teacher.decoder != nullptr && teacher.hidden.rows() == rows,
             "TokenObjective: ", teacher.hidden.rows(), " tokens of the teacher for ", rows);
-    const Index most =
-        std::clamp<Index>(tile_logits / student.decoder->options().vocabulary, 16, std::max<Index>(rows, 16));
+    const Index most = std::clamp<Index>(options_.tile_logits / student.decoder->options().vocabulary, 16,
+                                         std::max<Index>(rows, 16));
     for (Index first = 0; first < rows; first += most)
       distil(device, student, teacher, first, std::min(most, rows - first), d_hidden, with_output);
   }
