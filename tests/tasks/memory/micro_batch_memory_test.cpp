@@ -1,7 +1,8 @@
 // Memory of steps by micro-batches. A program of its own, for it replaces the operator new by which buffers
 // and scratch memory are taken.
 #include "support/catch.hpp"
-#include "tasks/few_pairs.hpp"
+#include "support/temporary_folder.hpp"
+#include "tasks/few_hybrid.hpp"
 
 #include <malloc.h>
 
@@ -62,4 +63,38 @@ TEST_CASE("activations take the memory of a micro-batch, whatever the batch") {
   CHECK(whole > 10 * of_4);
   CHECK(parts < 2 * of_4);
   CHECK(memory_of(64, 64) > 0.99 * whole);
+}
+
+TEST_CASE("activations of hybrid pretraining take the memory of a micro-batch, and logits that of a tile") {
+  const data::Dataset few = test::few_pairs(16);
+  data::Dataset dataset = test::few_pairs(16);
+  for (int i = 0; i < 15; ++i) dataset.train.insert(dataset.train.end(), few.train.begin(), few.train.end());
+  tasks::HybridOptions options = test::small_hybrid_options();
+  options.pairs.model.width = 32;
+  Cpu device(1);
+  const test::TemporaryFolder folder;
+  test::write_summariser<float>(device, options, few, folder / "summariser.safetensors");
+  /// Most bytes of buffers and scratch above those of the parameters, over two steps and the held-out terms,
+  /// and how many more a third step takes.
+  const auto memory_of = [&](Index batch_size, Index micro_batch) {
+    options.pairs.batch_size = batch_size;
+    options.pairs.micro_batch = micro_batch;
+    Cpu own(1);
+    tasks::Hybrid<float> task(own, options, dataset, tasks::build_vocabulary(few, options),
+                              folder / "summariser.safetensors");
+    const std::size_t before = taken;
+    most_taken = before;
+    const auto batch = task.make_batch(0);
+    for (Index step = 0; step < 2; ++step) static_cast<void>(task.step(own, batch));
+    const std::size_t steady = taken, most = most_taken;
+    static_cast<void>(task.step(own, batch));
+    CHECK(taken == steady);
+    CHECK(most_taken == most);
+    static_cast<void>(task.held_out(own));
+    return static_cast<double>(most_taken - before);
+  };
+  const double of_4 = memory_of(4, 0), whole = memory_of(64, 0), parts = memory_of(64, 4);
+  CAPTURE(of_4, whole, parts);
+  CHECK(whole > 8 * of_4);
+  CHECK(parts < 2 * of_4);
 }
