@@ -394,10 +394,18 @@ TEST_CASE("a report decoder names what does not fit") {
   auto cache = setting.decoder.make_cache();
   setting.decoder.begin(setting.device, context, 0, cache);
   const Offsets rows{0, 1, 2};
-  CHECK(message_of<std::invalid_argument>([&] {
-          setting.decoder.step(setting.device, {tokens, as_view(rows, 3, 1), 0, tokens.sequences(), contexts},
-                               cache, as_view(memory, 3, 8));
-        }) == "ReportDecoder: a step takes one token of each text, but there are 3 tokens in 2 texts");
+  const auto step_error = [&](const Offsets& offsets) {
+    nn::Tokens<> step;
+    step.assign(setting.device, Ids(static_cast<std::size_t>(offsets.back()), 3), offsets);
+    const Index count = step.count();
+    return message_of<std::invalid_argument>([&] {
+      setting.decoder.step(setting.device, {step, as_view(rows, count, 1), 0, step.sequences(), contexts},
+                           cache, as_view(memory, count, 8));
+    });
+  };
+  CHECK(step_error({0, 1, 2}) == "no error");
+  CHECK(step_error({0, 1, 3}) == "ReportDecoder: a step takes one token of each text, but text 1 has 2");
+  CHECK(step_error({0, 2, 2}) == "ReportDecoder: a step takes one token of each text, but text 1 has 0");
   models::ReportDecoder<double>::Cache none;
   const std::string no_cache = "ReportDecoder: the cache is for 0 blocks but there are 2";
   CHECK(message_of<std::invalid_argument>([&] { setting.decoder.begin(setting.device, context, 0, none); }) ==

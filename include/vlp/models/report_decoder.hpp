@@ -152,9 +152,9 @@ class ReportDecoder {
   void step(Device& device, const StepInputs& in, Cache& cache, MatrixView<Scalar> hidden,
             const ContextAttention<Scalar>& attention = {}) {
     const Index count = in.tokens.count();
-    require(in.tokens.sequences().count() == count && in.tokens.sequences().longest().value <= 1,
-            "ReportDecoder: a step takes one token of each text, but there are ", count, " tokens in ",
-            in.tokens.sequences().count(), " texts");
+    for (const nn::Extreme& text : {in.tokens.sequences().shortest(), in.tokens.sequences().longest()})
+      require(count == 0 || text.value == 1, "ReportDecoder: a step takes one token of each text, but text ",
+              text.at, " has ", text.value);
     nn::detail::check_matrix("ReportDecoder", "hidden", hidden, count, width());
     check(attention, count, in.contexts);
     check(cache);
