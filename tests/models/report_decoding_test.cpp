@@ -171,7 +171,9 @@ std::vector<Scalar> check_steps(Setting<Scalar, Device>& setting,
   setting.begin(decoding, branch);
   CHECK(decoding.texts() == 0);
   CHECK(decoding.length() == 0);
+  CHECK(decoding.cached_tokens() == 0);
   std::vector<Scalar> all;
+  Index written = 0;
   for (const Step& step : steps) {
     const auto cached = setting.next(decoding, step, block);
     const auto whole = setting.of_whole_texts(step.texts, branch, block);
@@ -180,6 +182,8 @@ std::vector<Scalar> check_steps(Setting<Scalar, Device>& setting,
     CHECK(largest_difference(cached.weights, whole.weights) < tolerance<Scalar>);
     CHECK(decoding.texts() == static_cast<Index>(step.texts.size()));
     CHECK(decoding.length() == static_cast<Index>(step.texts[0].ids.size()));
+    written += static_cast<Index>(step.texts.size());
+    CHECK(decoding.cached_tokens() == written);
     all.insert(all.end(), cached.logits.begin(), cached.logits.end());
   }
   return all;

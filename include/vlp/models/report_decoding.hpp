@@ -45,6 +45,9 @@ class ReportDecoding {
   /// Number of texts after the last step, and of tokens that each of them has.
   [[nodiscard]] Index texts() const noexcept { return static_cast<Index>(texts_.size()); }
   [[nodiscard]] Index length() const noexcept { return length_; }
+  /// Number of tokens whose keys and values are cached: all that were written since begin(), each once
+  /// however many texts have it.
+  [[nodiscard]] Index cached_tokens() const noexcept { return written_; }
 
   /// Forgets all texts and takes over the contexts [Tc, context width] of new ones, which the given branch
   /// reads. Neither is needed after the call. Throws std::invalid_argument for a context that does not fit
