@@ -164,6 +164,43 @@ TEST_CASE("a report decoder adds to the gradient by the context, which is option
   CHECK(largest_difference(three_passes, by_parameters) < 1e-12);
 }
 
+TEST_CASE("a forward pass of a report decoder that is refused leaves the one before it") {
+  Cpu device(1);
+  models::ReportDecoder<double> decoder(options_of(), Random(1));
+  const Parameters<double> parameters(device, decoder);
+  nn::Tokens<> tokens, longer;
+  tokens.assign(device, Ids{2, 4, 5}, Offsets{0, 3});
+  longer.assign(device, Ids{2, 4, 5, 3}, Offsets{0, 4});
+  nn::Sequences<> contexts, none;
+  contexts.assign(device, Offsets{0, 2});
+  none.assign(device, Offsets{0, 0});
+  const Values context = normal_values(2 * context_width, 1), d_hidden = normal_values(3 * width, 2);
+  Values hidden(4 * width), memory(4 * width);
+  const auto on_context = as_view(context, 2, context_width);
+  const models::ReportDecoder<double>::Inputs in{tokens, on_context, contexts, 1};
+  std::vector<Values> gradients;
+  for (const bool is_refused : {false, true}) {
+    decoder.forward(device, in, as_view(hidden, 3, width));
+    const auto refused = [&](const models::ReportDecoder<double>::Inputs& other, Index columns) {
+      return message_of<std::invalid_argument>(
+          [&] { decoder.forward(device, other, as_view(memory, 4, columns)); });
+    };
+    if (is_refused) {
+      CHECK(refused({longer, on_context, contexts, 2}, width) ==
+            "DecoderBlock: there is no branch 2, there are 2");
+      CHECK(refused({longer, as_view(context, 0, context_width), none, 1}, width) ==
+            "CrossAttention: sequence 0 has 4 tokens but no context");
+      CHECK(refused({longer, on_context, contexts, 0}, 7) ==
+            "ReportDecoder: hidden is 4 x 7 but must be 4 x 8");
+    }
+    Values d_context(context.size(), 0.0);
+    decoder.backward(device, in, as_view(d_hidden, 3, width), as_view(d_context, 2, context_width));
+    gradients.push_back(d_context);
+  }
+  CHECK(same_bits(gradients[0], gradients[1]));
+  CHECK(same_bits(memory, Values(memory.size())));
+}
+
 TEST_CASE("a later token never changes an earlier logit, an earlier one changes later ones") {
   const Index branch = GENERATE(0, 1);
   const bool tied = GENERATE(true, false);

@@ -119,14 +119,16 @@ class ReportDecoder {
 
   /// hidden [T, width], and the tokens' attention to their contexts where it is asked for. Throws
   /// std::invalid_argument for an id outside of the vocabulary, an empty or too long sequence and a sequence
-  /// without a context.
+  /// without a context; then backward still follows the forward before.
   void forward(Device& device, const Inputs& in, MatrixView<Scalar> hidden,
                const ContextAttention<Scalar>& attention = {}) {
     embedding_.check(in.tokens);
     check(in, "hidden", hidden);
     check(attention, in.tokens.count(), in.contexts);
+    // The first block's input is not there yet, but its shape is known.
+    const MatrixView<const Scalar> shape_of_x(nullptr, {in.tokens.count(), width()});
+    blocks_.front().check({shape_of_x, in.tokens.sequences(), in.context, in.contexts, in.branch});
     for (auto& state : states_) state.resize(in.tokens.count() * width());
-    blocks_.front().check(inputs(in, 0));
     embedding_.forward(device, in.tokens, state(0));
     for (std::size_t i = 0; i < blocks_.size(); ++i)
       blocks_[i].forward(device, inputs(in, i), state(i + 1), of_block(attention, i));
