@@ -201,7 +201,6 @@ void mean_attention_weights(Cpu& device, const nn::AttentionInputs<Scalar>& in, 
       const nn::detail::HeadPlace at(in.queries, in.keys, sequence, h, width);
       const auto out = weights.slice(at.first_query, at.queries);
       if (h == 0) detail::as_eigen(out).setZero();
-      if (at.keys == 0) continue;
       const Head one{at.of_queries(in.query), at.of_keys(in.key), at.of_keys(in.value), in.mask};
       one.add_weights(share, log_sum_exp + h * weights.rows() + at.first_query, out, memory + worker * size);
     }
