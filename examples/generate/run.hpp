@@ -39,8 +39,9 @@ namespace detail {
   ensure(objective == "hybrid" || objective == "both", source, ": the objective of this run is ", objective,
          ", which trains nothing that writes; a run of pretrain --objective hybrid does");
   tasks::HybridOptions options;
+  const train::Settings wanted = train::settings_of(options);
   train::Settings own;  // without those of data and training
-  for (const auto& [name, value] : train::settings_of(options).items())
+  for (const auto& [name, value] : wanted.items())
     if (saved.contains(name)) own[name] = saved.at(name);
   train::read_settings(own, source, options);
   try {
