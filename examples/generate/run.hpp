@@ -3,7 +3,6 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
-#include <vlp/core/hash.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/tasks/hybrid_options.hpp>
 #include <vlp/tasks/report_writer.hpp>
@@ -59,11 +58,9 @@ namespace detail {
   std::error_code none;
   ensure(std::filesystem::exists(path, none) || none, path, " is not there: ", why_missing);
   const train::Checkpoint checkpoint = train::read_checkpoint(path, std::numeric_limits<Index>::max());
-  Hash pieces;
-  for (const std::string& piece : vocabulary.pieces()) pieces.add(piece);
   const auto made_with = checkpoint.provenance.files.find("vocab.txt");
-  ensure(made_with != checkpoint.provenance.files.end() && made_with->second == pieces.text(), path,
-         ": made with another vocab.txt than the one in the run's folder");
+  ensure(made_with != checkpoint.provenance.files.end() && made_with->second == hash_of_pieces(vocabulary),
+         path, ": made with another vocab.txt than the one in the run's folder");
   return path;
 }
 

@@ -9,7 +9,6 @@
 
 #include <vlp/core/cpu.hpp>
 #include <vlp/core/errors.hpp>
-#include <vlp/core/hash.hpp>
 #include <vlp/core/printable.hpp>
 #include <vlp/core/stop.hpp>
 #include <vlp/data/dataset.hpp>
@@ -99,13 +98,6 @@ inline void print_notes(std::span<const std::string> notes) {
   if (!options.vocabulary.empty()) return text::Vocabulary::load(options.vocabulary);
   if (options.is_hybrid()) return tasks::build_vocabulary(dataset, options.hybrid_task(), stop);
   return tasks::build_vocabulary(dataset, options.pairs, stop);
-}
-
-/// A hash of the pieces in their order.
-[[nodiscard]] inline std::string hash_of_pieces(const text::Vocabulary& vocabulary) {
-  Hash hash;
-  for (const std::string& piece : vocabulary.pieces()) hash.add(piece);
-  return hash.text();
 }
 
 /// Settings of a run: those in its config.json, where its paths stand as they were first given, or those of a

@@ -4,7 +4,6 @@
 #include "support/temporary_folder.hpp"
 
 #include <vlp/core/cpu.hpp>
-#include <vlp/core/hash.hpp>
 #include <vlp/core/parameters.hpp>
 #include <vlp/core/random.hpp>
 #include <vlp/io/file.hpp>
@@ -13,6 +12,7 @@
 #include <vlp/models/report_decoder.hpp>
 #include <vlp/models/summariser.hpp>
 #include <vlp/tasks/hybrid_options.hpp>
+#include <vlp/text/vocabulary.hpp>
 #include <vlp/train/checkpoint.hpp>
 #include <vlp/train/settings.hpp>
 
@@ -72,11 +72,7 @@ class RunFolder : public TemporaryFolder {
     settings["epochs"] = 3;  // a setting that does not concern writing
     write("run/config.json", settings.dump());
     std::string lines;
-    Hash hash;
-    for (const std::string& piece : pieces) {
-      lines += piece + "\n";
-      hash.add(piece);
-    }
+    for (const std::string& piece : pieces) lines += piece + "\n";
     write("run/vocab.txt", lines);
     Cpu device(1);
     Models models;
@@ -90,7 +86,8 @@ class RunFolder : public TemporaryFolder {
         if (name.ends_with("output.bias")) values[3] = -2;  // texts of more than a word
         upload_value(device, *parameter, values);
       }
-    const train::Provenance provenance{settings, {"data", "sources"}, {{"vocab.txt", hash.text()}}};
+    const train::Provenance provenance{
+        settings, {"data", "sources"}, {{"vocab.txt", hash_of_pieces(text::Vocabulary(pieces))}}};
     const train::Progression progression{.step = 1, .best_loss = 1, .best_step = 1};
     save(device, *this / "run/best.safetensors", second, provenance, progression);
     save(device, *this / "run/stage1/best.safetensors", first, provenance, progression);

@@ -16,6 +16,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace vlp;
@@ -261,4 +262,15 @@ TEST_CASE("a vocabulary of the Open-I reports holds radiology's words") {
   CHECK(vocabulary.size() == 2000);
   for (const char* word : {"pneumothorax", "effusion", "cardiomegaly", "left", "atelectasis"})
     CHECK(vocabulary.find(word) >= 0);
+}
+
+TEST_CASE("a hash of the pieces changes with any piece and with their order") {
+  const std::vector<std::string> pieces{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "lung", "heart"};
+  const auto hash = [](std::vector<std::string> some) { return hash_of_pieces(Vocabulary(std::move(some))); };
+  auto swapped = pieces, other = pieces, fewer = pieces;
+  std::swap(swapped[4], swapped[5]);
+  other[5] = "hearts";
+  fewer.pop_back();
+  CHECK(hash(pieces) == hash(pieces));
+  for (const auto& some : {swapped, other, fewer}) CHECK(hash(some) != hash(pieces));
 }

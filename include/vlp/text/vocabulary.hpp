@@ -3,6 +3,7 @@
 #pragma once
 
 #include <vlp/core/errors.hpp>
+#include <vlp/core/hash.hpp>
 #include <vlp/core/text_encoding.hpp>
 #include <vlp/text/detail/piece_trie.hpp>
 #include <vlp/text/detail/whole_file.hpp>
@@ -128,5 +129,12 @@ class Vocabulary {
   detail::PieceTrie trie_;
   PieceId pad_ = 0, unknown_ = 0, begin_ = 0, end_ = 0;
 };
+
+/// A hash of the pieces in their order, by which a model's files know their vocabulary.
+[[nodiscard]] inline std::string hash_of_pieces(const Vocabulary& vocabulary) {
+  Hash hash;
+  for (const std::string& piece : vocabulary.pieces()) hash.add(piece);
+  return hash.text();
+}
 
 }  // namespace vlp::text
