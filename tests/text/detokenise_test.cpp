@@ -46,7 +46,7 @@ TEST_CASE("word pieces become the text of a report again") {
   const WordPiece word_piece(small_vocabulary());
   for (const std::string text :
        {"no acute disease.", "no acute disease", "mild, stable effusion", "follow-up in 2-3 weeks?",
-        "pa/lateral", "patient's lungs don't show it", "he'll say they're the patients' own",
+        "pa/lateral", "patient's lungs don't show it", "'chf' is seen", "he'll say they're the patients' own",
         "c5-c6: 50% (old)", "<5 mm & >2 mm, 3 + 4 = 7", "[all clear]", "nodule #2; see {a_b}", "", "x", "!"})
     CHECK(there_and_back(word_piece, text) == text);
   CHECK(there_and_back(word_piece, "no , acute / disease .") == "no, acute/disease.");
