@@ -121,23 +121,30 @@ class ContextSearch {
     };
     forbidden_ = is_never;
     forbid_repeats(text.tokens);
-    going_on_.clear();
-    for (std::size_t token = 0; token < added.size(); ++token)
-      if (forbidden_[token] == 0 && static_cast<std::int32_t>(token) != options_.end &&
-          std::isfinite(added[token]))
-        going_on_.push_back(candidate(token));
-    const std::size_t kept = std::min(going_on_.size(), static_cast<std::size_t>(options_.beam));
-    std::ranges::partial_sort(going_on_, going_on_.begin() + static_cast<std::ptrdiff_t>(kept), is_before);
+    going_on_.clear();  // a heap, with the least of those that are kept in front
+    for (std::size_t token = 0; token < added.size(); ++token) {
+      if (forbidden_[token] != 0 || static_cast<std::int32_t>(token) == options_.end ||
+          !std::isfinite(added[token]))
+        continue;
+      const Candidate c = candidate(token);
+      if (static_cast<Index>(going_on_.size()) == options_.beam) {
+        if (!is_before(c, going_on_.front())) continue;
+        std::ranges::pop_heap(going_on_, is_before);
+        going_on_.pop_back();
+      }
+      going_on_.push_back(c);
+      std::ranges::push_heap(going_on_, is_before);
+    }
+    std::ranges::sort_heap(going_on_, is_before);
     Candidate end = candidate(static_cast<std::size_t>(options_.end));
-    const bool ends_first = kept == 0 || is_before(end, going_on_.front());
-    const bool must_end = kept == 0 || static_cast<Index>(text.tokens.size()) == options_.longest;
+    const bool ends_first = going_on_.empty() || is_before(end, going_on_.front());
+    const bool must_end = going_on_.empty() || static_cast<Index>(text.tokens.size()) == options_.longest;
     end.is_cut = must_end && (!ends_first || !std::isfinite(end.log_probability));
     end.is_greedy = text.is_greedy && (ends_first || must_end);
     candidates_.push_back(end);
     if (must_end) return;
     going_on_.front().is_greedy = text.is_greedy && !ends_first;
-    candidates_.insert(candidates_.end(), going_on_.begin(),
-                       going_on_.begin() + static_cast<std::ptrdiff_t>(kept));
+    candidates_.insert(candidates_.end(), going_on_.begin(), going_on_.end());
   }
 
   /// Forbids each token that would end a second run of the same no_repeat tokens.
