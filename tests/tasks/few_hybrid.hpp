@@ -2,6 +2,7 @@
 /// Tasks of hybrid pretraining over a handful of pairs.
 #pragma once
 
+#include "support/temporary_folder.hpp"
 #include "tasks/few_pairs.hpp"
 
 #include <vlp/core/parameters.hpp>
@@ -40,5 +41,20 @@ void write_summariser(Device& device, const tasks::HybridOptions& options, const
   }
   io::write_parameters(device, path, task.parameters());
 }
+
+/// A task over few_pairs(16) beside a summariser of its options.
+struct HybridSetup {
+  explicit HybridSetup(const tasks::HybridOptions& given) : options(given) {
+    write_summariser<double>(device, options, dataset, summariser);
+  }
+  Cpu device{1};
+  data::Dataset dataset = few_pairs(16);
+  TemporaryFolder folder;
+  io::Path summariser = folder / "best.safetensors";
+  tasks::HybridOptions options;
+  tasks::Hybrid<double> task() {
+    return {device, options, dataset, tasks::build_vocabulary(dataset, options), summariser};
+  }
+};
 
 }  // namespace vlp::test
