@@ -2,27 +2,21 @@
 /// The results that a finished hybrid run leaves in its folder: summary.md and its pictures.
 #pragma once
 
-#include "pictures/attention_picture.hpp"
+#include "generate/overlays.hpp"
 #include "pictures/plots.hpp"
 #include "pretrain/hybrid_evaluation.hpp"
 #include "pretrain/run.hpp"
 #include "pretrain/summary.hpp"
 
 #include <vlp/core/numbers.hpp>
-#include <vlp/core/view.hpp>
 #include <vlp/data/example.hpp>
 #include <vlp/io/file.hpp>
 #include <vlp/io/image.hpp>
 #include <vlp/tasks/detail/markdown.hpp>
-#include <vlp/tasks/pair_evaluation.hpp>
-#include <vlp/tasks/report_writer.hpp>
-#include <vlp/text/words.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -51,31 +45,7 @@ inline std::string objective_text(const Options& options) {
   return text;
 }
 
-}  // namespace detail
-
-namespace detail {
-
-/// The words of a written text that are worth a picture: its first nouns, each once, or else its first words.
-[[nodiscard]] inline std::vector<const tasks::AttendedWord*> words_to_draw(const WrittenAttention& written) {
-  constexpr std::size_t most = 3;  // panels beside the radiograph
-  text::Words words;
-  text::WordReader<>(written.words.size() + 1).read(written.text, words);
-  std::vector<std::string_view> nouns;
-  for (std::size_t w = 0; w < words.size(); ++w)
-    if (words.classes[w] == text::WordClass::noun) nouns.push_back(tasks::detail::bare(words[w]));
-  std::vector<const tasks::AttendedWord*> drawn;
-  for (const tasks::AttendedWord& word : written.words) {
-    const auto noun = std::ranges::find(nouns, tasks::detail::bare(word.word));
-    if (noun == nouns.end() || drawn.size() == most) continue;
-    nouns.erase(noun);
-    drawn.push_back(&word);
-  }
-  for (std::size_t i = 0; drawn.empty() && i < std::min(most, written.words.size()); ++i)
-    drawn.push_back(&written.words[i]);
-  return drawn;
-}
-
-/// Draws where the captioner looked for words that it wrote, into written/ of the run folder.
+/// Draws where the captioner looked for each word that it wrote, into written/ of the run folder.
 inline void add_written(const Session& session, const HybridEvaluation& evaluation, Pictures& pictures) {
   if (evaluation.drawn.empty()) return;
   const std::filesystem::path out = session.options.out;
@@ -85,13 +55,9 @@ inline void add_written(const Session& session, const HybridEvaluation& evaluati
     session.stop.check();
     const WrittenAttention& written = evaluation.drawn[i];
     const data::Example& example = evaluation.examples[written.example];
-    std::vector<pictures::AttentionPanel> panels;
-    for (const tasks::AttendedWord* word : words_to_draw(written))
-      panels.push_back(
-          {word->word, MatrixView<const float>(word->attention.data(), {written.grid, written.grid}), {}});
     const std::string file = "written/" + std::to_string(i + 1) + ".png";
-    io::write_png(out / file, pictures::draw_attention(session.dataset.images->image(example.image_id),
-                                                       panels, written.text));
+    io::write_png(out / file, generate::draw_overlay(session.dataset.images->image(example.image_id),
+                                                     written.grid, written.words, written.text));
     using tasks::detail::cell;
     pictures.add_caption(
         concat(cell(example.name), ", written: ", cell(written.text), "; true: ", cell(example.report)));

@@ -23,7 +23,7 @@ namespace {
 /// One step in each stage, of a model as small as it goes.
 const Arguments shortest{"--objective", "hybrid", "--studies",        "20", "--batch-size", "16",
                          "--epochs",    "1",      "--decoder-blocks", "1",  "--overlays",   "0",
-                         "--width",     "8"};
+                         "--width",     "8",      "--max-words",      "8"};
 
 /// A run, what it leaves when nothing happens to it, and the same with something happening to it.
 struct Case {
@@ -48,7 +48,7 @@ struct Case {
   void check_mended(const io::Path& out) const {
     const bool begun = std::filesystem::exists(out / "config.json");
     const ProgramResult result =
-        begun ? pretrain_with(folder, {no_plots}, {{"--resume", "--out", out.string()}})
+        begun ? pretrain_with(folder, {no_plots}, {{"--resume", "--threads", "1", "--out", out.string()}})
               : run({no_plots}, out);
     INFO(result.out << result.error);
     CHECK(result.status == 0);

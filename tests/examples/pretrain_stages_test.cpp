@@ -31,7 +31,7 @@ ProgramResult run_hybrid(const TemporaryFolder& folder, const io::Path& run, con
   return pretrain_with(folder, {no_plots}, {tiny, hybrid, {"--out", run.string()}, more});
 }
 ProgramResult resume(const TemporaryFolder& folder, const io::Path& run, const Arguments& more = {}) {
-  return pretrain_with(folder, {no_plots}, {{"--resume", "--out", run.string()}, more});
+  return pretrain_with(folder, {no_plots}, {{"--resume", "--threads", "1", "--out", run.string()}, more});
 }
 
 /// The tensors of a checkpoint, without its metadata.
@@ -54,8 +54,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 TEST_CASE("a hybrid run trains two stages and leaves what it promises") {
   const TemporaryFolder folder;
   const io::Path run = folder / "run";
-  const ProgramResult result =
-      run_hybrid(folder, run, {"--studies", "60", "--stage-1-epochs", "8", "--epochs", "6"});
+  const ProgramResult result = run_hybrid(
+      folder, run, {"--studies", "60", "--stage-1-epochs", "8", "--epochs", "6", "--overlays", "1"});
   INFO(result.out << result.error);
   REQUIRE(result.status == 0);
   CHECK(result.error.empty());
@@ -77,18 +77,23 @@ TEST_CASE("a hybrid run trains two stages and leaves what it promises") {
 
   const std::string text = io::read_file(run / "summary.md");
   for (const char* part : {"Losses of stage 1", "Losses of stage 2", "lambda-distillation 1", "examples/s",
-                           "the checkpoint of step "})
+                           "the checkpoint of step ", "R@10", "Impressions written for 12 pairs",
+                           "| image and findings |", "| blank image |", "| nearest training image's |",
+                           "finding F1", "What impressions written from the image state", "](written/1.png)"})
     CHECK(text.find(part) != std::string::npos);
+  CHECK(std::filesystem::exists(run / "written/1.png"));
   const auto held_out = column(run / "held_out.csv", "loss");
   const auto best = static_cast<std::size_t>(std::ranges::min_element(held_out) - held_out.begin());
   CHECK(text.find("| caption | 1 | " + fixed_text(column(run / "held_out.csv", "caption")[best], 3) + " |") !=
         std::string::npos);
 
   const auto before = results_of_stages(run);
-  const ProgramResult evaluation = pretrain(folder, {{"--eval-only", "--out", run.string()}});
+  const ProgramResult evaluation =
+      pretrain(folder, {{"--eval-only", "--threads", "1", "--out", run.string()}});
   INFO(evaluation.error);
   CHECK(evaluation.status == 0);
   CHECK(results_of_stages(run) == before);
+  CHECK(text.find(evaluation.out.substr(evaluation.out.find("### Structure"))) != std::string::npos);
 }
 
 TEST_CASE("a hybrid run says how many parameters its stages and their branches have") {
@@ -189,7 +194,7 @@ TEST_CASE("a run that is stopped in either stage says where and goes on to the s
     CHECK(result.out.find(stage[0] == 's' ? " of stage 1; go on with --resume --out "
                                           : " of stage 2; go on with --resume --out ") != std::string::npos);
     if (stage[0] == 's') {
-      check_refused(pretrain(folder, {{"--eval-only", "--out", cut.string()}}),
+      check_refused(pretrain(folder, {{"--eval-only", "--threads", "1", "--out", cut.string()}}),
                     (cut / "best.safetensors").string() + " is not there: the run has not come to the end");
     }
     more = joined({{"--resume", "--out", cut.string(), "--checkpoint-every", "1"}});
@@ -207,12 +212,14 @@ TEST_CASE("a run of stage 1 alone goes on to stage 2 and ends as one that always
   REQUIRE(first.status == 0);
   CHECK(first.out.find("stage 2") == std::string::npos);
   CHECK_FALSE(std::filesystem::exists(parts / "best.safetensors"));
-  CHECK(io::read_file(parts / "summary.md").find("Losses of stage 1") != std::string::npos);
-  CHECK(pretrain(folder, {{"--eval-only", "--out", parts.string()}}).status == 0);
+  for (const char* part : {"Losses of stage 1", "What impressions written from the findings state"})
+    CHECK(io::read_file(parts / "summary.md").find(part) != std::string::npos);
+  CHECK(pretrain(folder, {{"--eval-only", "--threads", "1", "--out", parts.string()}}).status == 0);
   CHECK(resume(folder, parts).status == 0);  // nothing is left to do
   check_refused(resume(folder, parts, {"--stage", "2"}), "was made with stage \"1\", not \"2\"");
-  check_refused(pretrain(folder, {{"--eval-only", "--stage", "auto", "--out", parts.string()}}),
-                "was made with stage \"1\", not \"auto\"");
+  check_refused(
+      pretrain(folder, {{"--eval-only", "--threads", "1", "--stage", "auto", "--out", parts.string()}}),
+      "was made with stage \"1\", not \"auto\"");
   const ProgramResult second = resume(folder, parts, {"--stage", "auto"});
   INFO(second.error);
   CHECK(second.status == 0);
@@ -248,7 +255,7 @@ TEST_CASE("stage 2 starts from the summariser of another run and is that run's s
   // It needs the other run no more, and says where its copy came from.
   std::filesystem::remove_all(whole);
   CHECK(resume(folder, second).status == 0);
-  CHECK(pretrain(folder, {{"--eval-only", "--out", second.string()}}).status == 0);
+  CHECK(pretrain(folder, {{"--eval-only", "--threads", "1", "--out", second.string()}}).status == 0);
   const std::string copy = io::read_file(second / "stage1/best.safetensors");
   std::filesystem::remove(second / "stage1/best.safetensors");
   const ProgramResult missing = resume(folder, second);
@@ -303,7 +310,8 @@ TEST_CASE("files of the first stage that have changed are refused by name, with 
   std::filesystem::remove(best);
   check_refused(resume(folder, run), best.string() + " is missing, the checkpoint of step");
   CHECK(resume(folder, run).error.find(advice) != std::string::npos);
-  check_refused(pretrain(folder, {{"--eval-only", "--out", run.string()}}), best.string() + ": cannot open");
+  check_refused(pretrain(folder, {{"--eval-only", "--threads", "1", "--out", run.string()}}),
+                best.string() + ": cannot open");
   io::write_file(best, good.substr(0, good.size() - 1) + '?');
   check_refused(resume(folder, run), best.string() + ": damaged, or changed since it was written");
   CHECK(resume(folder, run).error.find(advice) != std::string::npos);
@@ -322,7 +330,7 @@ TEST_CASE("files of the first stage that have changed are refused by name, with 
   for (const char* file : {"log.csv", "held_out.csv", "best.safetensors", "last.safetensors"})
     io::write_file(run / "stage1" / file, io::read_file(other / "stage1" / file));
   check_refused(resume(folder, run), "stage1/last.safetensors was made with ");
-  check_refused(pretrain(folder, {{"--eval-only", "--out", run.string()}}),
+  check_refused(pretrain(folder, {{"--eval-only", "--threads", "1", "--out", run.string()}}),
                 "best.safetensors: made with another stage1/best.safetensors than the one in its folder");
 }
 
@@ -371,6 +379,7 @@ TEST_CASE("a hybrid run reads findings and impression, and goes on with both as 
   REQUIRE(result.status == 0);
   CHECK(result.out.find("1 of 6 pairs are left out, for their report has no impression") !=
         std::string::npos);
+  CHECK(io::read_file(run / "summary.md").find("| findings | ") != std::string::npos);
   const std::string vocabulary = io::read_file(run / "vocab.txt");
   const auto has = [&](const std::string& piece) {
     return vocabulary.find("\n" + piece + "\n") != std::string::npos;
