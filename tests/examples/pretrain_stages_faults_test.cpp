@@ -48,7 +48,8 @@ struct Case {
   void check_mended(const io::Path& out) const {
     const bool begun = std::filesystem::exists(out / "config.json");
     const ProgramResult result =
-        begun ? pretrain_with(folder, {no_plots}, {{"--resume", "--threads", "1", "--out", out.string()}})
+        begun ? pretrain_with(folder, {no_plots},
+                              {{"--resume", "--threads", "1", "--overlays", "0", "--out", out.string()}})
               : run({no_plots}, out);
     INFO(result.out << result.error);
     CHECK(result.status == 0);

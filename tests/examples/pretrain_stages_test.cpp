@@ -31,7 +31,8 @@ ProgramResult run_hybrid(const TemporaryFolder& folder, const io::Path& run, con
   return pretrain_with(folder, {no_plots}, {tiny, hybrid, {"--out", run.string()}, more});
 }
 ProgramResult resume(const TemporaryFolder& folder, const io::Path& run, const Arguments& more = {}) {
-  return pretrain_with(folder, {no_plots}, {{"--resume", "--threads", "1", "--out", run.string()}, more});
+  return pretrain_with(folder, {no_plots},
+                       {{"--resume", "--threads", "1", "--overlays", "0", "--out", run.string()}, more});
 }
 
 /// The tensors of a checkpoint, without its metadata.
