@@ -357,10 +357,36 @@ TEST_CASE("a hybrid run starts from weights as far as its stages take them") {
   check_near(one, "text_encoder.block0.attention.output.weight");
   check_near(two, "text_encoder.block0.attention.output.weight");
   check_near(two, "image_head.weight");
-  // A file with nothing for a stage is no error.
-  const ProgramResult second = run_hybrid(
-      folder, folder / "third", {"--stage", "1", "--weights", (folder / "image.safetensors").string()});
-  check_refused(second, "image.safetensors: cannot open");
+  check_refused(run_hybrid(folder, folder / "third", {"--weights", (folder / "none.safetensors").string()}),
+                "none.safetensors: cannot open");
+
+  // Stage 2 has the summariser's own text encoder and decoder, whatever the weights hold, and what is left of
+  // it from the weights.
+  const io::Path other = folder / "other", second = folder / "second";
+  REQUIRE(run_hybrid(folder, other, {"--seed", "2", "--vocabulary", (run / "vocab.txt").string()}).status ==
+          0);
+  const io::SafeTensors summariser = io::read_safetensors(run / "stage1/best.safetensors");
+  REQUIRE(
+      pretrain_with(folder, {no_plots},
+                    {tiny,
+                     {"--objective", "hybrid", "--decoder-blocks", "1", "--studies", "40", "--epochs", "1"},
+                     {"--lr", "1e-12", "--stage", "2", "--overlays", "0", "--out", second.string()},
+                     {"--summariser", (run / "stage1/best.safetensors").string()},
+                     {"--weights", (other / "best.safetensors").string()}})
+          .status == 0);
+  const io::SafeTensors trained = io::read_safetensors(second / "best.safetensors"),
+                        others = io::read_safetensors(other / "best.safetensors");
+  const auto is_near = [&](const io::SafeTensors& file, const std::string& name) {
+    return std::ranges::equal(file.values<float>(name), trained.values<float>(name),
+                              [](float a, float b) { return std::abs(a - b) < 1e-6f; });
+  };
+  for (const char* name : {"text_encoder.block0.attention.output.weight", "decoder.embedding.word",
+                           "decoder.block0.feed_forward.first.weight"}) {
+    INFO(name);
+    CHECK(is_near(summariser, name));
+    CHECK_FALSE(is_near(others, name));
+  }
+  CHECK(is_near(others, "image_head.weight"));
 }
 
 TEST_CASE("a hybrid run reads findings and impression, and goes on with both as they were") {
