@@ -200,8 +200,6 @@ template <class Task>
   std::string text = evaluation.alignment ? tables(*evaluation.alignment) : std::string();
   if (evaluation.writers.empty()) return text;
   const tasks::WrittenTexts& own = evaluation.writers.front();
-  std::vector<tasks::ScoreColumn> columns;
-  if (!evaluation.clinical.empty()) columns = builtin::clinical_columns(evaluation.clinical);
   text +=
       concat("\n### Impressions written for ", evaluation.written.texts,
              " pairs\n\nFrom the image, from the findings, or from both, beside texts that cost nothing "
@@ -210,7 +208,7 @@ template <class Task>
              evaluation.clinical.empty() ? ".\n\n"
                                          : "; the other columns are F1 of what is stated: findings, their "
                                            "attributes, and what is normal.\n\n",
-             table(evaluation.written, columns));
+             table(evaluation.written, builtin::clinical_columns(evaluation.clinical)));
   if (!evaluation.clinical.empty())
     text += concat("\n### What impressions written from the ", own.name, " state\n\n",
                    builtin::table(evaluation.clinical.front()));
