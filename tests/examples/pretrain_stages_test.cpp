@@ -194,13 +194,18 @@ TEST_CASE("a run that is stopped in either stage says where and goes on to the s
     REQUIRE(result.status == 130);
     CHECK(result.out.find(stage[0] == 's' ? " of stage 1; go on with --resume --out "
                                           : " of stage 2; go on with --resume --out ") != std::string::npos);
+    CHECK(result.out.find("stopped after stage 1;") == std::string::npos);
     if (stage[0] == 's') {
       check_refused(pretrain(folder, {{"--eval-only", "--threads", "1", "--out", cut.string()}}),
                     (cut / "best.safetensors").string() + " is not there: the run has not come to the end");
     }
     more = joined({{"--resume", "--out", cut.string(), "--checkpoint-every", "1"}});
   }
-  CHECK(resume(folder, cut).status == 0);
+  const ProgramResult rest = resume(folder, cut);
+  CHECK(rest.status == 0);
+  // It takes up the work of both stages.
+  CHECK(rest.out.find("going on after step 30\n") < rest.out.find("stage 2 of 2"));
+  CHECK(rest.out.find("going on after step ", rest.out.find("stage 2 of 2")) != std::string::npos);
   CHECK(results_of_stages(cut) == results_of_stages(whole));
 }
 
