@@ -8,6 +8,7 @@
 #include <vlp/eval/structure_discrimination.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -16,10 +17,16 @@
 
 namespace vlp::pictures {
 
-/// One curve: y over x, of equal length; points that are not finite are left out.
+/// The line of a curve.
+enum class Line { thin, thick, dotted };
+
+/// One curve: y over x, of equal length; points that are not finite are left out. Curves of one colour belong
+/// together; there are eight, numbered from 0.
 struct Curve {
   std::string name;
   std::vector<double> x, y;
+  std::size_t colour = 0;
+  Line line = Line::thin;
 };
 
 /// Writes a PNG with the curves in one diagram. Returns an empty string, or, when there is no plot, a note
@@ -41,9 +48,9 @@ struct Curve {
     if (points.str().empty()) continue;
     ++count;
     data << "$curve" << count << " << EOD\n" << points.str() << "EOD\n";
-    plot << (count == 1 ? "plot " : ", ") << "$curve" << count
-         << " using 1:2 with lines linewidth 2 linetype " << count << " title "
-         << detail::gnuplot_text(curve.name);
+    plot << (count == 1 ? "plot " : ", ") << "$curve" << count << " using 1:2 with lines linetype "
+         << curve.colour % 8 + 1 << " linewidth " << (curve.line == Line::thick ? 3 : 1.5) << " dashtype "
+         << (curve.line == Line::dotted ? 3 : 1) << " title " << detail::gnuplot_text(curve.name);
   }
   if (count == 0) return png.string() + ": nothing to plot";
   detail::Script script;

@@ -5,6 +5,7 @@
 
 #include "pictures/plots.hpp"
 #include "pretrain/options.hpp"
+#include "pretrain/scores.hpp"
 #include "pretrain/summary.hpp"
 
 #include <vlp/core/numbers.hpp>
@@ -19,9 +20,9 @@
 
 namespace vlp::pretrain {
 
-/// Writes plots, overlays of attention on `images` and, last, summary.md into options.out. Returns what could
-/// not be drawn and why.
-/// Throws Stopped where it was asked to stop, and then there is no new summary.md.
+/// Writes plots, overlays of attention on `images`, scores.csv and, last, summary.md into options.out.
+/// Returns what could not be drawn and why. Throws Stopped where it was asked to stop, and then there is no
+/// new summary.md.
 inline std::vector<std::string> write_summary(const Options& options, const tasks::PairEvaluation& evaluation,
                                               const TrainedStage& stage,
                                               const std::vector<tasks::AttendedPair>& attended,
@@ -44,6 +45,9 @@ inline std::vector<std::string> write_summary(const Options& options, const task
       "apart.\n\n" +
       loss_table(stage) + "\n";
   text += tables(evaluation) + "\n## Speed\n\n" + speed_text(stage.timing);
+  ScoreTable scores;
+  scores.add(evaluation);
+  io::write_file(out / "scores.csv", scores.csv());
   io::write_file(out / "summary.md", text + "\n## Pictures\n" + pictures.markdown());
   return pictures.notes();
 }

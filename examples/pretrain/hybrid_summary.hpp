@@ -6,6 +6,7 @@
 #include "pictures/plots.hpp"
 #include "pretrain/hybrid_evaluation.hpp"
 #include "pretrain/run.hpp"
+#include "pretrain/scores.hpp"
 #include "pretrain/summary.hpp"
 
 #include <vlp/core/numbers.hpp>
@@ -67,8 +68,8 @@ inline void add_written(const Session& session, const HybridEvaluation& evaluati
 
 }  // namespace detail
 
-/// Writes plots, overlays and, last, summary.md into the run folder. Returns what could not be drawn and why.
-/// Throws Stopped where it was asked to stop, and then there is no new summary.md.
+/// Writes plots, overlays, scores.csv and, last, summary.md into the run folder. Returns what could not be
+/// drawn and why. Throws Stopped where it was asked to stop, and then there is no new summary.md.
 inline std::vector<std::string> write_summary(const Session& session, const HybridEvaluation& evaluation,
                                               const Stages& stages) {
   const Options& options = session.options;
@@ -95,6 +96,10 @@ inline std::vector<std::string> write_summary(const Session& session, const Hybr
   text +=
       evaluated_text(*(stages.second != nullptr ? stages.second : stages.first)) + "## Held-out pairs\n\n";
   text += losses + tables(evaluation) + "\n## Speed\n" + speed;
+  ScoreTable scores;
+  if (evaluation.alignment) scores.add(*evaluation.alignment);
+  scores.add(evaluation.written, builtin::clinical_columns(evaluation.clinical));
+  io::write_file(out / "scores.csv", scores.csv());
   io::write_file(out / "summary.md", text + "\n## Pictures\n" + pictures.markdown());
   return pictures.notes();
 }

@@ -73,7 +73,7 @@ inline pictures::Curve curve_of(const train::Log& log, std::string_view column, 
 /// Mean of each `window` consecutive points, so that a long noisy log shows its course.
 inline pictures::Curve smoothed(pictures::Curve curve, std::size_t points) {
   const std::size_t window = curve.x.size() / points + 1;
-  pictures::Curve out{curve.name, {}, {}};
+  pictures::Curve out{curve.name, {}, {}, curve.colour, curve.line};
   for (std::size_t begin = 0; begin + window <= curve.x.size(); begin += window) {
     double x = 0, y = 0;
     for (std::size_t i = begin; i < begin + window; ++i) {
@@ -86,16 +86,25 @@ inline pictures::Curve smoothed(pictures::Curve curve, std::size_t points) {
   return out;
 }
 
-/// The course of every term that has a weight.
+/// The course of every term that has a weight, each in its colour: thin over the steps of training, thick
+/// over the held-out pairs, and dotted where it would be by chance.
 inline std::vector<pictures::Curve> loss_curves(const TrainedStage& stage) {
   std::vector<pictures::Curve> curves;
+  std::size_t colour = 0;
   for (const train::Term& term : stage.terms.terms) {
     if (term.weight == 0) continue;
     const std::string name(term.name);
-    curves.push_back(smoothed(curve_of(stage.log, name, name), 200));
-    curves.push_back(curve_of(stage.held_out_log, name, name + ", held out"));
+    const auto add = [&](pictures::Curve curve, pictures::Line line) {
+      curve.colour = colour;
+      curve.line = line;
+      curves.push_back(std::move(curve));
+    };
+    add(smoothed(curve_of(stage.log, name, name), 200), pictures::Line::thin);
+    add(curve_of(stage.held_out_log, name, name + ", held out"), pictures::Line::thick);
     if (term.chance)
-      curves.push_back(smoothed(curve_of(stage.log, train::chance_column(term), name + ", chance"), 200));
+      add(smoothed(curve_of(stage.log, train::chance_column(term), name + ", chance"), 200),
+          pictures::Line::dotted);
+    ++colour;
   }
   return curves;
 }

@@ -52,6 +52,13 @@ TEST_CASE("a run trains and evaluates and leaves what it promises") {
   for (const char* part :
        {"Structure discrimination", "swap_adjacent_words", "R@10", "Pointing game", "examples/s"})
     CHECK(summary.find(part) != std::string::npos);
+  const io::CsvTable scores = io::read_csv(run / "scores.csv");
+  const auto recall =
+      std::ranges::find_if(scores.rows, [](const auto& row) { return row[1] == "R@10 image to report"; });
+  REQUIRE(recall != scores.rows.end());
+  CHECK((*recall)[0] == "alignment");
+  CHECK(summary.find("| R@10 | " + fixed_text(100 * std::stod((*recall)[2]), 1) + " % |") !=
+        std::string::npos);
 
   const ProgramResult evaluation = pretrain(folder, {{"--eval-only", "--out", run.string()}});
   CHECK(evaluation.status == 0);

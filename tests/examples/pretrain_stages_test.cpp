@@ -14,6 +14,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,17 @@ TEST_CASE("a hybrid run trains two stages and leaves what it promises") {
                            "finding F1", "What impressions written from the image state", "](written/1.png)"})
     CHECK(text.find(part) != std::string::npos);
   CHECK(std::filesystem::exists(run / "written/1.png"));
+  std::set<std::string> scored;
+  for (const auto& row : io::read_csv(run / "scores.csv").rows) {
+    scored.insert(row[0] + ": " + row[1]);
+    const double value = std::stod(row[2]);
+    CHECK((value >= 0 && value <= 1));
+    if (row[0] == "image" && row[1] == "BLEU-1")
+      CHECK(text.find("\n| image | " + fixed_text(100 * value, 1) + " % |") != std::string::npos);
+  }
+  for (const char* score : {"alignment: R@1 report to image", "alignment: pointing", "image: BLEU-1",
+                            "findings: exact", "nearest training image's: ROUGE-L"})
+    CHECK(scored.contains(score));
   const auto held_out = column(run / "held_out.csv", "loss");
   const auto best = static_cast<std::size_t>(std::ranges::min_element(held_out) - held_out.begin());
   CHECK(text.find("| caption | 1 | " + fixed_text(column(run / "held_out.csv", "caption")[best], 3) + " |") !=
