@@ -100,6 +100,10 @@ TEST_CASE("both stages of hybrid pretraining, stopped after a step, go on to the
   const auto whole = results_on(device, folder / "whole", options, false);
   REQUIRE(whole.size() == 10);
   CHECK(results_on(device, folder / "stopped", options, true) == whole);
+  // A checkpoint with the state of the optimiser serves as a summariser too.
+  const data::Dataset dataset = test::few_pairs(16);
+  CHECK_NOTHROW(tasks::Hybrid<float>(device, options, dataset, tasks::build_vocabulary(dataset, options),
+                                     folder / "whole-1/last.safetensors"));
 }
 
 TEST_CASE("both stages come to the same bytes on a device that the host cannot look into") {

@@ -97,6 +97,10 @@ TEST_CASE("held-out summaries are a mean over tokens, whatever the batches") {
     return task.held_out(device).total;
   };
   CHECK(std::abs(held_out_with(1) - held_out_with(2)) < 1e-12);
+  tasks::Summarisation<double> task(device, options, dataset, tasks::build_vocabulary(dataset, options));
+  data::PairBatchMaker maker(task.batch_options(), task.word_piece(), {});
+  const auto both = maker.make_texts(dataset.held_out, std::vector<Index>{0, 1}, 0);
+  CHECK(std::abs(task.evaluate_objective(device, both).total - held_out_with(2)) < 1e-12);
 }
 
 TEST_CASE("a few steps of summarisation lower its loss") {
