@@ -107,6 +107,15 @@ TEST_CASE("a signal while the trained model is evaluated says how to come by the
   CHECK_FALSE(std::filesystem::exists(run / "summary.md"));
 }
 
+TEST_CASE("the fuzzer of settings begins with those of a run, every one of them") {
+  for (const char* seed : {"tiny", "tiny_hybrid"}) {
+    const TemporaryFolder folder;
+    folder.write("config.json", io::read_file(io::Path(VLP_TEST_DATA_DIR) / "../fuzz/seeds/config" / seed));
+    const ProgramResult result = pretrain(folder, {{"--eval-only", "--out", folder.path().string()}});
+    CHECK(result.error.find("vocab.txt: cannot be opened") != std::string::npos);
+  }
+}
+
 TEST_CASE("odd environments change nothing") {
   const TemporaryFolder folder;
   const io::Path plain = folder / "plain";

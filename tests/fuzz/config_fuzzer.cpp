@@ -1,6 +1,6 @@
 // libFuzzer target: any bytes as the config.json of a run that pretrain is to go on with.
 #include "fuzzer.hpp"
-#include "pretrain/options.hpp"
+#include "pretrain/command_line.hpp"
 
 #include <vlp/train/run_folder.hpp>
 #include <vlp/train/settings.hpp>

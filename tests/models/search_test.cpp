@@ -23,7 +23,7 @@ using namespace vlp::test;
 
 TEST_CASE("a beam of full width finds the best of all texts") {
   for (std::uint32_t seed = 0; seed < 40; ++seed) {
-    SearchOptions o = small_options();
+    SearchOptions o = small_search();
     o.beam = 200;  // there are 3^3 texts of the longest length, with 4 continuations each
     o.length_penalty = seed % 3;
     o.no_repeat = seed % 4;
@@ -50,7 +50,7 @@ TEST_CASE("a beam of 1 takes the most probable token each time") {
 TEST_CASE("a beam never finds a text of a lower score than the greedy one") {
   int lost = 0;  // by a beam that does not keep the greedy text
   for (std::uint32_t seed = 0; seed < 2000; ++seed) {
-    SearchOptions o = small_options();
+    SearchOptions o = small_search();
     o.longest = 5;
     o.length_penalty = 0.5 * (seed % 4);
     o.no_repeat = seed % 3;
@@ -65,7 +65,7 @@ TEST_CASE("a beam never finds a text of a lower score than the greedy one") {
 
 TEST_CASE("a beam is the one that is defined") {
   for (std::uint32_t seed = 0; seed < 2000; ++seed) {
-    SearchOptions o = small_options();
+    SearchOptions o = small_search();
     o.longest = 5;
     o.beam = 1 + seed % 5;
     o.length_penalty = 0.5 * (seed % 4);
@@ -92,11 +92,11 @@ TEST_CASE("the greedy text stays though a beam would lose it") {
     if (text.size() == 3 && first == 2) return row({no, 1, no, no, no, no});
     return row({no, 1e-5, 0.5, 0.5, 0.5, 0.5});
   };
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = 2;
   const FoundText found = searched(logits, 1, o).at(0);
   CHECK(found.tokens == Text{2, 2});
-  CHECK(found == searched(logits, 1, small_options()).at(0));
+  CHECK(found == searched(logits, 1, small_search()).at(0));
 }
 
 TEST_CASE("scores are those of the text's own tokens") {
@@ -153,7 +153,7 @@ TEST_CASE("a text of the longest length ends there, and says whether it was cut"
     return text.size() < 4 ? std::vector<double>{0, -1, 2, 1} : std::vector<double>{0, 3, 2, 1};
   };
   const Index beam = GENERATE(1, 3);
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = beam;
   o.length_penalty = 9;  // or else an early end wins in the beam
   const FoundText cut = searched(never_ends, 1, o).at(0);
@@ -172,7 +172,7 @@ TEST_CASE("no n tokens in a row are written twice") {
     logits[static_cast<std::size_t>(text.back() < 2 || text.back() == 4 ? 2 : text.back() + 1)] = 5;
     return logits;
   };
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.longest = 8;
   CHECK(searched(loops, 1, o).at(0).tokens == Text{2, 3, 4, 2, 3, 4, 2, 3});
   o.no_repeat = 3;
@@ -191,7 +191,7 @@ TEST_CASE("of equals the smaller token comes first") {
     return text.size() < 3 ? std::vector<double>{1, 0, 1, 1, 1} : std::vector<double>{1, 30, 1, 1, 1};
   };
   const Index beam = GENERATE(1, 2, 3, 4, 50);
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = beam;
   o.length_penalty = 9;
   CHECK(searched(alike, 1, o).at(0).tokens == Text{2, 2});
@@ -202,7 +202,7 @@ TEST_CASE("tokens without probability are never written") {
     if (text.size() < 3) return std::vector<double>{-infinity, -infinity, -infinity, 0};
     return std::vector<double>{-infinity, 1, -infinity, 0};
   };
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = 3;
   CHECK(searched(only_three, 1, o).at(0).tokens == Text{3, 3});
   // Nothing that may be written has any: the text ends.
@@ -215,7 +215,7 @@ TEST_CASE("tokens without probability are never written") {
 
 TEST_CASE("a search asks for no more texts than the beam and the greedy one, and stops when none can win") {
   Cpu device(1);
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = 2;
   o.longest = 50;
   ToyModel<> wide([](Index, const Text&) { return std::vector<double>{0, -1, 0, 0, 0}; });
@@ -237,7 +237,7 @@ TEST_CASE("an ensemble writes by the geometric mean of two models") {
     for (std::size_t i = 0; i < a.size(); ++i) a[i] = (a[i] + b[i]) / 2;
     return a;
   };
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = 3;
   Cpu device(1);
   ToyModel<> one(first), other(second);
@@ -260,7 +260,7 @@ TEST_CASE("a search reads device memory by transfers alone") {
   const auto first = drawn_logits(1, 5), second = drawn_logits(2, 5);
   ToyModel<test::Guarded> one(first), other(second), alone(first);
   Both<test::Guarded> both(one, other);
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = 3;
   CHECK(search(device, both, 2, o).size() == 2);
   check_same(search(device, alone, 1, o).at(0), searched(first, 1, o).at(0));
@@ -269,7 +269,7 @@ TEST_CASE("a search reads device memory by transfers alone") {
 TEST_CASE("a search refuses options out of range and logits that are not finite") {
   const auto logits = drawn_logits(1, 5);
   const auto refused = [&](auto&& change) {
-    SearchOptions o = small_options();
+    SearchOptions o = small_search();
     change(o);
     return test::message_of<std::invalid_argument>([&] { static_cast<void>(searched(logits, 1, o)); });
   };
@@ -286,7 +286,7 @@ TEST_CASE("a search refuses options out of range and logits that are not finite"
         "search: the token 1, which ends a text, is among those that no text has");
   CHECK(refused([](auto& o) { o.longest = 1000; }) ==
         "search: texts of up to 1000 tokens behind the first, but the model has 1000 positions");
-  CHECK_THROWS_WITH(searched(logits, -1, small_options()), "search: there cannot be -1 contexts");
+  CHECK_THROWS_WITH(searched(logits, -1, small_search()), "search: there cannot be -1 contexts");
 
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), infinity})
     for (const std::size_t at : {std::size_t{0}, std::size_t{2}, std::size_t{4}}) {
@@ -295,11 +295,11 @@ TEST_CASE("a search refuses options out of range and logits that are not finite"
         row[at] = bad;
         return row;
       };
-      CHECK_THROWS_WITH(searched(not_finite, 1, small_options()),
+      CHECK_THROWS_WITH(searched(not_finite, 1, small_search()),
                         "the logits of the next token are not finite");
     }
   const auto all_impossible = [](Index, const Text&) { return std::vector<double>(5, -infinity); };
-  CHECK_THROWS_WITH(searched(all_impossible, 1, small_options()),
+  CHECK_THROWS_WITH(searched(all_impossible, 1, small_search()),
                     "the logits of the next token are not finite");
 }
 
@@ -311,7 +311,7 @@ TEST_CASE("a search ends when it is asked to") {
     flag = ++calls == 4;  // the first of them asks how large the vocabulary is
     return std::vector<double>{0, -9, 0, 0, 0};
   });
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.longest = 999;
   CHECK_THROWS_AS(search(device, model, 1, o, StopToken(flag)), Stopped);
   CHECK(calls == 4);

@@ -181,38 +181,38 @@ inline FoundText greedy(const ToyModel<>::Logits& logits, Index context, const S
 
 /// Beam search as it is defined, one text at a time: with or without the greedy text beside the beam.
 inline FoundText reference_beam(const ToyModel<>::Logits& logits, const SearchOptions& o, bool keeps_greedy) {
-  struct Part {
+  struct Prefix {
     Text tokens;
     double log_probability;
     bool is_greedy;
   };
   const auto beam = static_cast<std::size_t>(o.beam);
-  std::vector<Part> live{{{}, 0, true}};
+  std::vector<Prefix> live{{{}, 0, true}};
   std::optional<FoundText> best;
   std::size_t ended = 0;
   for (Index length = 0; !live.empty(); ++length) {
-    std::vector<Part> all;  // tokens with the new one
-    for (const Part& part : live) {
+    std::vector<Prefix> all;  // tokens with the new one
+    for (const Prefix& part : live) {
       Text whole{o.begin};
       whole.insert(whole.end(), part.tokens.begin(), part.tokens.end());
       const std::vector<double> next = log_probabilities(logits(0, whole));
-      std::vector<Part> own;
+      std::vector<Prefix> own;
       for (std::int32_t token = 0; token < static_cast<std::int32_t>(next.size()); ++token) {
-        Part longer{part.tokens, part.log_probability + next[static_cast<std::size_t>(token)], false};
+        Prefix longer{part.tokens, part.log_probability + next[static_cast<std::size_t>(token)], false};
         if (token != o.end) longer.tokens.push_back(token);
         if (!allowed(o, longer.tokens) || (length == o.longest && token != o.end)) continue;
         if (!std::isfinite(longer.log_probability)) continue;
         if (token == o.end) longer.tokens.push_back(token);
         own.push_back(longer);
       }
-      std::ranges::max_element(own, {}, &Part::log_probability)->is_greedy = part.is_greedy;
+      std::ranges::max_element(own, {}, &Prefix::log_probability)->is_greedy = part.is_greedy;
       all.insert(all.end(), own.begin(), own.end());
     }
-    std::ranges::sort(all, std::greater(), &Part::log_probability);
+    std::ranges::sort(all, std::greater(), &Prefix::log_probability);
     live.clear();
     std::size_t kept = 0;
     for (std::size_t rank = 0; rank < all.size(); ++rank) {
-      Part& part = all[rank];
+      Prefix& part = all[rank];
       const bool guarded = keeps_greedy && part.is_greedy;
       if (part.tokens.back() != o.end) {
         if (kept < beam || guarded) live.push_back(part);
@@ -226,7 +226,7 @@ inline FoundText reference_beam(const ToyModel<>::Logits& logits, const SearchOp
       if (!best || score > best->score) best = {part.tokens, part.log_probability, score};
     }
     if (ended >= beam)
-      std::erase_if(live, [&](const Part& part) { return !(keeps_greedy && part.is_greedy); });
+      std::erase_if(live, [&](const Prefix& part) { return !(keeps_greedy && part.is_greedy); });
   }
   return *best;
 }
@@ -257,11 +257,11 @@ inline void check_same(const FoundText& found, const FoundText& wanted) {
 }
 
 /// Options of a vocabulary of five: 0 begins and never stands in a text, 1 ends.
-inline SearchOptions small_options() {
+inline SearchOptions small_search() {
   return {.beam = 1, .longest = 3, .begin = 0, .end = 1, .never = {0}};
 }
 inline SearchOptions drawn_options() {
-  SearchOptions o = small_options();
+  SearchOptions o = small_search();
   o.beam = *rc::gen::inRange<Index>(1, 6);
   o.longest = *rc::gen::inRange<Index>(1, 6);
   o.length_penalty = *rc::gen::element(0.0, 0.6, 1.0, 2.5);
