@@ -79,7 +79,7 @@ TEST_CASE("a run of two stages that is killed at any rename goes on to the same 
   const TemporaryFolder folder;
   Case both{folder, {"--stage-1-epochs", "1"}, results_of_stages};
   both.run_undisturbed();
-  CHECK(both.kill_at_every("rename") == 11);  // vocabulary, settings, four files a stage, the summary
+  CHECK(both.kill_at_every("rename") == 12);  // vocabulary, settings, four files a stage, scores, the summary
 }
 
 TEST_CASE(
@@ -108,7 +108,7 @@ TEST_CASE(
                 return bytes;
               }};
   second.run_undisturbed();
-  CHECK(second.kill_at_every("rename") == 8);  // vocabulary, copy, settings, four files, the summary
+  CHECK(second.kill_at_every("rename") == 9);  // vocabulary, copy, settings, four files, scores, the summary
   for (const char* fault : {"fsync:3:kill", "write:2:kill"}) {  // while it is copied
     INFO(fault);
     CHECK(second.run_with(fault, folder / fault).status == -SIGKILL);
