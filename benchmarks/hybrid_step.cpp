@@ -32,6 +32,8 @@ namespace vlp::benchmarks {
 namespace {
 
 constexpr Index batches = 4;
+constexpr std::size_t compared = 2 * batches,
+                      least = 5;  // first steps, whose terms are printed, and further ones
 
 struct Arguments {
   io::Path folder;
@@ -109,14 +111,13 @@ void run(const Arguments& arguments) {
   const auto since = [](auto then) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - then).count();
   };
-  for (std::size_t step = 0; step < 2 * static_cast<std::size_t>(batches) || since(begin) < arguments.seconds;
-       ++step) {
+  for (std::size_t step = 0; step < compared + least || since(begin) < arguments.seconds; ++step) {
     const auto start = std::chrono::steady_clock::now();
     fill(device, task.gradients().data(), task.gradients().size(), 0.0f);
     const train::Terms terms = task.step(device, made[step % made.size()]);
     optimiser.step(device, 1e-4);
     seconds += (step == 0 ? "" : ", ") + number_text(since(start));
-    if (step < 2 * made.size()) values += (step == 0 ? "" : ", ") + to_json(terms);
+    if (step < compared) values += (step == 0 ? "" : ", ") + to_json(terms);
   }
   std::printf(
       "{\"vocabulary\": %zu, \"positions\": %td, \"parameters\": %td, \"terms\": [%s], \"seconds\": [%s]}\n",
