@@ -166,7 +166,8 @@ def table(result):
         lines.append(f"| {block['configuration']} | {block['parameters']:,} | {block['threads']} | {ours:.1f} | {theirs:.1f} | "
                      f"{theirs / ours:.2f} | {block['largest_difference']:.0e} |")
     lines += ["", *(f"- {name}: " + ", ".join(f"{key}={value}" for key, value in sizes.items())
-                    for name, sizes in CONFIGURATIONS.items())]
+                    for name, sizes in CONFIGURATIONS.items()
+                    if any(block["configuration"] == name for block in result["blocks"]))]
     return "\n".join(lines) + "\n"
 
 
