@@ -12,6 +12,7 @@
 #include <vlp/core/errors.hpp>
 #include <vlp/core/printable.hpp>
 #include <vlp/core/stop.hpp>
+#include <vlp/data/fingerprint.hpp>
 #include <vlp/train/run_folder.hpp>
 
 #include <cstdio>
@@ -33,8 +34,11 @@ bool run(const Options& options, StopToken stop, Phase& phase) {
   const text::Vocabulary vocabulary = choose_vocabulary(options, folder, dataset, stop);
   stop.check();
   const std::string pieces = hash_of_pieces(vocabulary);
-  Session session{options, device, folder, dataset, vocabulary, settings_of_run(options, folder, pieces),
-                  pieces,  stop,   phase};
+  Session session{options,    device,
+                  folder,     dataset,
+                  vocabulary, settings_of_run(options, folder, pieces),
+                  pieces,     data::fingerprint(dataset),
+                  stop,       phase};
   print_notes(dataset.notes);
   print_notes(vocabulary.notes());
   return options.is_hybrid() ? run_hybrid(session) : run_contrastive(session);

@@ -19,7 +19,7 @@ namespace vlp::builtin {
 
 namespace detail {
 
-/// What a word names: a finding, or, without a kind, any disease at all.
+/// Meaning of a word: a finding of some kind, or, without a kind, any disease at all.
 struct Named {
   std::size_t word;
   std::optional<FindingKind> kind;

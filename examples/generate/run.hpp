@@ -2,6 +2,8 @@
 /// The parts of a hybrid run's folder that write: settings, vocabulary and checkpoints.
 #pragma once
 
+#include "pretrain/run_files.hpp"
+
 #include <vlp/core/errors.hpp>
 #include <vlp/core/scalar.hpp>
 #include <vlp/tasks/hybrid_options.hpp>
@@ -12,7 +14,6 @@
 #include <vlp/train/settings.hpp>
 
 #include <filesystem>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -57,10 +58,9 @@ namespace detail {
                                               const text::Vocabulary& vocabulary) {
   std::error_code none;
   ensure(std::filesystem::exists(path, none) || none, path, " is not there: ", why_missing);
-  const train::Checkpoint checkpoint = train::read_checkpoint(path, std::numeric_limits<Index>::max());
-  const auto made_with = checkpoint.provenance.files.find("vocab.txt");
-  ensure(made_with != checkpoint.provenance.files.end() && made_with->second == hash_of_pieces(vocabulary),
-         path, ": made with another vocab.txt than the one in the run's folder");
+  const train::Checkpoint checkpoint = train::read_checkpoint(path);
+  ensure(checkpoint.provenance.has_file("vocab.txt", hash_of_pieces(vocabulary)), path,
+         ": made with another vocab.txt than the one in the run's folder");
   return path;
 }
 
@@ -85,7 +85,7 @@ namespace detail {
   }
   if (about_findings)
     files.summariser = detail::checked_file(
-        folder.file("stage1/best.safetensors"),
+        folder.file(pretrain::summariser_file),
         "writing about findings needs the run's first stage, which was left out or has not come to its first "
         "checkpoint",
         vocabulary);

@@ -1,6 +1,6 @@
 /// \file
-/// What runs of `pretrain` have in common, whatever their objective: the data, the vocabulary, the settings,
-/// and how a trainer is brought to where it starts.
+/// Steps that all runs of `pretrain` have in common, whatever their objective: the data, the vocabulary, the
+/// settings, and how a trainer is brought to where it starts.
 #pragma once
 
 #include "builtin/study.hpp"
@@ -49,18 +49,19 @@ struct Session {
   train::RunFolder& folder;
   const data::Dataset& dataset;
   const text::Vocabulary& vocabulary;
-  train::Settings settings;  ///< of the run, see settings_of_run
-  std::string pieces;        ///< hash of the vocabulary
+  train::Settings settings;       ///< of the run, see settings_of_run
+  std::string pieces;             ///< hash of the vocabulary
+  data::Fingerprint fingerprint;  ///< of the data
   StopToken stop;
   Phase& phase;
 
-  /// What checkpoints of the run are made from, beside the files of the folder in `files`. A checkpoint of
-  /// the first stage is the same whether a second one follows or not.
+  /// The origin that checkpoints of the run name, with `files` of the folder beside its vocabulary. A
+  /// checkpoint of the first stage is the same whether a second one follows or not.
   [[nodiscard]] train::Provenance provenance(std::map<std::string, std::string> files = {}) const {
     train::Settings of_checkpoints = settings;
     if (options.stage == Stage::first) of_checkpoints["stage"] = to_text(Stage::automatic);
     files["vocab.txt"] = pieces;
-    return {std::move(of_checkpoints), data::fingerprint(dataset), std::move(files)};
+    return {std::move(of_checkpoints), fingerprint, std::move(files)};
   }
   void write_vocabulary() const { io::write_file(folder.file("vocab.txt"), vocabulary.text()); }
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "pretrain/run.hpp"
+#include "pretrain/run_files.hpp"
 
 #include <vlp/core/errors.hpp>
 #include <vlp/core/parameters.hpp>
@@ -18,7 +19,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -27,10 +27,6 @@
 #include <vector>
 
 namespace vlp::pretrain {
-
-/// The folder of the first stage within that of the run, and the checkpoint that the second one reads.
-inline constexpr const char* stage_1_folder = "stage1";
-inline constexpr const char* summariser_file = "stage1/best.safetensors";
 
 /// A checkpoint of the first stage for the second one to start from; without a path, there is none.
 struct Summariser {
@@ -70,7 +66,7 @@ inline void make_stage_1_folder(const Session& session) {
   const std::string path = is_own ? session.folder.file(summariser_file) : options.summariser;
   std::optional<train::Checkpoint> checkpoint;
   try {
-    checkpoint = train::read_checkpoint(path, std::numeric_limits<Index>::max());
+    checkpoint = train::read_checkpoint(path);
   } catch (const std::runtime_error& error) {
     if (!is_own) throw;
     ensure(false, error.what(), "; put back the file as it was",
@@ -79,8 +75,7 @@ inline void make_stage_1_folder(const Session& session) {
                                           : ", or begin anew in another folder");
   }
   const train::Provenance& made = checkpoint->provenance;
-  const auto pieces = made.files.find("vocab.txt");
-  ensure(pieces != made.files.end() && pieces->second == session.pieces, path,
+  ensure(made.has_file("vocab.txt", session.pieces), path,
          ": trained with other word pieces than those of this run; name the vocab.txt of its run by "
          "--vocabulary");
   try {
@@ -100,8 +95,8 @@ inline void copy_summariser(const Session& session, const Summariser& summariser
   const std::string copy = session.folder.file(summariser_file);
   io::remove_temporaries(session.folder.file(stage_1_folder));  // of an attempt that was killed
   io::write_file(copy, io::read_file(summariser.path));
-  ensure(train::read_checkpoint(copy, std::numeric_limits<Index>::max()).contents == summariser.contents,
-         summariser.path.string(), ": changed while it was copied to ", copy);
+  ensure(train::read_checkpoint(copy).contents == summariser.contents, summariser.path.string(),
+         ": changed while it was copied to ", copy);
 }
 
 /// Numbers in those parameters whose names contain `part`.
@@ -116,8 +111,7 @@ template <class Scalar, class Device>
 /// Whether the second stage takes a parameter of this name over from the summariser: all but what the branch
 /// of captioning has of its own.
 [[nodiscard]] inline bool is_of_summariser(std::string_view name) {
-  return name.starts_with("text_encoder.") ||
-         (name.starts_with("decoder.") && name.find("cross_attention.") == std::string_view::npos);
+  return name.starts_with("text_encoder.") || tasks::is_shared_by_branches(name);
 }
 
 /// Reads --weights into those parameters of a stage whose names are `wanted`, as far as they fit. Returns a

@@ -228,7 +228,7 @@ inline WrittenReport write_report(std::vector<Finding>& findings, Random& random
             sentence(std::string(pick(random, {"no acute cardiopulmonary abnormality",
                                                "normal chest radiograph", "no acute disease"}))),
             {.negatives = {Negative::normal}}};
-  // Of three findings, the impression tells the first.
+  // The impression tells the only finding, both of two, or the first of three.
   Phrase first = summarise(findings[0], random);
   Reading told{.findings = {first.told}};
   std::string impression = first.text;

@@ -173,11 +173,11 @@ class ReportDecoding {
   nn::Sequences<Device> contexts_;
   bool is_begun_ = false;
   Index length_ = 0, written_ = 0;  // tokens of each text, and all cached rows
-  // Of the texts of the last step, and of those of the one that is being made, which take their place once it
+  // The texts of the last step. Those of the step at work are built in next_..., and take their place when it
   // is done.
   std::vector<Text> texts_, next_texts_;
   std::vector<Index> rows_, next_rows_;  // [texts, length], by place
-  // Of one step.
+  // Scratch memory of one step.
   std::vector<Index> starts_, places_, ones_;
   std::vector<std::int32_t> ids_;
   nn::Sequences<Device> of_contexts_;  // the texts of each context

@@ -175,7 +175,7 @@ class DecoderBlock {
     norm1_.backward(device, in.x, branch_gradient, d_x, Into::add);
   }
 
-  /// What branches share comes first, then `cross_attention.NAME` of each.
+  /// Visits first the parameters that branches share, then `cross_attention.NAME` of each.
   template <class Visit>
   void for_each_parameter(std::string_view prefix, Visit&& visit) {
     self_attention_.for_each_parameter(join_names(prefix, "self_attention"), visit);

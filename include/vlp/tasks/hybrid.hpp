@@ -273,11 +273,9 @@ class Hybrid {
   static ParameterList<Scalar, Device> trained_of(const HybridObjectiveOptions& options,
                                                   const ParameterList<Scalar, Device>& all) {
     ParameterList<Scalar, Device> trained;
-    for (const auto& named : all) {
-      const bool is_shared =
-          named.name.starts_with("decoder.") && named.name.find(".cross_attention.") == std::string::npos;
-      if (!is_shared || options.shared_weights == SharedWeights::trained) trained.push_back(named);
-    }
+    for (const auto& named : all)
+      if (options.shared_weights == SharedWeights::trained || !is_shared_by_branches(named.name))
+        trained.push_back(named);
     return trained;
   }
 

@@ -25,11 +25,16 @@ enum class TokenLoss {
   local_alignment   ///< LocalAlignment: each report's words against the other images of the batch
 };
 
-/// What becomes, in the second stage, of the decoder's weights that its branches share.
+/// Treatment, in the second stage, of the decoder's weights that its branches share.
 enum class SharedWeights {
   frozen,  ///< they stay as the first stage left them; captioning learns its attention to the image
   trained  ///< they go on learning; the teacher keeps them as the first stage left them
 };
+
+/// Tells whether a parameter of this name is one of the decoder's that its branches share.
+[[nodiscard]] inline bool is_shared_by_branches(std::string_view name) {
+  return name.starts_with("decoder.") && name.find(".cross_attention.") == name.npos;
+}
 
 /// Options of Summarisation and Hybrid beside those of the pairs: the decoder and the objective
 ///

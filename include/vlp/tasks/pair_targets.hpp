@@ -1,5 +1,5 @@
 /// \file
-/// What losses on pairs read beside the features.
+/// Inputs of losses on pairs beside the features.
 #pragma once
 
 #include <vlp/core/scalar.hpp>

@@ -87,7 +87,7 @@ struct WrittenReport {
   bool operator==(const WrittenReport&) const = default;
 };
 
-/// What a decoder writes about: S contexts in device memory, and who reads them.
+/// S contexts in device memory that a decoder writes about, and the decoder and its branch that read them.
 template <class Scalar, class Device = Cpu>
 struct WritingContext {
   models::ReportDecoder<Scalar, Device>& decoder;

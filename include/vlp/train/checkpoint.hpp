@@ -45,6 +45,12 @@ struct Provenance {
   data::Fingerprint data;                      ///< of what is learned from
   std::map<std::string, std::string> files{};  ///< hash of each further file of the run folder, by its name
   std::string build = build_text();            ///< the build of the program
+
+  /// Whether a further file of this name was there, with this hash.
+  [[nodiscard]] bool has_file(const std::string& name, const std::string& hash) const {
+    const auto found = files.find(name);
+    return found != files.end() && found->second == hash;
+  }
 };
 
 /// A checkpoint in memory.
@@ -194,9 +200,11 @@ void save_checkpoint(Device& device, const std::string& path, const ParameterLis
   io::write_safetensors(path, tensors, metadata);
 }
 
-/// Reads what save_checkpoint wrote, for a run of `total_steps` steps. Throws std::runtime_error, naming the
-/// file, when it is missing, is no checkpoint, or has changed in any bit since it was written.
-[[nodiscard]] inline Checkpoint read_checkpoint(const std::string& path, Index total_steps) {
+/// Reads what save_checkpoint wrote, for a run of `total_steps` steps, by default of any length. Throws
+/// std::runtime_error, naming the file, when it is missing, is no checkpoint, or has changed in any bit since
+/// it was written.
+[[nodiscard]] inline Checkpoint read_checkpoint(const std::string& path,
+                                                Index total_steps = std::numeric_limits<Index>::max()) {
   Checkpoint checkpoint{io::read_safetensors(path), {}, {}, {}};
   const io::SafeTensors& file = checkpoint.file;
   Provenance& provenance = checkpoint.provenance;
@@ -226,12 +234,9 @@ std::string load_checkpoint(Device& device, const Checkpoint& checkpoint,
                             optim::AdamW<Scalar, Device>* optimiser, const Provenance& provenance) {
   const io::SafeTensors& file = checkpoint.file;
   require_same_settings(provenance.settings, checkpoint.provenance.settings, file.path());
-  for (const auto& [name, hash] : provenance.files) {
-    const auto& files = checkpoint.provenance.files;
-    const auto found = files.find(name);
-    ensure(found != files.end() && found->second == hash, file.path(), ": made with another ", name,
+  for (const auto& [name, hash] : provenance.files)
+    ensure(checkpoint.provenance.has_file(name, hash), file.path(), ": made with another ", name,
            " than the one in its folder; put that one back, or start in another folder");
-  }
   const std::string note = optimiser == nullptr ? "" : detail::compare_data(checkpoint, provenance);
   std::deque<std::vector<Scalar>> hosts;
   detail::for_each_tensor(

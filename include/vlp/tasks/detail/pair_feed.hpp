@@ -26,7 +26,7 @@
 
 namespace vlp::tasks::detail {
 
-/// What the batches of a task hold.
+/// The contents of a task's batches.
 struct PairFeedOptions {
   std::string_view task;           ///< the task's name, with which errors begin
   bool with_images = true;         ///< images beside the texts

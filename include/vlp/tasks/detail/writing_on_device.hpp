@@ -1,5 +1,6 @@
 /// \file
-/// What decoders read and are to write of a batch of pairs, in the memory of a device.
+/// The texts of a batch of pairs that decoders read, and those that they are to write, in the memory of a
+/// device.
 #pragma once
 
 #include <vlp/core/device.hpp>
